@@ -1,0 +1,1 @@
+"""Campaign-shaped load: stand-in model API, drivers, benchmarks and recorded results."""
