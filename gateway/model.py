@@ -1,0 +1,466 @@
+"""The words of the gateway as types. Read this first; it imports nothing of ours.
+
+Instants are `*_us`: integer microseconds since the Unix epoch, UTC. Durations are `*_us` too,
+and say so in their name (`retry_after_us`, `period_us`). Ratios are floats in 0..1. A fact that
+nobody knows is `None`, never a default.
+
+    RequestFacts + Subject ──assess──▶ Assessment ──charge──▶ ChargeReply ──judge──▶ Decision
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, StrEnum
+
+SECOND_US = 1_000_000
+NO_STRINGS: Mapping[str, str] = {}
+
+
+class Verdict(IntEnum):
+    """What happens to a request; the worst enforced one wins, so the order matters."""
+
+    ALLOW = 0
+    THROTTLE = 1
+    VERIFY = 2
+    DENY = 3
+
+    @property
+    def text(self) -> str:
+        return _VERDICT_TEXT[self]
+
+
+_VERDICT_TEXT = {v: v.name.lower() for v in Verdict}
+
+
+class Mode(StrEnum):
+    """`shadow` findings are recorded and never act."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+
+
+class OnStoreError(StrEnum):
+    """What a limit says while the store does not answer."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class Level(IntEnum):
+    """The verification ladder, lowest first; policies write the lower-case names."""
+
+    NONE = 0
+    EMAIL = 1
+    PHONE = 2
+    PAYMENT = 3
+    IDENTITY = 4
+    ORGANIZATION = 5
+
+
+class Status(StrEnum):
+    """`provisional`: an unknown credential that the upstream has not accepted yet.
+    `adopted`: accepted by the upstream, never imported."""
+
+    ACTIVE = "active"
+    BANNED = "banned"
+    ADOPTED = "adopted"
+    PROVISIONAL = "provisional"
+
+
+class Cost(StrEnum):
+    """What one unit of a limit is."""
+
+    REQUESTS = "requests"
+    INPUT_TOKENS = "input_tokens"
+    OUTPUT_TOKENS = "output_tokens"
+    TOTAL_TOKENS = "total_tokens"
+    CONCURRENCY = "concurrency"
+
+
+TOKEN_COSTS = frozenset({Cost.INPUT_TOKENS, Cost.OUTPUT_TOKENS, Cost.TOTAL_TOKENS})
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """`limit` units per `period_us`, of which `burst` may come at once.
+
+    For concurrency `period_us` is 0 and `limit` equals `burst`: leases held at a time.
+    """
+
+    limit: int
+    period_us: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What a surface can see of one request. Addresses and credentials come as keyed hashes."""
+
+    decision_id: str
+    received_us: int
+    surface: str  # proxy, middleware, replay, ext_authz, auth_request
+    method: str
+    path: str  # at most 256 characters, without the query
+    route: str | None  # the route policy's name, such as openai.chat_completions; None: not listed
+    dialect: str  # openai, anthropic, problem
+    is_inference: bool = False
+    credential: str | None = None  # keyed hash, 32 hex digits
+    client_network: str | None = None  # keyed hash of the IPv4 address or the IPv6 /64
+    country: str | None = None  # ISO 3166-1 alpha-2 of the client address
+    asn: int | None = None
+    network_class: str | None = None
+    user_agent: str | None = None  # at most 200 characters
+    sdk: str | None = None  # "openai-python/2.0.0" from the SDK's own headers
+    ja4: str | None = None
+    model: str | None = None  # at most 128 characters
+    stream: bool | None = None
+    items: int = 1  # requests inside one batch call
+    body_bytes: int = 0
+    message_count: int | None = None
+    tool_count: int | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    end_user: str | None = None  # keyed hash of safety_identifier, user or metadata.user_id
+    estimated_input_tokens: int = 0
+    estimated_output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What passing a verification gave; `expires_us` None never expires."""
+
+    level: Level
+    granted_us: int
+    expires_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The account behind a credential, as the store holds it.
+
+    `version` grows with every change (0: not stored). A charge carries it, so that a change
+    holds on the very next request of every worker.
+    """
+
+    account_id: str
+    version: int = 0
+    status: Status = Status.ACTIVE
+    created_us: int | None = None
+    org_id: str | None = None
+    tier: str | None = None
+    billing_country: str | None = None
+    email_domain: str | None = None
+    phone_country: str | None = None
+    payment: str | None = None  # keyed hash of the payment fingerprint
+    signup_network: str | None = None  # keyed hash of the signup address
+    signup_path: str | None = None
+    grants: tuple[Grant, ...] = ()
+    contracts: tuple[str, ...] = ()
+    sub_users: bool = False
+    quotas: Mapping[str, str] = field(default_factory=dict)  # limit name → quota text, override
+    cluster_id: str | None = None
+    cluster_state: str | None = None
+    cluster_size: int | None = None
+    suspicion: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a credential resolves to: the account and which of its keys was used."""
+
+    subject: Subject
+    key_id: str | None
+
+
+# ── compiled policy ──────────────────────────────────────────────────────────────────────────
+
+SignalFunction = Callable[[RequestFacts, Subject], object]
+Predicate = Callable[[Sequence[object]], bool]
+"""A compiled condition over the values of `Policy.signals`, by position."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSpec:
+    """One fact about a request that a policy may name.
+
+    `value_type` is bool, int, float, str, `Level` or tuple (of str); `nullable` says that it
+    may be unknown (None).
+    """
+
+    name: str
+    value_type: type
+    nullable: bool
+    read: SignalFunction
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When `when` holds, the opinion is `verdict`."""
+
+    name: str
+    why: str
+    mode: Mode
+    when: Predicate
+    verdict: Verdict
+    message: str  # the public text; never a threshold or a cluster
+    level: Level | None = None  # for VERIFY
+    retry_after_us: int = 0  # for THROTTLE
+    status: int = 403  # for DENY: 403, or 451 for region
+    source: str = ""  # file:line
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A quota on a key made of signals.
+
+    `scope` is the hash tag's kind: a account, o organization, c cluster, n client network,
+    g global; `scope_signal` the position of the signal that fills it (None for g), and
+    `fields` the positions of further signals that tell keys apart within the tag.
+    """
+
+    name: str
+    why: str
+    mode: Mode
+    cost: Cost
+    scope: str
+    scope_signal: int | None
+    fields: tuple[int, ...]
+    quota: Quota | None  # None: only tiers or overrides have one
+    tier_quotas: Mapping[str, Quota]
+    when: Predicate | None
+    on_store_error: OnStoreError
+    message: str
+    lease_us: int = 600 * SECOND_US
+    cached_input_weight: float = 1.0
+    shards: int = 1
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One listed way in. `pattern` segments match literally, `*` matches one segment."""
+
+    name: str
+    methods: frozenset[str]
+    pattern: tuple[str, ...]
+    dialect: str
+    is_inference: bool
+    shape: str | None  # which body reader: chat, responses, messages, embeddings, batch, … or None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A compiled policy: swapped whole, never changed."""
+
+    name: str
+    revision: str  # 12 hex digits over the sources
+    signals: tuple[SignalSpec, ...]
+    rules: tuple[Rule, ...]
+    limits: tuple[Limit, ...]
+    routes: tuple[Route, ...]
+    adopts_unknown: bool  # an unknown credential is adopted once the upstream accepts it
+    on_store_error: OnStoreError  # for callers who cannot be identified without the store
+    appeal: str | None = None  # where a refused caller may turn: an address or URL
+
+
+# ── what one request asks of the store ───────────────────────────────────────────────────────
+
+
+class Effect(StrEnum):
+    """How a step takes part: `enforce` all or nothing together; `shadow` each alone, in a
+    namespace of its own; `look` reads and changes nothing."""
+
+    ENFORCE = "e"
+    SHADOW = "s"
+    LOOK = "l"
+
+
+class StepKind(StrEnum):
+    GCRA = "g"
+    LEASE = "c"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One limit of one request, in the store's terms.
+
+    GCRA: `amount` is the increment in microseconds (0 only looks), `ceiling` the burst
+    tolerance in microseconds, `ttl_us` how long the key is worth keeping. LEASE: `amount` is
+    the number of leases, `ceiling` the most that may be held, `ttl_us` when they lapse.
+    """
+
+    tag: str  # "a:acc_1": becomes the Cluster hash tag {a:acc_1}
+    field: str  # limit name, and the further key values after a colon
+    kind: StepKind
+    effect: Effect
+    amount: int
+    ceiling: int
+    ttl_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """`level`: GCRA the TAT in microseconds after the step (before it when refused or not
+    applied), 0 for a key never seen; LEASE how many are held, likewise."""
+
+    allowed: bool
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """All steps of one request; `account_id` None skips the validation of the subject.
+
+    `now_us` None means the store's own clock; replay passes event time.
+    """
+
+    lease_id: str
+    account_id: str | None
+    version: int
+    steps: tuple[Step, ...]
+    now_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeReply:
+    """`is_stale`: the subject has changed, nothing was charged and `subject` is the new one
+    (None: it is gone). `applied`: the enforced steps all passed and were charged."""
+
+    now_us: int
+    results: tuple[StepResult, ...] = ()
+    applied: bool = False
+    is_stale: bool = False
+    subject: Subject | None = None
+    shadow_all: bool = False  # the kill switch, read in the same round trip
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Settles one step: `delta_us` is the true increment less the reserved one (GCRA), while
+    `level_us` is the TAT after the reservation, which bounds a credit to what has not drained."""
+
+    tag: str
+    field: str
+    kind: StepKind
+    effect: Effect
+    delta_us: int
+    level_us: int
+    ttl_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    lease_id: str
+    corrections: tuple[Correction, ...]
+    now_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an exchange really used, in tokens; None where the upstream did not tell."""
+
+    input_tokens: int | None = None
+    cached_input_tokens: int = 0
+    output_tokens: int | None = None
+
+
+# ── opinions and the answer ──────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule's or limit's opinion."""
+
+    rule: str
+    verdict: Verdict
+    mode: Mode
+    message: str
+    level: Level | None = None
+    retry_after_us: int = 0
+    status: int = 403
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A limit of the policy with the quota that applies to this subject and its step."""
+
+    limit: Limit
+    quota: Quota
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What the pure core makes of facts and subject, before any counter is touched."""
+
+    values: tuple[object, ...]  # of Policy.signals, by position
+    findings: tuple[Finding, ...]
+    plan: tuple[PlannedStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """One limit as the caller may see it (the account's own limits only)."""
+
+    name: str
+    cost: Cost
+    quota: Quota
+    remaining: int
+    reset_after_us: int
+    is_enforced: bool
+    is_own: bool  # keyed by account, key or organization, so that a caller may be told
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one request, and everything needed to explain and settle it."""
+
+    decision_id: str
+    verdict: Verdict
+    would_be: Verdict
+    reason: str  # the deciding rule's name; "ok" when allowed
+    findings: tuple[Finding, ...]
+    subject: Subject | None
+    key_id: str | None
+    policy_revision: str
+    decided_us: int
+    status: int = 200
+    message: str = ""
+    level: Level | None = None
+    retry_after_us: int = 0
+    degraded: bool = False
+    degraded_limits: tuple[str, ...] = ()
+    shadow_all: bool = False
+    values: tuple[object, ...] = ()
+    plan: tuple[PlannedStep, ...] = ()
+    results: tuple[StepResult, ...] = ()
+    limits: tuple[LimitState, ...] = ()
+    applied: bool = False
+
+    @property
+    def is_served(self) -> bool:
+        """Exactly the allowed requests reach the upstream."""
+        return self.verdict is Verdict.ALLOW
+
+
+class Outcome(Enum):
+    """How the exchange ended, for the log and the metrics."""
+
+    COMPLETE = "complete"
+    REFUSED = "refused"
+    CLIENT_LEFT = "client_left"
+    UPSTREAM_FAILED = "upstream_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What became of a decided request; handed to the recorder when it is over."""
+
+    facts: RequestFacts
+    decision: Decision
+    outcome: Outcome
+    usage: Usage
+    upstream_status: int | None
+    finished_us: int

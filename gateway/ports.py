@@ -1,0 +1,81 @@
+"""What the core asks of the outside, each in a few methods. Implementations are to the right."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from .model import Charge, ChargeReply, Exchange, Identity, Settlement, Subject
+
+
+class Clock(Protocol):
+    def now_us(self) -> int:
+        """Microseconds since the Unix epoch, UTC."""
+        ...
+
+
+class Store(Protocol):
+    """The hot path's store. Every method raises `StoreError`, and nothing else, on failure."""
+
+    async def resolve(self, credential: str) -> Identity | None:
+        """Who holds this credential (keyed hash); None when nobody does."""
+        ...
+
+    async def charge(self, charge: Charge) -> ChargeReply:
+        """Validate the subject's version and apply the steps, in one round trip.
+
+        Enforced steps are charged all or nothing; shadow steps each alone; looks change
+        nothing. A stale version charges nothing and answers with the new subject.
+        """
+        ...
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Replace reservations by the truth and free leases; settling twice frees once."""
+        ...
+
+    async def adopt(self, credential: str, subject: Subject, *, ttl_us: int) -> Subject:
+        """Store an unknown credential's account unless it is known by now; returns what is stored."""
+        ...
+
+
+class Directory(Protocol):
+    """The operator's side of the store: accounts, keys, mode. Off the hot path."""
+
+    async def put(
+        self, subject: Subject, credentials: Mapping[str, str] | None, *, ttl_us: int | None = None
+    ) -> Subject:
+        """Create or replace an account. `credentials` maps keyed hash → key id and replaces the
+        account's keys; None keeps them. Returns the subject with its new version."""
+        ...
+
+    async def get(self, account_id: str) -> Subject | None: ...
+
+    async def keys(self, account_id: str) -> Mapping[str, str]:
+        """Keyed hash → key id."""
+        ...
+
+    async def remove(self, account_id: str) -> bool:
+        """Forget account, keys and counters; False when it was unknown."""
+        ...
+
+    def accounts(self) -> AsyncIterator[Subject]:
+        """Every account, in no order; one that changes meanwhile may come in either form."""
+        ...
+
+    async def set_shadow_all(self, shadow_all: bool) -> None:
+        """The kill switch; holds on every replica with its next request."""
+        ...
+
+    async def is_shadow_all(self) -> bool: ...
+
+
+class Recorder(Protocol):
+    """Told of every exchange when it is over, refused ones too. Must not block or raise."""
+
+    def record(self, exchange: Exchange) -> None: ...
+
+
+class IdSource(Protocol):
+    def new_id(self, now_us: int) -> str:
+        """A decision id: 26 characters, sortable by time, not guessable."""
+        ...
