@@ -145,6 +145,7 @@ class Subject:
 
     account_id: str
     version: int = 0
+    pseudonym: str | None = None  # random, stands for the account in logs until it is erased
     status: Status = Status.ACTIVE
     created_us: int | None = None
     org_id: str | None = None

@@ -34,7 +34,7 @@ class Store(Protocol):
         ...
 
     async def adopt(self, credential: str, subject: Subject, *, ttl_us: int) -> Subject:
-        """Store an unknown credential's account unless it is known by now; returns what is stored."""
+        """Store an unknown credential's account unless it is known by now; returns the stored."""
         ...
 
 
