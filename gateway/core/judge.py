@@ -1,0 +1,208 @@
+"""Findings and counters in, one decision out. The only place where shadow and failure matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..model import (
+    SECOND_US,
+    Assessment,
+    ChargeReply,
+    Cost,
+    Decision,
+    Effect,
+    Finding,
+    Identity,
+    LimitState,
+    Mode,
+    OnStoreError,
+    PlannedStep,
+    Policy,
+    Quota,
+    RequestFacts,
+    StepKind,
+    StepResult,
+    Verdict,
+)
+from .gcra import remaining, retry_after_us
+
+OWN_SCOPES = frozenset("ao")
+STORE_UNAVAILABLE = "store_unavailable"
+ROUTE_NOT_LISTED = "route_not_listed"
+LEASE_RETRY_US = SECOND_US
+_NEVER = float("inf")
+
+
+def judge(
+    policy: Policy,
+    facts: RequestFacts,
+    identity: Identity,
+    assessment: Assessment,
+    reply: ChargeReply,
+) -> Decision:
+    """The worst enforced finding wins; the kill switch turns every finding into a shadow."""
+    findings = list(assessment.findings)
+    for planned, result in zip(assessment.plan, reply.results, strict=True):
+        if not result.allowed:
+            findings.append(_limit_finding(planned, result, reply.now_us))
+    return _decide(
+        policy,
+        facts,
+        identity,
+        findings,
+        values=assessment.values,
+        plan=assessment.plan,
+        results=reply.results,
+        limits=_own_limits(assessment.plan, reply),
+        applied=reply.applied,
+        shadow_all=reply.shadow_all,
+        decided_us=reply.now_us,
+    )
+
+
+def judge_without_store(
+    policy: Policy, facts: RequestFacts, identity: Identity, assessment: Assessment
+) -> Decision:
+    """The store failed: each enforced limit says what its `on_store_error` tells it to."""
+    enforced = [p.limit for p in assessment.plan if p.limit.mode is Mode.ENFORCE]
+    findings = list(assessment.findings)
+    denies = [limit for limit in enforced if limit.on_store_error is OnStoreError.DENY]
+    if denies:
+        findings.append(_store_finding(Mode.ENFORCE))
+    return _decide(
+        policy,
+        facts,
+        identity,
+        findings,
+        values=assessment.values,
+        plan=assessment.plan,
+        degraded=True,
+        degraded_limits=tuple(limit.name for limit in enforced),
+    )
+
+
+def judge_unidentified(policy: Policy, facts: RequestFacts, identity: Identity) -> Decision:
+    """The store failed before the caller was known: the policy's own `on_store_error` speaks."""
+    is_denied = policy.on_store_error is OnStoreError.DENY
+    findings = [_store_finding(Mode.ENFORCE)] if is_denied else []
+    return _decide(policy, facts, identity, findings, degraded=True)
+
+
+def judge_unlisted(policy: Policy, facts: RequestFacts) -> Decision:
+    """No route of the policy matches: closed by default, whatever the mode."""
+    finding = Finding(ROUTE_NOT_LISTED, Verdict.DENY, Mode.ENFORCE, "This path is not served here.")
+    return _decide(policy, facts, None, [finding])
+
+
+def _decide(
+    policy: Policy,
+    facts: RequestFacts,
+    identity: Identity | None,
+    findings: Sequence[Finding],
+    *,
+    values: tuple[object, ...] = (),
+    plan: tuple[PlannedStep, ...] = (),
+    results: tuple[StepResult, ...] = (),
+    limits: tuple[LimitState, ...] = (),
+    applied: bool = False,
+    shadow_all: bool = False,
+    degraded: bool = False,
+    degraded_limits: tuple[str, ...] = (),
+    decided_us: int | None = None,
+) -> Decision:
+    worst_of_all = max(findings, key=severity, default=None)
+    enforced = [] if shadow_all else [f for f in findings if f.mode is Mode.ENFORCE]
+    deciding = max(enforced, key=severity, default=None)
+    served = deciding is None or deciding.verdict is Verdict.ALLOW
+    return Decision(
+        decision_id=facts.decision_id,
+        verdict=Verdict.ALLOW if deciding is None else deciding.verdict,
+        would_be=Verdict.ALLOW if worst_of_all is None else worst_of_all.verdict,
+        reason="ok" if served or deciding is None else deciding.rule,
+        findings=tuple(findings),
+        subject=identity.subject if identity else None,
+        key_id=identity.key_id if identity else None,
+        policy_revision=policy.revision,
+        decided_us=facts.received_us if decided_us is None else decided_us,
+        status=200 if deciding is None else _status(deciding),
+        message="" if deciding is None else deciding.message,
+        level=None if deciding is None else deciding.level,
+        retry_after_us=0 if deciding is None else deciding.retry_after_us,
+        degraded=degraded,
+        degraded_limits=degraded_limits,
+        shadow_all=shadow_all,
+        values=values,
+        plan=plan,
+        results=results,
+        limits=limits,
+        applied=applied,
+    )
+
+
+def severity(finding: Finding) -> tuple[int, int, float, str]:
+    """Worst last: verdict, then the higher level, then the longer wait; -1 waits for ever.
+
+    The name comes last, so that the order of a policy's rules never decides.
+    """
+    wait = _NEVER if finding.retry_after_us < 0 else finding.retry_after_us
+    return (finding.verdict, finding.level or 0, wait, finding.rule)
+
+
+def _status(finding: Finding) -> int:
+    if finding.verdict is Verdict.ALLOW:
+        return 200
+    if finding.verdict is Verdict.THROTTLE:
+        return 429
+    return finding.status if finding.verdict is Verdict.DENY else 403
+
+
+def _limit_finding(planned: PlannedStep, result: StepResult, now_us: int) -> Finding:
+    step, limit = planned.step, planned.limit
+    if step.kind is StepKind.LEASE:
+        wait_us = -1 if step.amount > step.ceiling else LEASE_RETRY_US
+    else:
+        wait_us = retry_after_us(result.level, now_us, step.amount, step.ceiling)
+    return Finding(limit.name, Verdict.THROTTLE, limit.mode, limit.message, retry_after_us=wait_us)
+
+
+def _store_finding(mode: Mode) -> Finding:
+    return Finding(
+        STORE_UNAVAILABLE,
+        Verdict.THROTTLE,
+        mode,
+        "The service cannot check its limits right now; please try again.",
+        retry_after_us=SECOND_US,
+    )
+
+
+def _own_limits(plan: Sequence[PlannedStep], reply: ChargeReply) -> tuple[LimitState, ...]:
+    """What the caller may be told: enforced limits of the account and its organization."""
+    return tuple(
+        [
+            limit_state(planned, result, reply.now_us)
+            for planned, result in zip(plan, reply.results, strict=True)
+            if planned.limit.mode is Mode.ENFORCE and planned.limit.scope in OWN_SCOPES
+        ]
+    )
+
+
+def limit_state(planned: PlannedStep, result: StepResult, now_us: int) -> LimitState:
+    limit, quota = planned.limit, planned.quota
+    if limit.cost is Cost.CONCURRENCY:
+        left, reset_us = max(0, quota.limit - result.level), 0
+    else:
+        left, reset_us = remaining(result.level, now_us, quota), max(0, result.level - now_us)
+    return LimitState(
+        limit.name,
+        limit.cost,
+        quota,
+        left,
+        reset_us,
+        limit.mode is Mode.ENFORCE and planned.step.effect is not Effect.SHADOW,
+        limit.scope in OWN_SCOPES,
+    )
+
+
+def free_share(quota: Quota, left: int) -> float:
+    """0..1: how much of the burst is left; the strictest of several limits has the least."""
+    return left / quota.burst

@@ -1,0 +1,72 @@
+"""From reservation to truth: what settlement corrects, once the usage is known."""
+
+from __future__ import annotations
+
+from ..model import (
+    TOKEN_COSTS,
+    Correction,
+    Cost,
+    Decision,
+    Effect,
+    Limit,
+    PlannedStep,
+    Settlement,
+    StepKind,
+    StepResult,
+    Usage,
+)
+from .gcra import increment_us
+
+
+def settlement(decision: Decision, usage: Usage | None, *, now_us: int | None) -> Settlement | None:
+    """Corrections for every reservation that was charged; None when there is nothing to do.
+
+    `usage` None means that nothing was used (the upstream was never reached or failed): token
+    reservations are credited. Usage whose tokens are unknown leaves the estimate standing.
+    """
+    corrections = [
+        correction
+        for planned, result in zip(decision.plan, decision.results, strict=False)
+        if _was_charged(decision, planned, result)
+        and (correction := _correction(planned, result, usage)) is not None
+    ]
+    if not corrections:
+        return None
+    return Settlement(decision.decision_id, tuple(corrections), now_us)
+
+
+def _was_charged(decision: Decision, planned: PlannedStep, result: StepResult) -> bool:
+    if planned.step.effect is Effect.ENFORCE:
+        return decision.applied
+    return planned.step.effect is Effect.SHADOW and result.allowed
+
+
+def _correction(planned: PlannedStep, result: StepResult, usage: Usage | None) -> Correction | None:
+    step, limit = planned.step, planned.limit
+    delta_us = 0
+    if step.kind is StepKind.GCRA:
+        if limit.cost not in TOKEN_COSTS:
+            return None
+        used = 0 if usage is None else used_tokens(limit, usage)
+        if used is None:
+            return None
+        delta_us = increment_us(used, planned.quota) - step.amount
+        if delta_us == 0:
+            return None
+    return Correction(
+        step.tag, step.field, step.kind, step.effect, delta_us, result.level, step.ttl_us
+    )
+
+
+def used_tokens(limit: Limit, usage: Usage) -> int | None:
+    """Tokens that count for `limit`: cached input weighs as the policy says, rounded up."""
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return None
+    cached = min(usage.cached_input_tokens, usage.input_tokens or 0)
+    fresh = (usage.input_tokens or 0) - cached
+    used_input = fresh + -int(-cached * limit.cached_input_weight // 1)
+    if limit.cost is Cost.INPUT_TOKENS:
+        return used_input
+    if limit.cost is Cost.OUTPUT_TOKENS:
+        return usage.output_tokens or 0
+    return used_input + (usage.output_tokens or 0)
