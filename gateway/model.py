@@ -456,6 +456,16 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """Durations of one exchange: the decision, the upstream until its answer's head (None when
+    not reached), and all of it."""
+
+    decision_us: int = 0
+    upstream_us: int | None = None
+    request_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """What became of a decided request; handed to the recorder when it is over."""
 
@@ -465,3 +475,4 @@ class Exchange:
     usage: Usage
     upstream_status: int | None
     finished_us: int
+    timings: Timings = Timings()

@@ -1,0 +1,208 @@
+"""The life of one decision: load, assess, charge, judge; later settle and record.
+
+The only file that knows the order of things. Everything it calls is pure or a port.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Protocol
+
+from .core.assess import assess
+from .core.estimate import TokenEstimator
+from .core.judge import judge, judge_unidentified, judge_unlisted, judge_without_store
+from .core.settle import settlement
+from .errors import StoreError
+from .model import (
+    SECOND_US,
+    Assessment,
+    Charge,
+    ChargeReply,
+    Decision,
+    Exchange,
+    Identity,
+    Outcome,
+    Policy,
+    RequestFacts,
+    Status,
+    Subject,
+    Timings,
+    Usage,
+)
+from .ports import Clock, Recorder, Store
+
+MAX_CACHED_SUBJECTS = 65_536
+CACHE_AGE_US = 300 * SECOND_US  # an adopted account's expiry is refreshed on resolving it
+ADOPTED_TTL_US = 30 * 86_400 * SECOND_US
+MAX_STALE_ROUNDS = 4
+NO_TIMINGS = Timings()
+ANONYMOUS = Identity(Subject("anonymous", status=Status.PROVISIONAL), None)
+
+
+class PolicySource(Protocol):
+    @property
+    def current(self) -> Policy:
+        """The policy in force; a request keeps the one it began with."""
+        ...
+
+
+class SubjectCache:
+    """Credential → identity, bounded, oldest out first. Staleness is found out when charging."""
+
+    def __init__(self, size: int = MAX_CACHED_SUBJECTS, age_us: int = CACHE_AGE_US) -> None:
+        self._entries: OrderedDict[str, tuple[Identity, int]] = OrderedDict()
+        self._size = size
+        self._age_us = age_us
+
+    def get(self, credential: str, now_us: int) -> Identity | None:
+        entry = self._entries.get(credential)
+        if entry is None or now_us - entry[1] > self._age_us:
+            return None
+        return entry[0]
+
+    def put(self, credential: str, identity: Identity, now_us: int) -> None:
+        self._entries.pop(credential, None)
+        self._entries[credential] = (identity, now_us)
+        if len(self._entries) > self._size:
+            self._entries.popitem(last=False)
+
+    def drop(self, credential: str) -> None:
+        self._entries.pop(credential, None)
+
+
+class Engine:
+    """Decides requests and closes exchanges. One per process; safe for concurrent requests.
+
+    With `event_time` the charges carry the request's own `received_us` instead of using the
+    store's clock, which is how a replay keeps every stateful part on one clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        policies: PolicySource,
+        clock: Clock,
+        recorders: tuple[Recorder, ...] = (),
+        event_time: bool = False,
+    ) -> None:
+        self.store = store
+        self.policies = policies
+        self.clock = clock
+        self.estimator = TokenEstimator()
+        self._recorders = recorders
+        self._event_time = event_time
+        self._cache = SubjectCache()
+
+    async def decide(self, facts: RequestFacts) -> Decision:
+        """One decision. Never raises for what a caller or the store does."""
+        policy = self.policies.current
+        if facts.route is None:
+            return judge_unlisted(policy, facts)
+        identity = ANONYMOUS
+        try:
+            for _ in range(MAX_STALE_ROUNDS):
+                identity = await self._identify(facts)
+                assessment = assess(policy, facts, identity.subject)
+                reply = await self._charge(facts, identity.subject, assessment)
+                if not reply.is_stale:
+                    return judge(policy, facts, identity, assessment, reply)
+                self._forget(facts)
+            raise StoreError("refused", "the account keeps changing")
+        except StoreError:
+            return self._decide_degraded(policy, facts)
+
+    async def finish(
+        self,
+        facts: RequestFacts,
+        decision: Decision,
+        *,
+        outcome: Outcome,
+        usage: Usage | None = None,
+        upstream_status: int | None = None,
+        finished_us: int | None = None,
+        timings: Timings = NO_TIMINGS,
+    ) -> None:
+        """Close an exchange: settle, adopt, learn, record. Recording happens whatever fails.
+
+        `usage` None: nothing was used (refused, or the upstream failed); token reservations
+        are given back as far as they have not drained.
+        """
+        finished_us = self.clock.now_us() if finished_us is None else finished_us
+        if usage is not None:
+            self.estimator.learn(facts.model, facts.body_bytes, usage)
+        try:
+            due = settlement(decision, usage, now_us=finished_us if self._event_time else None)
+            if due is not None:
+                await self.store.settle(due)
+            if upstream_status is not None and 200 <= upstream_status < 300:
+                await self._adopt(facts, decision)
+        except StoreError:
+            pass  # counted by the store's own metrics; leases lapse, estimates stand
+        finally:
+            exchange = Exchange(
+                facts, decision, outcome, usage or Usage(), upstream_status, finished_us, timings
+            )
+            for recorder in self._recorders:
+                recorder.record(exchange)
+
+    async def _identify(self, facts: RequestFacts) -> Identity:
+        credential = facts.credential
+        if credential is None:
+            return ANONYMOUS
+        known = self._cache.get(credential, facts.received_us)
+        if known is not None:
+            return known
+        known = await self.store.resolve(credential)
+        if known is None:
+            return Identity(Subject(adopted_id(credential), status=Status.PROVISIONAL), None)
+        self._cache.put(credential, known, facts.received_us)
+        return known
+
+    async def _charge(
+        self, facts: RequestFacts, subject: Subject, assessment: Assessment
+    ) -> ChargeReply:
+        is_stored = subject.status is not Status.PROVISIONAL
+        return await self.store.charge(
+            Charge(
+                facts.decision_id,
+                subject.account_id if is_stored else None,
+                subject.version,
+                tuple([planned.step for planned in assessment.plan]),
+                facts.received_us if self._event_time else None,
+            )
+        )
+
+    def _forget(self, facts: RequestFacts) -> None:
+        if facts.credential is not None:
+            self._cache.drop(facts.credential)
+
+    def _decide_degraded(self, policy: Policy, facts: RequestFacts) -> Decision:
+        """The store failed: use what the cache knows, however old, or say so."""
+        identity: Identity | None = ANONYMOUS
+        if facts.credential is not None:
+            identity = self._cache.get(facts.credential, 0)
+        if identity is None:
+            return judge_unidentified(policy, facts, ANONYMOUS)
+        assessment = assess(policy, facts, identity.subject)
+        return judge_without_store(policy, facts, identity, assessment)
+
+    async def _adopt(self, facts: RequestFacts, decision: Decision) -> None:
+        """The upstream accepted a credential nobody had imported: now it may have state."""
+        subject = decision.subject
+        if subject is None or subject.status is not Status.PROVISIONAL or not decision.is_served:
+            return
+        if facts.credential is None or not self.policies.current.adopts_unknown:
+            return
+        adopted = replace(
+            subject,
+            account_id=adopted_id(facts.credential),
+            status=Status.ADOPTED,  # its age stays unknown: it may be old elsewhere
+        )
+        await self.store.adopt(facts.credential, adopted, ttl_us=ADOPTED_TTL_US)
+
+
+def adopted_id(credential: str) -> str:
+    """The account id of an adopted credential: a prefix of its keyed hash, so it tells nothing."""
+    return f"key_{credential[:20]}"
