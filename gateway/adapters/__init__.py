@@ -1,0 +1,1 @@
+"""The surfaces: everything that speaks HTTP."""

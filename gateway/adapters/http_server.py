@@ -1,0 +1,159 @@
+"""The public listener: uvicorn's httptools protocol with bounds that it does not have.
+
+What cannot be read safely ends here in 400 and never becomes a request: oversized or too many
+headers, more than one Host, control characters, a head or an idle connection that takes too
+long. Conflicting or duplicate Content-Length and Transfer-Encoding are refused by llhttp.
+
+It also tells an application at once when the client leaves, without a task per request: the
+scope carries a `ClientConnection` under `extensions["hydragate.client"]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+MAX_HEAD_BYTES = 65_536
+MAX_HEADERS = 128
+MAX_TARGET_BYTES = 8_192
+HEAD_TIMEOUT_S = 15.0
+EXTENSION = "hydragate.client"
+
+_PROBLEM = (
+    b'{"type":"about:blank","title":"Bad Request","status":400,'
+    b'"detail":"The request could not be read as HTTP/1.1.","code":"invalid_http"}'
+)
+_BAD_REQUEST = b"".join(
+    (
+        b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ",
+        str(len(_PROBLEM)).encode(),
+        b"\r\nconnection: close\r\n\r\n",
+        _PROBLEM,
+    )
+)
+
+
+class ClientConnection:
+    """What an application may do with the connection of the request it is serving."""
+
+    __slots__ = ("_protocol", "on_lost")
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+        self.on_lost: Callable[[], None] | None = None
+
+    def is_lost(self) -> bool:
+        transport: asyncio.Transport | None = self._protocol.transport
+        return transport is None or transport.is_closing()
+
+    def abort(self) -> None:
+        """Close without finishing the answer, so that the client sees it was cut short."""
+        self._protocol.transport.abort()
+
+
+class HeadError(httptools.HttpParserError):
+    """The head is beyond a bound."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """See the module's docstring; `rejected` counts what never became a request."""
+
+    rejected = 0
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._fed_bytes = 0
+        self._hosts = 0
+        self._in_head = False
+        self._client = ClientConnection(self)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_done()
+        super().connection_lost(exc)
+        on_lost = self._client.on_lost
+        if on_lost is not None:
+            self._client.on_lost = None
+            on_lost()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._in_head or self.transport.is_closing():
+            return
+        # What llhttp holds back of an unfinished header line is invisible to the callbacks.
+        self._fed_bytes += len(data)
+        if self._fed_bytes > MAX_HEAD_BYTES:
+            self.send_400_response("")
+        elif self._head_timer is None:  # most heads come in one piece and never need a timer
+            self._await_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Close with 400, unless an answer is under way on this connection: then just close."""
+        BoundedProtocol.rejected += 1
+        self._head_is_done()
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(_BAD_REQUEST)
+        self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._client = ClientConnection(self)
+        self.scope["extensions"] = {EXTENSION: self._client}  # type: ignore[dict-item]
+        self._head_bytes = self._hosts = 0
+        self._fed_bytes = 0
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_TARGET_BYTES:
+            raise HeadError("target too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
+            raise HeadError("head too large")
+        if len(name) == 4 and name.lower() == b"host":
+            self._hosts += 1
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_is_done()
+        if self._hosts > 1 or (self._hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise HeadError("exactly one Host is needed")
+        super().on_headers_complete()
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False  # what follows would not be HTTP/1.1
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """The guard refuses what it must; a warning per request would fill the log."""
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
+
+    def _head_is_done(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.send_400_response("")

@@ -1,0 +1,153 @@
+"""What an operator sets: one file (`--config`), overridden by flags, checked before any start.
+
+Everything here is plain data, so that the supervisor can hand it to its workers as JSON.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .errors import UsageError
+
+MIB = 1024 * 1024
+MAX_CONFIG_BYTES = MIB
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UpstreamConfig(_Closed):
+    """One model API. Requests go to the first upstream whose `models` and `paths` match."""
+
+    name: str = Field(default="upstream", pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
+    url: str
+    models: tuple[str, ...] = ()  # shell patterns; empty: every model, and calls without one
+    paths: tuple[str, ...] = ()  # path prefixes; empty: every path
+    api_key_file: Path | None = None  # replaces the caller's credential
+    api_key_header: str = Field(default="authorization", pattern=r"^[a-z0-9-]{1,64}$")
+    ca_file: Path | None = None
+    max_connections: int = Field(default=512, ge=1, le=65_536)
+    connect_timeout_s: Seconds = 5.0
+    pool_timeout_s: Seconds = 5.0
+    write_timeout_s: Seconds = 30.0
+    header_timeout_s: Seconds = 600.0
+    read_timeout_s: Seconds = 120.0
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"'{url}' is no http(s) URL, such as https://api.example.com")
+        if parts.username or parts.password:
+            raise ValueError("credentials do not belong in the URL; use api_key_file")
+        if parts.query or parts.fragment:
+            raise ValueError(f"'{url}' must not have a query or fragment")
+        return url.rstrip("/")
+
+
+class IdentityHeader(_Closed):
+    """A header in which an authenticating edge names the account; believed from `networks` only."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
+    networks: tuple[str, ...] = Field(min_length=1)
+
+    _networks = field_validator("networks")(lambda networks: check_networks(networks))
+
+
+class LogConfig(_Closed):
+    """The decision log: one file per worker under `dir`, rotated by size and age."""
+
+    dir: Path | None = None  # default: <data dir>/log
+    max_bytes: int = Field(default=64 * MIB, ge=64 * 1024)
+    max_age_s: Seconds = 3600.0
+    keep: int = Field(default=48, ge=1, le=100_000)
+
+
+class Settings(_Closed):
+    """All of `hydragate serve`."""
+
+    upstreams: tuple[UpstreamConfig, ...] = Field(min_length=1)
+    policy: Path
+    accounts: Path | None = None
+    store: str = "embedded"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65_535)
+    admin_host: str = "127.0.0.1"
+    admin_port: int = Field(default=9090, ge=0, le=65_535)
+    admin_token_file: Path | None = None  # default: <data dir>/admin-token, made at first start
+    workers: int = Field(default=1, ge=1, le=256)
+    secret_file: Path | None = None  # default: <data dir>/secret, made at first start
+    data_dir: Path = Path(".hydragate")
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    identity_header: IdentityHeader | None = None
+    body_limit_bytes: int = Field(default=32 * MIB, ge=1024, le=1024 * MIB)
+    buffered_limit_bytes: int = Field(default=512 * MIB, ge=MIB)
+    body_timeout_s: Seconds = 60.0
+    drain_s: Seconds = 30.0
+    store_timeout_s: float = Field(default=0.03, gt=0, le=5)
+    policy_poll_s: Seconds = 1.0
+    log: LogConfig = LogConfig()
+
+    _networks = field_validator("trusted_proxies")(lambda networks: check_networks(networks))
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        names = [upstream.name for upstream in self.upstreams]
+        if len(set(names)) != len(names):
+            raise ValueError("two upstreams have the same name")
+        return self
+
+
+def check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise ValueError(f"'{network}' is no network, such as 10.0.0.0/8: {error}") from None
+    return networks
+
+
+def load_settings(config: Path | None, overrides: dict[str, Any]) -> Settings:
+    """The config file with `overrides` (flags that were given) on top.
+
+    Raises UsageError that names the file and the setting.
+    """
+    raw: dict[str, Any] = {}
+    if config is not None:
+        raw = _read(config)
+    raw.update(overrides)
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        where = f"{config}: " if config else ""
+        lines = [f"{where}{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise UsageError("\n".join(lines)) from None
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        text = config.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{config}: cannot be read: {error.strerror}") from None
+    if len(text) > MAX_CONFIG_BYTES:
+        raise UsageError(f"{config}: over {MAX_CONFIG_BYTES} bytes")
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{config}: is no YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise UsageError(f"{config}: must be a mapping of settings")
+    return raw
