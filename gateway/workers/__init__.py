@@ -1,0 +1,1 @@
+"""What runs beside the hot path: imports, replays, policy tests."""

@@ -1,0 +1,324 @@
+"""Accounts v1 (CONTRACTS §3): records in, subjects out, and into the store.
+
+Raw keys, card fingerprints and addresses are hashed while a record is read; nothing else of
+this package ever sees them. A bad record is reported with its line and costs no other record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ..core.keyed import KeyedHash
+from ..core.quota import QuotaError, parse_quota
+from ..errors import Problem, UsageError
+from ..model import SECOND_US, Grant, Level, Status, Subject
+from ..ports import Directory
+
+MAX_LINE_BYTES = 1_000_000
+MAX_KEYS = 10_000
+MAX_PROBLEMS = 1_000
+BATCH = 128
+SIGNUP_PATHS = frozenset({"standard", "education", "startup", "research"})
+_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_TEXT_FIELDS = {"org_id": 128, "tier": 64, "email_domain": 253}
+_KNOWN = {
+    *_TEXT_FIELDS,
+    *("account_id", "created_at", "billing_country", "phone_country", "payment_fingerprint"),
+    *("signup_ip", "signup_path", "verification", "key_ids", "keys", "sub_users", "contracts"),
+    *("status", "quotas", "removed"),
+}
+
+
+class RecordError(ValueError):
+    """The record cannot be used; the message names the field and what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """One record: `fields` holds what it says (present and null clears), `credentials` keyed
+    hash → key id, None where the record is silent about keys."""
+
+    account_id: str
+    fields: Mapping[str, Any]
+    credentials: Mapping[str, str] | None
+    is_removal: bool = False
+
+    def apply(self, subject: Subject | None) -> Subject:
+        return replace(subject or Subject(self.account_id), **self.fields)
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What an import did; `problems` is cut at `MAX_PROBLEMS`, `bad` counts them all."""
+
+    imported: int = 0
+    removed: int = 0
+    bad: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+class RecordReader:
+    """Turns records into changes under the operator's secret."""
+
+    def __init__(self, keyed: KeyedHash) -> None:
+        self._keyed = keyed
+
+    def read(self, record: object) -> AccountChange:
+        """Raises RecordError. Unknown fields are ignored, as CONTRACTS §2 has it for the log,
+        but a field that looks misspelt would be lost silently, so they are reported on import."""
+        if not isinstance(record, dict):
+            raise RecordError("a record is a JSON object")
+        account_id = record.get("account_id")
+        if not isinstance(account_id, str) or not _ID.fullmatch(account_id):
+            raise RecordError("account_id: 1 to 128 printable ASCII characters without spaces")
+        if record.get("removed") is True:
+            return AccountChange(account_id, {}, None, is_removal=True)
+        fields = dict(self._fields(record))
+        return AccountChange(account_id, fields, self._credentials(record))
+
+    def _fields(self, record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        for name, most in _TEXT_FIELDS.items():
+            if name in record:
+                yield name, _text(name, record[name], most)
+        for name in ("billing_country", "phone_country"):
+            if name in record:
+                yield name, _country(name, record[name])
+        if "created_at" in record:
+            yield "created_us", _instant_us("created_at", record["created_at"])
+        if "payment_fingerprint" in record:
+            text = _text("payment_fingerprint", record["payment_fingerprint"], 512)
+            yield "payment", None if text is None else self._keyed.value("payment", text)
+        if "signup_ip" in record:
+            yield "signup_network", self._address(record["signup_ip"])
+        if "signup_path" in record:
+            yield "signup_path", _choice("signup_path", record["signup_path"], SIGNUP_PATHS)
+        if "verification" in record:
+            yield "grants", _grants(record)
+        if "contracts" in record:
+            yield "contracts", _texts("contracts", record["contracts"], 32, 64)
+        if "sub_users" in record:
+            yield "sub_users", bool(record["sub_users"])
+        if "status" in record:
+            yield "status", _status(record["status"])
+        if "quotas" in record:
+            yield "quotas", _quotas(record["quotas"])
+
+    def _address(self, text: object) -> str | None:
+        if text is None:
+            return None
+        try:
+            return self._keyed.address(network_bytes(ipaddress.ip_address(str(text))))
+        except ValueError:
+            raise RecordError(f"signup_ip: '{text}' is no IP address") from None
+
+    def _credentials(self, record: dict[str, Any]) -> dict[str, str] | None:
+        keys = record.get("keys")
+        if keys is None:
+            return None
+        if not isinstance(keys, list) or len(keys) > MAX_KEYS:
+            raise RecordError(f"keys: a list of at most {MAX_KEYS} strings")
+        ids = record.get("key_ids") or []
+        credentials = {}
+        for index, key in enumerate(keys):
+            if not isinstance(key, str) or not 8 <= len(key) <= 4096 or not key.isascii():
+                raise RecordError(f"keys[{index}]: a string of 8 to 4096 ASCII characters")
+            hashed = self._keyed.credential(key.encode())
+            named = len(ids) == len(keys) and isinstance(ids[index], str)
+            credentials[hashed] = ids[index][:128] if named else f"key_{hashed[:8]}"
+        return credentials
+
+
+def network_bytes(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
+    """What identifies a client's network: the whole IPv4 address, the /64 of an IPv6 one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        return mapped.packed if mapped is not None else address.packed[:8]
+    return address.packed
+
+
+def read_records(path: Path) -> Iterator[tuple[int, object | None]]:
+    """(line number, record) of a JSON Lines file; None where the line is no JSON.
+
+    Raises UsageError when the file cannot be read.
+    """
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield number, _parsed(line)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _parsed(line: bytes) -> object | None:
+    if len(line) > MAX_LINE_BYTES:
+        return None
+    try:
+        parsed: object = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return parsed
+
+
+def read_changes(path: Path, reader: RecordReader, report: ImportReport) -> Iterator[AccountChange]:
+    """Every usable record of the file; the others go into `report`."""
+    for number, record in read_records(path):
+        try:
+            if record is None:
+                raise RecordError(f"no JSON object, or over {MAX_LINE_BYTES} bytes")
+            yield reader.read(record)
+        except RecordError as error:
+            report.bad += 1
+            if len(report.problems) < MAX_PROBLEMS:
+                report.problems.append(Problem(str(path), number, "", str(error)))
+
+
+async def import_accounts(
+    changes: Iterable[AccountChange],
+    directory: Directory,
+    report: ImportReport,
+    *,
+    is_whole: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> ImportReport:
+    """Write the changes; with `is_whole`, imported accounts that no record names are removed
+    (adopted ones stay). Records apply in order; those of one account never overtake each other.
+    """
+    named: set[str] = set()
+    batch: dict[str, Awaitable[None]] = {}
+
+    async def flush() -> None:
+        pending = list(batch.values())
+        batch.clear()
+        await asyncio.gather(*pending)
+        if on_progress is not None:
+            on_progress(report.imported)
+
+    for change in changes:
+        if change.account_id in batch or len(batch) >= BATCH:
+            await flush()
+        if is_whole:
+            named.add(change.account_id)
+        batch[change.account_id] = _write(change, directory, report, is_whole=is_whole)
+    await flush()
+    if is_whole:
+        await _remove_unnamed(named, directory, report)
+    return report
+
+
+async def _write(
+    change: AccountChange, directory: Directory, report: ImportReport, *, is_whole: bool
+) -> None:
+    if change.is_removal:
+        report.removed += await directory.remove(change.account_id)
+        return
+    stored = await directory.get(change.account_id)
+    base = stored
+    if is_whole and stored is not None:  # what people decided outlives an import
+        base = replace(
+            Subject(change.account_id),
+            version=stored.version,
+            pseudonym=stored.pseudonym,
+            status=stored.status,
+            grants=stored.grants,
+            cluster_id=stored.cluster_id,
+            cluster_state=stored.cluster_state,
+            cluster_size=stored.cluster_size,
+            suspicion=stored.suspicion,
+        )
+    await directory.put(change.apply(base), change.credentials)
+    report.imported += 1
+
+
+async def _remove_unnamed(named: set[str], directory: Directory, report: ImportReport) -> None:
+    async for subject in _copy(directory.accounts()):
+        if subject.account_id not in named and subject.status is not Status.ADOPTED:
+            report.removed += await directory.remove(subject.account_id)
+
+
+async def _copy(subjects: AsyncIterator[Subject]) -> AsyncIterator[Subject]:
+    """Removing while scanning is safe with a copy: a scan may show an entry twice."""
+    for subject in [s async for s in subjects]:
+        yield subject
+
+
+def unknown_fields(record: object) -> list[str]:
+    return sorted(set(record) - _KNOWN) if isinstance(record, dict) else []
+
+
+def _text(name: str, value: object, most: int) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= most:
+        raise RecordError(f"{name}: a string of 1 to {most} characters, or null")
+    return value
+
+
+def _texts(name: str, values: object, most: int, length: int) -> tuple[str, ...]:
+    if values is None:
+        return ()
+    if not isinstance(values, list) or len(values) > most:
+        raise RecordError(f"{name}: a list of at most {most} strings")
+    return tuple(_text(name, value, length) or "" for value in values)
+
+
+def _country(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _COUNTRY.fullmatch(value):
+        raise RecordError(f"{name}: two capital letters (ISO 3166-1), or null")
+    return value
+
+
+def _choice(name: str, value: object, choices: frozenset[str]) -> str | None:
+    if value is None:
+        return None
+    if value not in choices:
+        raise RecordError(f"{name}: one of {', '.join(sorted(choices))}, or null")
+    return str(value)
+
+
+def _instant_us(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e11:
+        raise RecordError(f"{name}: Unix seconds UTC, or null")
+    return int(value * SECOND_US)
+
+
+def _grants(record: dict[str, Any]) -> tuple[Grant, ...]:
+    granted_us = _instant_us("created_at", record.get("created_at")) or 0
+    names = _texts("verification", record["verification"], len(Level), 32)
+    try:
+        return tuple(Grant(Level[name.upper()], granted_us) for name in names)
+    except KeyError:
+        known = ", ".join(level.name.lower() for level in Level)
+        raise RecordError(f"verification: any of {known}") from None
+
+
+def _status(value: object) -> Status:
+    if value not in (Status.ACTIVE, Status.BANNED):
+        raise RecordError("status: active or banned")
+    return Status(str(value))
+
+
+def _quotas(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or len(value) > 64:
+        raise RecordError("quotas: an object of at most 64 limit names with quotas")
+    for name, text in value.items():
+        try:
+            parse_quota(str(text))
+        except QuotaError as error:
+            raise RecordError(f"quotas.{name}: {error}") from None
+    return {str(name): str(text) for name, text in value.items()}
