@@ -55,6 +55,20 @@ class AccountChange:
     def apply(self, subject: Subject | None) -> Subject:
         return replace(subject or Subject(self.account_id), **self.fields)
 
+    def base_for_replacement(self, stored: Subject) -> Subject:
+        """What a replacing record leaves as it was: what people and the linker decided."""
+        return replace(
+            Subject(self.account_id),
+            version=stored.version,
+            pseudonym=stored.pseudonym,
+            status=stored.status,
+            grants=stored.grants,
+            cluster_id=stored.cluster_id,
+            cluster_state=stored.cluster_state,
+            cluster_size=stored.cluster_size,
+            suspicion=stored.suspicion,
+        )
+
 
 @dataclass(slots=True)
 class ImportReport:
@@ -64,6 +78,11 @@ class ImportReport:
     removed: int = 0
     bad: int = 0
     problems: list[Problem] = field(default_factory=list)
+
+    def add(self, problem: Problem) -> None:
+        self.bad += 1
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
 
 
 class RecordReader:
@@ -177,9 +196,7 @@ def read_changes(path: Path, reader: RecordReader, report: ImportReport) -> Iter
                 raise RecordError(f"no JSON object, or over {MAX_LINE_BYTES} bytes")
             yield reader.read(record)
         except RecordError as error:
-            report.bad += 1
-            if len(report.problems) < MAX_PROBLEMS:
-                report.problems.append(Problem(str(path), number, "", str(error)))
+            report.add(Problem(str(path), number, "", str(error)))
 
 
 async def import_accounts(
@@ -222,19 +239,7 @@ async def _write(
         report.removed += await directory.remove(change.account_id)
         return
     stored = await directory.get(change.account_id)
-    base = stored
-    if is_whole and stored is not None:  # what people decided outlives an import
-        base = replace(
-            Subject(change.account_id),
-            version=stored.version,
-            pseudonym=stored.pseudonym,
-            status=stored.status,
-            grants=stored.grants,
-            cluster_id=stored.cluster_id,
-            cluster_state=stored.cluster_state,
-            cluster_size=stored.cluster_size,
-            suspicion=stored.suspicion,
-        )
+    base = change.base_for_replacement(stored) if is_whole and stored is not None else stored
     await directory.put(change.apply(base), change.credentials)
     report.imported += 1
 

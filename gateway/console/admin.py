@@ -1,0 +1,240 @@
+"""The admin port: health and metrics for anyone who can reach it, everything else by token.
+
+It is never mounted on the public port. Account records take the form of CONTRACTS §3; raw keys
+in them are hashed on arrival and appear in no answer.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from ..errors import Problem, StoreError
+from ..model import Subject
+from ..ports import Directory
+from ..workers.accounts import (
+    AccountChange,
+    ImportReport,
+    RecordError,
+    RecordReader,
+    import_accounts,
+)
+
+MAX_IMPORT_BYTES = 256 * 1024 * 1024
+MAX_RECORD_BYTES = 1024 * 1024
+MAX_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class AdminContext:
+    """What the admin API works with; built in `app.py`."""
+
+    directory: Directory
+    records: RecordReader
+    token: str
+    log_dir: Path
+    metrics_text: Callable[[], Awaitable[bytes]]
+    readiness: Callable[[], Awaitable[dict[str, Any]]]  # {"ready": bool, …}
+    status: Callable[[], Awaitable[dict[str, Any]]]
+    reload_policy: Callable[[], Awaitable[list[Problem]]]
+    explain: Callable[[str], Awaitable[dict[str, Any] | None]]
+    audit: Callable[[str, str], None]  # (action, what it was done to)
+
+
+def admin_app(context: AdminContext) -> FastAPI:
+    """The whole admin application: `/healthz`, `/readyz`, `/metrics` and `/api/…`."""
+    app = FastAPI(title="Hydragate admin", docs_url=None, redoc_url=None, openapi_url=None)
+    _add_health(app, context)
+    bearer = HTTPBearer(auto_error=False)
+
+    def operator(
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    ) -> None:
+        given = credentials.credentials if credentials else ""
+        if not hmac.compare_digest(given.encode(), context.token.encode()):
+            raise HTTPException(
+                401,
+                "the admin token is needed: Authorization: Bearer <token>",
+                {"www-authenticate": "Bearer"},
+            )
+
+    guard = [Depends(operator)]
+    _add_accounts(app, context, guard)
+    _add_operations(app, context, guard)
+
+    @app.exception_handler(StoreError)
+    async def store_failed(_: Request, error: StoreError) -> JSONResponse:
+        return JSONResponse({"detail": f"the store does not answer: {error.kind}"}, 503)
+
+    @app.exception_handler(RecordError)
+    async def bad_record(_: Request, error: RecordError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 422)
+
+    return app
+
+
+def _add_health(app: FastAPI, context: AdminContext) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        state = await context.readiness()
+        return JSONResponse(state, 200 if state["ready"] else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(
+            await context.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+
+def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None:
+    directory = context.directory
+
+    async def existing(account_id: str) -> Subject:
+        subject = await directory.get(account_id)
+        if subject is None:
+            raise HTTPException(404, "no such account")
+        return subject
+
+    async def write(change: AccountChange, base: Subject | None, action: str) -> dict[str, Any]:
+        stored = await directory.put(change.apply(base), change.credentials)
+        context.audit(action, change.account_id)
+        return show(stored)
+
+    @app.get("/api/accounts", dependencies=guard)
+    async def list_accounts(limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100) -> list[Any]:
+        found: list[Any] = []
+        async for subject in directory.accounts():
+            found.append(show(subject))
+            if len(found) == limit:
+                break
+        return found
+
+    @app.get("/api/accounts/{account_id}", dependencies=guard)
+    async def show_account(account_id: str) -> dict[str, Any]:
+        subject = await existing(account_id)
+        return show(subject) | {"key_ids": sorted((await directory.keys(account_id)).values())}
+
+    @app.put("/api/accounts/{account_id}", dependencies=guard)
+    async def put_account(account_id: str, record: Annotated[Any, Body()]) -> dict[str, Any]:
+        """Create the account, or replace all that the record may say of it."""
+        change = context.records.read(_named(record, account_id))
+        stored = await directory.get(account_id)
+        base = None if stored is None else change.base_for_replacement(stored)
+        return await write(change, base, "account.put")
+
+    @app.patch("/api/accounts/{account_id}", dependencies=guard)
+    async def patch_account(account_id: str, record: Annotated[Any, Body()]) -> dict[str, Any]:
+        """Change only what the record names; null clears."""
+        change = context.records.read(_named(record, account_id))
+        return await write(change, await existing(account_id), "account.patch")
+
+    @app.delete("/api/accounts/{account_id}", dependencies=guard, status_code=204)
+    async def erase_account(account_id: str) -> None:
+        """Forget account, keys, counters and the mapping of its pseudonym in the logs."""
+        if not await directory.remove(account_id):
+            raise HTTPException(404, "no such account")
+        context.audit("account.erase", account_id)
+
+    @app.post("/api/accounts/import", dependencies=guard)
+    async def import_lines(request: Request, whole: bool = False) -> JSONResponse:
+        """Records v1, one a line; `whole=true` removes accounts that no line names, and is
+        refused when any line is bad, so that a broken file removes nobody."""
+        report = ImportReport()
+        changes = _changes(await _body(request), context.records, report)
+        if not (whole and report.bad):
+            await import_accounts(changes, directory, report, is_whole=whole)
+        context.audit("account.import", f"{report.imported} imported, {report.removed} removed")
+        problems = [str(problem) for problem in report.problems]
+        outcome = {"imported": report.imported, "removed": report.removed, "bad": report.bad}
+        return JSONResponse(outcome | {"problems": problems}, 422 if report.bad else 200)
+
+
+def _add_operations(app: FastAPI, context: AdminContext, guard: list[Any]) -> None:
+    @app.get("/api/mode", dependencies=guard)
+    async def get_mode() -> dict[str, str]:
+        return {"mode": _mode_text(await context.directory.is_shadow_all())}
+
+    @app.put("/api/mode", dependencies=guard)
+    async def set_mode(mode: Annotated[str, Body(embed=True)]) -> dict[str, str]:
+        if mode not in ("normal", "shadow-all"):
+            raise HTTPException(422, "mode: normal or shadow-all")
+        await context.directory.set_shadow_all(mode == "shadow-all")
+        context.audit("mode.set", mode)
+        return {"mode": mode}
+
+    @app.get("/api/status", dependencies=guard)
+    async def status() -> dict[str, Any]:
+        return await context.status()
+
+    @app.post("/api/policy/reload", dependencies=guard)
+    async def reload_policy() -> JSONResponse:
+        problems = [str(problem) for problem in await context.reload_policy()]
+        return JSONResponse({"problems": problems}, 422 if problems else 200)
+
+    @app.get("/api/decisions/{decision_id}", dependencies=guard)
+    async def explain(decision_id: str) -> Response:
+        found = await context.explain(decision_id)
+        if found is None:
+            raise HTTPException(404, "no such decision in the log that is kept here")
+        if "text/plain" in str(found.get("accept", "")):
+            return PlainTextResponse(str(found["text"]))
+        return JSONResponse(found)
+
+
+def show(subject: Subject) -> dict[str, Any]:
+    """A subject as operators read it: names for levels, no empty fields left out."""
+    shown: dict[str, Any] = orjson.loads(orjson.dumps(subject))
+    shown["grants"] = [
+        {
+            "level": grant.level.name.lower(),
+            "granted_us": grant.granted_us,
+            "expires_us": grant.expires_us,
+        }
+        for grant in subject.grants
+    ]
+    return shown
+
+
+def _named(record: object, account_id: str) -> dict[str, Any]:
+    if not isinstance(record, dict):
+        raise RecordError("a record is a JSON object")
+    if record.get("account_id", account_id) != account_id:
+        raise RecordError("account_id: the record names another account than the path")
+    return {**record, "account_id": account_id}
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_IMPORT_BYTES:
+            raise HTTPException(413, f"over {MAX_IMPORT_BYTES} bytes: import it in parts")
+    return bytes(body)
+
+
+def _changes(body: bytes, records: RecordReader, report: ImportReport) -> list[AccountChange]:
+    changes = []
+    for number, line in enumerate(body.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            changes.append(records.read(orjson.loads(line)))
+        except (RecordError, orjson.JSONDecodeError) as error:
+            report.add(Problem("import", number, "", str(error)))
+    return changes
+
+
+def _mode_text(shadow_all: bool) -> str:
+    return "shadow-all" if shadow_all else "normal"
