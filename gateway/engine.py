@@ -11,9 +11,16 @@ from typing import Protocol
 
 from .core.assess import assess
 from .core.estimate import TokenEstimator
-from .core.judge import judge, judge_unidentified, judge_unlisted, judge_without_store
+from .core.judge import (
+    judge,
+    judge_unidentified,
+    judge_unlisted,
+    judge_unreadable,
+    judge_without_store,
+)
+from .core.keyed import KeyedHash
 from .core.settle import settlement
-from .errors import StoreError
+from .errors import RequestError, StoreError
 from .model import (
     SECOND_US,
     Assessment,
@@ -30,7 +37,7 @@ from .model import (
     Timings,
     Usage,
 )
-from .ports import Clock, Recorder, Store
+from .ports import Clock, IdSource, Recorder, Store
 
 MAX_CACHED_SUBJECTS = 65_536
 CACHE_AGE_US = 300 * SECOND_US  # an adopted account's expiry is refreshed on resolving it
@@ -84,12 +91,16 @@ class Engine:
         store: Store,
         policies: PolicySource,
         clock: Clock,
+        ids: IdSource,
+        keyed: KeyedHash,
         recorders: tuple[Recorder, ...] = (),
         event_time: bool = False,
     ) -> None:
         self.store = store
         self.policies = policies
         self.clock = clock
+        self.ids = ids
+        self.keyed = keyed
         self.estimator = TokenEstimator()
         self._recorders = recorders
         self._event_time = event_time
@@ -112,6 +123,10 @@ class Engine:
             raise StoreError("refused", "the account keeps changing")
         except StoreError:
             return self._decide_degraded(policy, facts)
+
+    def reject(self, facts: RequestFacts, error: RequestError) -> Decision:
+        """The decision on a request that cannot be read: refused, whatever the policy says."""
+        return judge_unreadable(self.policies.current, facts, error)
 
     async def finish(
         self,

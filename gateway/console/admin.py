@@ -121,12 +121,12 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
                 break
         return found
 
-    @app.get("/api/accounts/{account_id}", dependencies=guard)
+    @app.get("/api/accounts/{account_id:path}", dependencies=guard)
     async def show_account(account_id: str) -> dict[str, Any]:
         subject = await existing(account_id)
         return show(subject) | {"key_ids": sorted((await directory.keys(account_id)).values())}
 
-    @app.put("/api/accounts/{account_id}", dependencies=guard)
+    @app.put("/api/accounts/{account_id:path}", dependencies=guard)
     async def put_account(account_id: str, record: Annotated[Any, Body()]) -> dict[str, Any]:
         """Create the account, or replace all that the record may say of it."""
         change = context.records.read(_named(record, account_id))
@@ -134,13 +134,13 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
         base = None if stored is None else change.base_for_replacement(stored)
         return await write(change, base, "account.put")
 
-    @app.patch("/api/accounts/{account_id}", dependencies=guard)
+    @app.patch("/api/accounts/{account_id:path}", dependencies=guard)
     async def patch_account(account_id: str, record: Annotated[Any, Body()]) -> dict[str, Any]:
         """Change only what the record names; null clears."""
         change = context.records.read(_named(record, account_id))
         return await write(change, await existing(account_id), "account.patch")
 
-    @app.delete("/api/accounts/{account_id}", dependencies=guard, status_code=204)
+    @app.delete("/api/accounts/{account_id:path}", dependencies=guard, status_code=204)
     async def erase_account(account_id: str) -> None:
         """Forget account, keys, counters and the mapping of its pseudonym in the logs."""
         if not await directory.remove(account_id):

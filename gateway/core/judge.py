@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..errors import RequestError
 from ..model import (
     SECOND_US,
     Assessment,
@@ -91,6 +92,12 @@ def judge_unidentified(policy: Policy, facts: RequestFacts, identity: Identity) 
 def judge_unlisted(policy: Policy, facts: RequestFacts) -> Decision:
     """No route of the policy matches: closed by default, whatever the mode."""
     finding = Finding(ROUTE_NOT_LISTED, Verdict.DENY, Mode.ENFORCE, "This path is not served here.")
+    return _decide(policy, facts, None, [finding])
+
+
+def judge_unreadable(policy: Policy, facts: RequestFacts, error: RequestError) -> Decision:
+    """The request cannot be read safely: two parsers must never read two requests."""
+    finding = Finding(error.reason, Verdict.DENY, Mode.ENFORCE, error.message, status=error.status)
     return _decide(policy, facts, None, [finding])
 
 

@@ -7,6 +7,7 @@ BLAKE2b is a MAC when keyed (RFC 7693 §2.9); 128 bits make collisions no concer
 from __future__ import annotations
 
 from hashlib import blake2b
+from ipaddress import IPv4Address, IPv6Address
 
 MIN_SECRET_BYTES = 16
 MAX_KEY_BYTES = 64  # BLAKE2b's own bound
@@ -53,3 +54,11 @@ class KeyedHash:
     def fingerprint(self) -> str:
         """Names the secret without revealing it: a store refuses a gateway with another one."""
         return self.value("fingerprint", "hydragate")
+
+
+def network_bytes(address: IPv4Address | IPv6Address) -> bytes:
+    """What identifies a client's network: the whole IPv4 address, the /64 of an IPv6 one."""
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return mapped.packed if mapped is not None else address.packed[:8]
+    return address.packed

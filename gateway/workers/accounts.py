@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from ..core.keyed import KeyedHash
+from ..core.keyed import KeyedHash, network_bytes
 from ..core.quota import QuotaError, parse_quota
 from ..errors import Problem, UsageError
 from ..model import SECOND_US, Grant, Level, Status, Subject
@@ -154,14 +154,6 @@ class RecordReader:
             named = len(ids) == len(keys) and isinstance(ids[index], str)
             credentials[hashed] = ids[index][:128] if named else f"key_{hashed[:8]}"
         return credentials
-
-
-def network_bytes(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
-    """What identifies a client's network: the whole IPv4 address, the /64 of an IPv6 one."""
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        return mapped.packed if mapped is not None else address.packed[:8]
-    return address.packed
 
 
 def read_records(path: Path) -> Iterator[tuple[int, object | None]]:

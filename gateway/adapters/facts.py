@@ -1,0 +1,84 @@
+"""From the parts of a request to `RequestFacts`, the same for live traffic and for a replay.
+
+The only place where credentials and addresses are seen; they leave it as keyed hashes. What a
+surface cannot see stays None.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+from ..core.estimate import TokenEstimator
+from ..core.keyed import KeyedHash, network_bytes
+from ..model import RequestFacts, Route
+from .body import BodyFacts
+from .headers import sdk_of
+
+Headers = list[tuple[bytes, bytes]]
+Address = IPv4Address | IPv6Address
+
+MAX_USER_AGENT = 200
+MAX_PATH = 256
+NO_BODY = BodyFacts(model="")
+
+
+def build_facts(
+    *,
+    decision_id: str,
+    received_us: int,
+    surface: str,
+    method: str,
+    path: str,
+    route: Route | None,
+    dialect: str,
+    headers: Headers,
+    credential: str | None,
+    address: Address | None,
+    body: BodyFacts = NO_BODY,
+    body_bytes: int = 0,
+    ja4: str | None = None,
+    keyed: KeyedHash,
+    estimator: TokenEstimator,
+) -> RequestFacts:
+    """Everything known of one request. `credential` is hashed already; `address` is the
+    client's own, as far as the trusted chain vouches for it."""
+    is_inference = route is not None and route.is_inference
+    input_tokens = output_tokens = 0
+    if is_inference:
+        input_tokens, output_tokens = estimator.estimate(
+            body.model or None, body_bytes, body.max_output_tokens
+        )
+        output_tokens *= body.choices * body.items
+    return RequestFacts(
+        decision_id=decision_id,
+        received_us=received_us,
+        surface=surface,
+        method=method,
+        path=path[:MAX_PATH],
+        route=None if route is None else route.name,
+        dialect=dialect,
+        is_inference=is_inference,
+        credential=credential,
+        client_network=None if address is None else keyed.address(network_bytes(address)),
+        user_agent=_user_agent(headers),
+        sdk=sdk_of(headers),
+        ja4=ja4,
+        model=body.model or None,
+        stream=body.stream,
+        items=body.items,
+        body_bytes=body_bytes,
+        message_count=body.message_count,
+        tool_count=body.tool_count,
+        max_output_tokens=body.max_output_tokens,
+        temperature=body.temperature,
+        end_user=None if body.end_user is None else keyed.value("end_user", body.end_user),
+        estimated_input_tokens=input_tokens,
+        estimated_output_tokens=output_tokens,
+    )
+
+
+def _user_agent(headers: Headers) -> str | None:
+    for name, value in headers:
+        if name == b"user-agent":
+            return value[:MAX_USER_AGENT].decode("latin-1")
+    return None

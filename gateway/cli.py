@@ -1,0 +1,48 @@
+"""The `hydragate` command. Exit codes: 0 fine, 1 the thing checked is bad, 2 wrong usage."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from . import __version__
+from .commands.accounts import accounts
+from .commands.demo import demo
+from .commands.operate import explain, mode
+from .commands.policy import policy
+from .commands.replay import replay
+from .commands.serve import serve
+from .errors import HydragateError, PolicyError, UsageError
+
+
+class HydragateGroup(click.Group):
+    """Turns our errors into messages and exit codes instead of tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PolicyError as error:
+            click.echo(str(error), err=True)
+            sys.exit(1)
+        except UsageError as error:
+            click.echo(f"hydragate: {error}", err=True)
+            sys.exit(2)
+        except HydragateError as error:
+            click.echo(f"hydragate: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=HydragateGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hydragate")
+def main() -> None:
+    """Abuse-defence gateway for model APIs: many accounts, one hand, one limit."""
+
+
+for command in (serve, mode, explain, policy, accounts, replay, demo):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

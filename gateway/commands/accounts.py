@@ -1,0 +1,102 @@
+"""`hydragate accounts`: the operator's view of who may call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+import orjson
+
+from .admin_client import AdminClient, admin_options, connect
+
+
+@click.group()
+def accounts() -> None:
+    """Import, show, ban and erase accounts of a running gateway."""
+
+
+@accounts.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--whole", is_flag=True, help="Remove imported accounts that the file does not name.")
+@admin_options
+def import_file(file: Path, whole: bool, admin: str, token_file: Path) -> None:
+    """Import records (JSON Lines, accounts v1); keys are hashed on arrival."""
+    client = connect(admin, token_file)
+    path = f"/api/accounts/import?whole={'true' if whole else 'false'}"
+    answer = client.call("POST", path, file.read_bytes(), "application/x-ndjson")
+    click.echo(f"{answer['imported']} imported, {answer['removed']} removed, {answer['bad']} bad")
+
+
+@accounts.command("list")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@admin_options
+def list_accounts(limit: int, admin: str, token_file: Path) -> None:
+    """One account a line, as JSON."""
+    for account in connect(admin, token_file).call("GET", f"/api/accounts?limit={limit}"):
+        click.echo(orjson.dumps(account).decode())
+
+
+@accounts.command()
+@click.argument("account_id")
+@admin_options
+def show(account_id: str, admin: str, token_file: Path) -> None:
+    """All that is stored of one account."""
+    _print(connect(admin, token_file).call("GET", _path(account_id)))
+
+
+@accounts.command()
+@click.argument("account_id")
+@admin_options
+def ban(account_id: str, admin: str, token_file: Path) -> None:
+    """Refuse the account from its next request on."""
+    _patch(connect(admin, token_file), account_id, {"status": "banned"})
+
+
+@accounts.command()
+@click.argument("account_id")
+@admin_options
+def unban(account_id: str, admin: str, token_file: Path) -> None:
+    """Undo a ban."""
+    _patch(connect(admin, token_file), account_id, {"status": "active"})
+
+
+@accounts.command("set")
+@click.argument("account_id")
+@click.argument("changes", nargs=-1, required=True, metavar="FIELD=JSON…")
+@admin_options
+def set_fields(account_id: str, changes: tuple[str, ...], admin: str, token_file: Path) -> None:
+    """Change fields of the record: tier=scale, or quotas='{"account-requests": "5k/min"}'."""
+    record: dict[str, Any] = {}
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals:
+            raise click.BadParameter(f"'{change}' is not FIELD=JSON")
+        try:
+            record[name] = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            record[name] = text  # a bare word is a string
+    _patch(connect(admin, token_file), account_id, record)
+
+
+@accounts.command()
+@click.argument("account_id")
+@click.confirmation_option(prompt="Erase the account, its keys, counters and log mapping?")
+@admin_options
+def erase(account_id: str, admin: str, token_file: Path) -> None:
+    """Forget an account: keys, counters, and who its pseudonym in the logs was."""
+    connect(admin, token_file).call("DELETE", _path(account_id))
+    click.echo("erased")
+
+
+def _patch(client: AdminClient, account_id: str, record: dict[str, Any]) -> None:
+    _print(client.call("PATCH", _path(account_id), orjson.dumps(record)))
+
+
+def _path(account_id: str) -> str:
+    return f"/api/accounts/{quote(account_id, safe='')}"
+
+
+def _print(answer: Any) -> None:
+    click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())

@@ -1,0 +1,97 @@
+"""How commands talk to a running gateway: the admin API, with the token it wrote down."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import orjson
+
+from ..errors import HydragateError, UsageError
+
+DEFAULT_ADMIN = "http://127.0.0.1:9090"
+DEFAULT_TOKEN_FILE = Path(".hydragate") / "admin-token"
+TIMEOUT_S = 60.0
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class AdminError(HydragateError):
+    """The admin API refused or could not be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminClient:
+    url: str
+    token: str
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+    ) -> Any:
+        """The JSON answer. Raises AdminError with what the gateway said."""
+        request = urllib.request.Request(  # noqa: S310 - the operator's own URL
+            self.url.rstrip("/") + path,
+            data=body,
+            method=method,
+            headers={"authorization": f"Bearer {self.token}", "content-type": content_type},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            raise AdminError(_complaint(error)) from None
+        except (urllib.error.URLError, OSError) as error:
+            reason = getattr(error, "reason", error)
+            raise AdminError(
+                f"no gateway answers at {self.url}: {reason} (is it running? see --admin)"
+            ) from None
+        return orjson.loads(text) if text else None
+
+
+def _complaint(error: urllib.error.HTTPError) -> str:
+    text = error.read(1_000_000)
+    try:
+        said = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return f"the gateway answered {error.code}"
+    if isinstance(said, dict) and said.get("problems"):
+        return "\n".join(map(str, said["problems"]))
+    detail = said.get("detail", said) if isinstance(said, dict) else said
+    return f"the gateway answered {error.code}: {detail}"
+
+
+def admin_options(command: F) -> F:
+    """`--admin` and `--token-file`, shared by every command that needs a running gateway."""
+    command = click.option(
+        "--token-file",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_TOKEN_FILE,
+        show_default=True,
+        help="Where the gateway keeps its admin token (or set HYDRAGATE_ADMIN_TOKEN).",
+    )(command)
+    return click.option(
+        "--admin", default=DEFAULT_ADMIN, show_default=True, help="The gateway's admin port."
+    )(command)
+
+
+def connect(admin: str, token_file: Path) -> AdminClient:
+    """Raises UsageError when there is no token to be found."""
+    token = os.environ.get("HYDRAGATE_ADMIN_TOKEN")
+    if token is None:
+        try:
+            token = token_file.read_text().strip()
+        except OSError as error:
+            raise UsageError(
+                f"{token_file}: no admin token there ({error.strerror}); "
+                "use --token-file or HYDRAGATE_ADMIN_TOKEN"
+            ) from None
+    return AdminClient(admin, token)

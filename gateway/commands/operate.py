@@ -1,0 +1,43 @@
+"""`hydragate mode` and `hydragate explain`: what an operator reaches for first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import orjson
+
+from .admin_client import admin_options, connect
+
+
+@click.command()
+@click.argument(
+    "wanted",
+    metavar="[normal|shadow-all]",
+    required=False,
+    type=click.Choice(["normal", "shadow-all"]),
+)
+@admin_options
+def mode(wanted: str | None, admin: str, token_file: Path) -> None:
+    """The kill switch: shadow-all stops every refusal, on every replica, with the next request.
+
+    Without an argument it prints the mode in force.
+    """
+    client = connect(admin, token_file)
+    if wanted is None:
+        answer = client.call("GET", "/api/mode")
+    else:
+        answer = client.call("PUT", "/api/mode", orjson.dumps({"mode": wanted}))
+    click.echo(answer["mode"])
+
+
+@click.command()
+@click.argument("decision_id")
+@click.option("--json", "as_json", is_flag=True, help="The whole record, for programs.")
+@admin_options
+def explain(decision_id: str, as_json: bool, admin: str, token_file: Path) -> None:
+    """Say in words why a request was decided as it was (the id is in X-Hydragate-Decision)."""
+    found = connect(admin, token_file).call("GET", f"/api/decisions/{decision_id}")
+    click.echo(
+        orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if as_json else found["text"]
+    )
