@@ -40,7 +40,9 @@ def test_no_window_admits_more_than_quota_times_window_plus_burst(
         for last in range(first, len(passed)):
             window_us = passed[last][0] - passed[first][0]
             total = sum(cost for _, cost in passed[first : last + 1])
-            assert total * quota.period_us <= quota.limit * window_us + quota.burst * quota.period_us
+            assert (
+                total * quota.period_us <= quota.limit * window_us + quota.burst * quota.period_us
+            )
 
 
 @given(quotas, st.integers(0, 10 * SECOND_US), st.integers(1, 200_000))
@@ -60,9 +62,7 @@ def test_raising_a_quota_never_refuses_the_next_request(
     larger = Quota(quota.limit * factor, quota.period_us, quota.burst * factor)
     for gap, cost in gaps:
         tat = START_US + gap
-        small = gcra.step(
-            tat, START_US, gcra.increment_us(cost, quota), gcra.tolerance_us(quota)
-        )
+        small = gcra.step(tat, START_US, gcra.increment_us(cost, quota), gcra.tolerance_us(quota))
         large_tat = START_US + gap // factor
         large = gcra.step(
             large_tat, START_US, gcra.increment_us(cost, larger), gcra.tolerance_us(larger)
