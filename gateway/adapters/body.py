@@ -1,0 +1,336 @@
+"""Reading a request body: the few facts a decision needs, or a refusal that says what is wrong.
+
+Law: two parsers must never read two requests. Whatever could be read in two ways is refused:
+a key that comes twice (also after unescaping, or differing in case only), what is not JSON by
+RFC 8259, a field of another type than its API documents. Fields that are not read are not
+judged; that is the upstream's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import Raw
+
+from ..errors import RequestError
+from .content import decode_content
+from .strict_json import check_text, read_members, spans_of
+
+__all__ = ["SHAPES", "BodyFacts", "ask_for_usage", "decode_content", "read_body"]
+
+MAX_MODEL_CHARS = 128
+MAX_END_USER_CHARS = 256
+MAX_CHOICES = 65_536
+MAX_WHOLE_NUMBER = 2**53  # beyond it a parser that reads doubles sees another number
+SHAPES = frozenset(
+    {"chat", "responses", "messages", "count_tokens", "embeddings", "completions", "batch"}
+)
+_INCLUDE_USAGE = b'"include_usage":true'
+
+
+@dataclass(slots=True)
+class BodyFacts:
+    """What one body says. None: it does not say. `members` are the top-level values, unparsed."""
+
+    shape: str = ""
+    model: str | None = None  # never None out of `read_body`
+    stream: bool | None = None
+    items: int = 1  # requests inside one batch call
+    message_count: int | None = None  # messages, or entries of a Responses input
+    tool_count: int | None = None
+    max_output_tokens: int | None = None  # of one choice; of all items of a batch together
+    prompts: int = 1  # of a completion
+    choices: int = 1  # answers asked for: n, or best_of, times the prompts
+    temperature: float | None = None
+    end_user: str | None = None  # as sent; at most 256 characters
+    wants_usage: bool = False  # stream_options.include_usage is true
+    has_stream_options: bool = False
+    text_bytes: int = 0  # what counts as input for a token estimate
+    members: Mapping[str, Raw] = field(default_factory=dict)
+
+
+def read_body(raw: bytes, shape: str) -> BodyFacts:
+    """The facts of a decoded body (`decode_content`) of one of `SHAPES`.
+
+    Raises RequestError 400 with one of the reasons `empty_body`, `byte_order_mark`,
+    `invalid_utf8`, `malformed_json`, `not_an_object`, `too_deep`, `duplicate_key`,
+    `ambiguous_key`, `missing_model`, `invalid_field`, `batch_mixed_models`,
+    `batch_not_countable`.
+    """
+    check_text(raw)
+    if shape == "batch":
+        facts = _read_batch(read_members(raw, _BATCH_FIELDS, ""))
+    else:
+        readers = _READERS[shape]
+        facts = _read_call(read_members(raw, readers, ""), readers, "")
+    facts.shape = shape
+    facts.text_bytes = len(raw)
+    return facts
+
+
+def ask_for_usage(raw: bytes, facts: BodyFacts) -> bytes:
+    """The body with `stream_options.include_usage` true, no other byte changed; `raw` itself
+    where nothing is to be asked: it is no streaming chat or completion call, or asks already.
+
+    `facts` are what `read_body` made of the same `raw`.
+    """
+    if facts.shape not in ("chat", "completions") or not facts.stream or facts.wants_usage:
+        return raw
+    options = facts.members.get("stream_options")
+    if options is None:
+        start = raw.index(b"{") + 1
+        return raw[:start] + b'"stream_options":{' + _INCLUDE_USAGE + b"}," + raw[start:]
+    start, end = spans_of(raw, facts.members)["stream_options"]
+    return raw[:start] + _options_with_usage(bytes(options)) + raw[end:]
+
+
+def _options_with_usage(options: bytes) -> bytes:
+    members = {} if options == b"null" else read_members(options, (), "")
+    if not members:
+        return b"{" + _INCLUDE_USAGE + b"}"
+    spans = spans_of(options, members)
+    if "include_usage" not in spans:
+        return b"{" + _INCLUDE_USAGE + b"," + options[1:]
+    start, end = spans["include_usage"]
+    return options[:start] + b"true" + options[end:]
+
+
+# ── one call, one batch ──────────────────────────────────────────────────────────────────────
+
+_Reader = Callable[[BodyFacts, Raw, str], None]
+
+
+def _read_call(members: dict[str, Raw], readers: Mapping[str, _Reader], where: str) -> BodyFacts:
+    """Each known member by its reader; a `null` reads like an absent member."""
+    facts = BodyFacts(members=members)
+    for name, raw in members.items():
+        reader = readers.get(name)
+        if reader is not None and not _is_null(raw):
+            reader(facts, raw, where + name)
+    if facts.model is None:
+        raise RequestError(400, "missing_model", f"`{where}model` must name a model.")
+    facts.choices *= facts.prompts
+    return facts
+
+
+def _read_batch(members: dict[str, Raw]) -> BodyFacts:
+    """A batch of messages counts by item; what is kept in a file elsewhere cannot be counted."""
+    if "input_file_id" in members or "requests" not in members:
+        raise RequestError(
+            400,
+            "batch_not_countable",
+            "A batch must carry its requests in `requests`; batches by file are not served here.",
+        )
+    calls = [_read_item(raw, n) for n, raw in enumerate(_entries(members["requests"], "requests"))]
+    if not calls:
+        raise _wrong("requests", "a list of at least one request")
+    if len({call.model for call in calls}) > 1:
+        raise RequestError(
+            400, "batch_mixed_models", "All requests of a batch must name the same model."
+        )
+    end_users = {call.end_user for call in calls}
+    return BodyFacts(
+        model=calls[0].model,
+        items=len(calls),
+        message_count=_total(call.message_count for call in calls),
+        tool_count=_total(call.tool_count for call in calls),
+        max_output_tokens=_total(call.max_output_tokens for call in calls),
+        end_user=end_users.pop() if len(end_users) == 1 else None,
+        members=members,
+    )
+
+
+def _read_item(raw: Raw, index: int) -> BodyFacts:
+    where = f"requests[{index}]."
+    item = read_members(bytes(raw), _ITEM_FIELDS, where)
+    where += "params."
+    params = read_members(bytes(item.get("params", Raw(b"null"))), _MESSAGES, where)
+    return _read_call(params, _MESSAGES, where)
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+# ── one reader a field ───────────────────────────────────────────────────────────────────────
+
+
+def _model(facts: BodyFacts, raw: Raw, name: str) -> None:
+    model = _text(raw, name, MAX_MODEL_CHARS)
+    if not model.isprintable():
+        raise _wrong(name, "text without control characters")
+    facts.model = model or None
+
+
+def _stream(facts: BodyFacts, raw: Raw, name: str) -> None:
+    facts.stream = _flag(raw, name)
+
+
+def _messages_list(facts: BodyFacts, raw: Raw, name: str) -> None:
+    facts.message_count = len(_entries(raw, name))
+
+
+def _responses_input(facts: BodyFacts, raw: Raw, name: str) -> None:
+    facts.message_count = _count_texts(raw, name)
+
+
+def _prompt(facts: BodyFacts, raw: Raw, name: str) -> None:
+    """A list is several prompts, unless it is one prompt as token ids."""
+    count = _count_texts(raw, name)
+    if count and bytes(_entries_decoder.decode(raw)[0]).isdigit():
+        count = 1
+    facts.prompts = max(1, count)
+
+
+def _embedding_input(facts: BodyFacts, raw: Raw, name: str) -> None:
+    if bytes(memoryview(raw)[:1]) not in (b'"', b"["):
+        raise _wrong(name, "text or a list")
+
+
+def _tools(facts: BodyFacts, raw: Raw, name: str) -> None:
+    facts.tool_count = len(_entries(raw, name))
+
+
+def _maximum(facts: BodyFacts, raw: Raw, name: str) -> None:
+    facts.max_output_tokens = max(facts.max_output_tokens or 0, _whole(raw, name))
+
+
+def _choices(facts: BodyFacts, raw: Raw, name: str) -> None:
+    choices = _whole(raw, name)
+    if not 1 <= choices <= MAX_CHOICES:
+        raise _wrong(name, f"a whole number from 1 to {MAX_CHOICES}")
+    facts.choices = max(facts.choices, choices)
+
+
+def _temperature(facts: BodyFacts, raw: Raw, name: str) -> None:
+    facts.temperature = _number(raw, name)
+
+
+def _safety_identifier(facts: BodyFacts, raw: Raw, name: str) -> None:
+    facts.end_user = _text(raw, name, MAX_END_USER_CHARS)
+
+
+def _user(facts: BodyFacts, raw: Raw, name: str) -> None:
+    user = _text(raw, name, MAX_END_USER_CHARS)
+    if facts.end_user is None:  # `safety_identifier` replaces `user`, in any order
+        facts.end_user = user
+
+
+def _metadata(facts: BodyFacts, raw: Raw, name: str) -> None:
+    user_id = read_members(bytes(raw), _METADATA_FIELDS, name + ".").get("user_id")
+    if user_id is not None and not _is_null(user_id):
+        facts.end_user = _text(user_id, name + ".user_id", MAX_END_USER_CHARS)
+
+
+def _stream_options(facts: BodyFacts, raw: Raw, name: str) -> None:
+    facts.has_stream_options = True
+    asked = read_members(bytes(raw), _OPTION_FIELDS, name + ".").get("include_usage")
+    if asked is not None and not _is_null(asked):
+        facts.wants_usage = _flag(asked, name + ".include_usage")
+
+
+_COMMON: dict[str, _Reader] = {
+    "model": _model,
+    "stream": _stream,
+    "temperature": _temperature,
+}
+_OPENAI = _COMMON | {
+    "user": _user,
+    "safety_identifier": _safety_identifier,
+    "tools": _tools,
+    "stream_options": _stream_options,
+}
+_MESSAGES: dict[str, _Reader] = _COMMON | {
+    "messages": _messages_list,
+    "max_tokens": _maximum,
+    "metadata": _metadata,
+    "tools": _tools,
+}
+_READERS: dict[str, dict[str, _Reader]] = {
+    "chat": _OPENAI
+    | {
+        "messages": _messages_list,
+        "max_tokens": _maximum,
+        "max_completion_tokens": _maximum,
+        "n": _choices,
+    },
+    "responses": _OPENAI | {"input": _responses_input, "max_output_tokens": _maximum},
+    "completions": _OPENAI
+    | {"prompt": _prompt, "max_tokens": _maximum, "n": _choices, "best_of": _choices},
+    "embeddings": _OPENAI | {"input": _embedding_input},
+    "messages": _MESSAGES,
+    "count_tokens": _MESSAGES,
+}
+_BATCH_FIELDS = frozenset({"requests", "input_file_id"})
+_ITEM_FIELDS = frozenset({"custom_id", "params"})
+_OPTION_FIELDS = frozenset({"include_usage"})
+_METADATA_FIELDS = frozenset({"user_id"})
+
+
+# ── typed values ─────────────────────────────────────────────────────────────────────────────
+
+_entries_decoder = msgspec.json.Decoder(list[Raw])
+_text_decoder = msgspec.json.Decoder(str)
+_number_decoder = msgspec.json.Decoder(float)
+_FLAGS = {b"true": True, b"false": False}
+
+
+def _is_null(raw: Raw) -> bool:
+    return len(raw) == 4 and bytes(raw) == b"null"
+
+
+def _text(raw: Raw, name: str, limit_chars: int) -> str:
+    try:
+        text = _text_decoder.decode(raw)
+    except msgspec.DecodeError:
+        raise _wrong(name, "text") from None
+    if len(text) > limit_chars:
+        raise _wrong(name, f"text of at most {limit_chars} characters")
+    return text
+
+
+def _flag(raw: Raw, name: str) -> bool:
+    value = _FLAGS.get(bytes(raw))
+    if value is None:
+        raise _wrong(name, "true or false")
+    return value
+
+
+def _whole(raw: Raw, name: str) -> int:
+    """A whole number of 0..2^53 in plain digits; 1.0 and 1e2 are refused."""
+    digits = bytes(raw)
+    if not digits.isdigit() or len(digits) > 16 or int(digits) > MAX_WHOLE_NUMBER:
+        raise _wrong(name, "a whole number from 0 to 2^53")
+    return int(digits)
+
+
+def _number(raw: Raw, name: str) -> float:
+    try:
+        value = _number_decoder.decode(raw)
+    except msgspec.DecodeError:
+        raise _wrong(name, "a number") from None
+    if abs(value) > MAX_WHOLE_NUMBER:
+        raise _wrong(name, "a number within 2^53")
+    return value
+
+
+def _entries(raw: Raw, name: str) -> list[Raw]:
+    try:
+        return _entries_decoder.decode(raw)
+    except msgspec.DecodeError:
+        raise _wrong(name, "a list") from None
+
+
+def _count_texts(raw: Raw, name: str) -> int:
+    """Text is one entry."""
+    kind = bytes(memoryview(raw)[:1])
+    if kind not in (b'"', b"["):
+        raise _wrong(name, "text or a list")
+    return 1 if kind == b'"' else len(_entries_decoder.decode(raw))
+
+
+def _wrong(name: str, expected: str) -> RequestError:
+    return RequestError(400, "invalid_field", f"`{name}` must be {expected}.")

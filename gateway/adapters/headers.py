@@ -1,0 +1,235 @@
+"""Header fields on their way through a proxy: what is refused, stripped, added and read.
+
+Names are lower case, as ASGI hands them over. Source: RFC 9110 §7.6 (message forwarding),
+§10.1.1 (Expect); RFC 9112 §9.6 (Connection).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Sequence
+
+from ..core.keyed import KeyedHash
+from ..errors import RequestError
+from .client import Client, Headers, TrustedEdge, client_address, values_of, vouches_for
+
+__all__ = [
+    "TrustedEdge",
+    "check_headers",
+    "client_address",
+    "credential_of",
+    "identity_credential",
+    "request_headers",
+    "response_headers",
+    "sdk_of",
+]
+
+CREDENTIAL_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
+MAX_IDENTITY_CHARS = 256
+VIA = b"1.1 hydragate"
+_SINGLE = CREDENTIAL_HEADERS | {
+    b"host",
+    b"content-length",
+    b"content-type",
+    b"content-encoding",
+    b"expect",
+    b"transfer-encoding",
+}
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_CLIENT_CLAIMS = frozenset(
+    {
+        b"cf-connecting-ip",
+        b"client-ip",
+        b"fastly-client-ip",
+        b"forwarded",
+        b"true-client-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-original-forwarded-for",
+        b"x-real-ip",
+    }
+)
+_NOT_FORWARDED = _HOP_BY_HOP | _CLIENT_CLAIMS | {b"host", b"content-length", b"expect"}
+_NOT_FORWARDED_PREFIXES = (b"proxy-", b"x-forwarded-", b"x-hydragate-")
+_NOT_RETURNED = _HOP_BY_HOP | {b"alt-svc"}  # it would lead callers around the gateway
+_NOT_RETURNED_PREFIXES = (b"proxy-", b"x-hydragate-")
+_USUAL_CONNECTION = frozenset({b"keep-alive", b"close"})
+_KEY = re.compile(rb"[!-~]{1,4096}")
+_PRODUCT = re.compile(rb"(?:Async)?(?:Azure)?([A-Za-z0-9]{1,24})/")
+_SDK_WORD = re.compile(rb"[A-Za-z0-9._+-]{1,32}")
+
+
+def check_headers(headers: Headers) -> None:
+    """Refuse what two readers may understand differently.
+
+    Raises RequestError 400: `duplicate_header` for a field that may come once only,
+    `unsupported_expectation`, `unsafe_connection_option` for a Connection field that would
+    make a proxy drop what identifies or frames the request.
+    """
+    found = dict(headers)
+    if len(found) < len(headers):
+        _refuse_duplicates(headers)
+    expect = found.get(b"expect")
+    if expect is not None and expect.strip().lower() != b"100-continue":
+        raise RequestError(400, "unsupported_expectation", "Expect may only be 100-continue.")
+    if b"connection" in found and not _SINGLE.isdisjoint(_connection_options(headers)):
+        raise RequestError(
+            400,
+            "unsafe_connection_option",
+            "Connection must not name a header that identifies or frames the request.",
+        )
+
+
+def _refuse_duplicates(headers: Headers) -> None:
+    names = [name for name, _ in headers if name in _SINGLE]
+    for name in names:
+        if names.count(name) > 1:
+            raise _duplicate(name)
+
+
+def _duplicate(name: bytes) -> RequestError:
+    text = name.decode("latin-1")
+    return RequestError(400, "duplicate_header", f"The header {text} may come only once.")
+
+
+# ── who is calling ───────────────────────────────────────────────────────────────────────────
+
+
+def credential_of(
+    headers: Headers, client: Client | None, edge: TrustedEdge, keyed: KeyedHash
+) -> str | None:
+    """The caller's credential as a keyed hash; None where the request carries none.
+
+    An authenticating edge's identity header wins, from its own networks; from anywhere else it
+    is ignored. Otherwise `Authorization: Bearer`, x-api-key, api-key and x-goog-api-key count
+    alike; an empty one counts as absent.
+
+    Raises RequestError 400 `conflicting_credentials` or `duplicate_header`, 401
+    `invalid_api_key` for what cannot be a key.
+    """
+    if edge.identity_header is not None and vouches_for(edge.identity_networks, client):
+        identities = values_of(headers, edge.identity_header)
+        if identities:
+            return identity_credential(_identity(identities, edge.identity_header), keyed)
+    key: bytes | None = None
+    seen: list[bytes] = []
+    for name, value in headers:
+        if name not in CREDENTIAL_HEADERS:
+            continue
+        if name in seen:
+            raise _duplicate(name)
+        seen.append(name)
+        found = _bearer(value) if name == b"authorization" else value.strip()
+        if not found:
+            continue
+        if key is not None and found != key:
+            raise RequestError(
+                400, "conflicting_credentials", "The request carries two different API keys."
+            )
+        key = found
+    if key is None:
+        return None
+    if _KEY.fullmatch(key) is None:
+        raise _invalid_key("The API key has characters that no key has, or is too long.")
+    return keyed.credential(key)
+
+
+def identity_credential(account_id: str, keyed: KeyedHash) -> str:
+    """Under which an account named by an authenticating edge is known to the store."""
+    return keyed.value("identity", account_id)
+
+
+def _identity(values: Sequence[bytes], header: bytes) -> str:
+    if len(values) > 1:
+        raise _duplicate(header)
+    identity = values[0].decode("latin-1").strip()
+    if not identity or len(identity) > MAX_IDENTITY_CHARS or not identity.isprintable():
+        raise RequestError(400, "invalid_identity", "The edge's identity header names no account.")
+    return identity
+
+
+def _bearer(value: bytes) -> bytes:
+    scheme, _, token = value.strip().partition(b" ")
+    if scheme and scheme.lower() != b"bearer":
+        raise _invalid_key("Authorization must be `Bearer` and an API key.")
+    return token.strip()
+
+
+def _invalid_key(message: str) -> RequestError:
+    return RequestError(401, "invalid_api_key", message)
+
+
+def sdk_of(headers: Headers) -> str | None:
+    """`openai-python/2.0.0` from the headers that the vendors' SDKs send; at most 74
+    characters. None unless product, language and version are all told, plausibly."""
+    found = dict(headers)
+    lang = found.get(b"x-stainless-lang")
+    version = found.get(b"x-stainless-package-version")
+    product = _PRODUCT.match(found.get(b"user-agent", b""))
+    if lang is None or version is None or product is None:
+        return None
+    if _SDK_WORD.fullmatch(lang) is None or _SDK_WORD.fullmatch(version) is None:
+        return None
+    return (product[1].lower() + b"-" + lang.lower() + b"/" + version).decode("ascii")
+
+
+# ── what goes on ─────────────────────────────────────────────────────────────────────────────
+
+
+def request_headers(
+    headers: Headers,
+    *,
+    credential: tuple[bytes, bytes] | None = None,
+    drops: Container[bytes] = (),
+) -> Headers:
+    """The fields to send to an upstream.
+
+    Left out are hop-by-hop fields and those that Connection names, what the caller claims about
+    its own address (an upstream learns no addresses from us), x-hydragate-*, `drops`, and
+    host, content-length and expect, which are the business of whoever writes the request.
+    `credential` replaces every credential of the caller.
+    """
+    named = _connection_options(headers)
+    left_out = _NOT_FORWARDED if credential is None else _NOT_FORWARDED | CREDENTIAL_HEADERS
+    kept = [
+        pair
+        for pair in headers
+        if pair[0] not in left_out
+        and not pair[0].startswith(_NOT_FORWARDED_PREFIXES)
+        and pair[0] not in named
+        and pair[0] not in drops
+    ]
+    kept.append((b"via", VIA))
+    if credential is not None:
+        kept.append(credential)
+    return kept
+
+
+def response_headers(headers: Headers) -> Headers:
+    """The fields of an upstream's answer to hand on, in lower case."""
+    lower = [(name.lower(), value) for name, value in headers]
+    named = _connection_options(lower)
+    return [
+        pair
+        for pair in lower
+        if pair[0] not in _NOT_RETURNED
+        and not pair[0].startswith(_NOT_RETURNED_PREFIXES)
+        and pair[0] not in named
+    ]
+
+
+def _connection_options(headers: Headers) -> frozenset[bytes] | set[bytes]:
+    values = [value.lower() for name, value in headers if name == b"connection"]
+    if not values or (len(values) == 1 and values[0] in _USUAL_CONNECTION):
+        return _USUAL_CONNECTION
+    return {option.strip() for value in values for option in value.split(b",")}
