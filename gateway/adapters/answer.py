@@ -71,7 +71,9 @@ class AnswerTap:
         nothing was used because no answer came or it was an error."""
         if self.status is None or self.status >= 400:
             return None
-        return Usage() if self._reader is None else self._reader.usage(is_complete=self.is_complete)
+        if self._reader is None:
+            return Usage()
+        return self._reader.usage(estimated_input_tokens=self._facts.estimated_input_tokens)
 
     async def _send_body(self, message: Message) -> None:
         body: bytes = message.get("body", b"")

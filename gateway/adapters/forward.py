@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from ..errors import UpstreamError
@@ -67,7 +68,7 @@ class Forwarder:
         watch = None
         if client is not None:
             task = asyncio.current_task()
-            client.on_lost = task.cancel if task is not None else None
+            client.on_lost = partial(_cancel, task)
         body = await _whole_body(receive)
         if client is None:
             watch = asyncio.ensure_future(_cancel_when_lost(receive, asyncio.current_task()))
@@ -132,8 +133,12 @@ async def _whole_body(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
+def _cancel(task: asyncio.Task[Any] | None) -> None:
+    if task is not None:
+        task.cancel()
+
+
 async def _cancel_when_lost(receive: Receive, task: asyncio.Task[Any] | None) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    if task is not None:
-        task.cancel()
+    _cancel(task)

@@ -17,7 +17,7 @@ from ..errors import RequestError
 from ..model import Decision, RequestFacts, Route
 from .body import BodyFacts, ask_for_usage, decode_content, read_body
 from .facts import NO_BODY, Address, Headers, build_facts
-from .headers import TrustedEdge, client_address, credential_of
+from .headers import TrustedEdge, check_headers, client_address, credential_of
 from .routes import RouteTable, dialect_of
 
 Scope = MutableMapping[str, Any]
@@ -25,6 +25,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 MIB = 1024 * 1024
 REPLACED_HEADERS = frozenset({b"content-length", b"content-encoding", b"transfer-encoding"})
+NO_EDGE = TrustedEdge()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -39,7 +40,7 @@ class GuardConfig:
     body_limit_bytes: int = 32 * MIB
     buffered_limit_bytes: int = 512 * MIB
     body_timeout_s: float = 60.0
-    edge: TrustedEdge = TrustedEdge()
+    edge: TrustedEdge = NO_EDGE
     verification_url: Callable[[Decision], str] | None = None
 
 
@@ -81,6 +82,7 @@ class RequestReader:
         error: RequestError | None = None
         raw, body, buffered = b"", NO_BODY, 0
         try:
+            check_headers(headers)
             address = client_address(scope.get("client"), headers, self._config.edge)
             credential = credential_of(
                 headers, scope.get("client"), self._config.edge, engine.keyed

@@ -108,7 +108,7 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
         return subject
 
     async def write(change: AccountChange, base: Subject | None, action: str) -> dict[str, Any]:
-        stored = await directory.put(change.apply(base), change.credentials)
+        stored = await directory.put(change.apply(base), change.credentials_for(base))
         context.audit(action, change.account_id)
         return show(stored)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from ..adapters.headers import identity_credential
 from ..core.keyed import KeyedHash, network_bytes
 from ..core.quota import QuotaError, parse_quota
 from ..errors import Problem, UsageError
@@ -26,6 +27,7 @@ MAX_LINE_BYTES = 1_000_000
 MAX_KEYS = 10_000
 MAX_PROBLEMS = 1_000
 BATCH = 128
+EDGE_KEY_ID = "edge"
 SIGNUP_PATHS = frozenset({"standard", "education", "startup", "research"})
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -50,10 +52,18 @@ class AccountChange:
     account_id: str
     fields: Mapping[str, Any]
     credentials: Mapping[str, str] | None
+    identity: str | None = None  # the credential under which an edge names the account
     is_removal: bool = False
 
     def apply(self, subject: Subject | None) -> Subject:
         return replace(subject or Subject(self.account_id), **self.fields)
+
+    def credentials_for(self, stored: Subject | None) -> Mapping[str, str] | None:
+        """The account's keys after this change; None keeps them as they are."""
+        if self.credentials is None and (stored is not None or self.identity is None):
+            return None
+        edge = {} if self.identity is None else {self.identity: EDGE_KEY_ID}
+        return {**(self.credentials or {}), **edge}
 
     def base_for_replacement(self, stored: Subject) -> Subject:
         """What a replacing record leaves as it was: what people and the linker decided."""
@@ -86,10 +96,14 @@ class ImportReport:
 
 
 class RecordReader:
-    """Turns records into changes under the operator's secret."""
+    """Turns records into changes under the operator's secret.
 
-    def __init__(self, keyed: KeyedHash) -> None:
+    With `edge_names_accounts` every account may also be named by the authenticating edge.
+    """
+
+    def __init__(self, keyed: KeyedHash, *, edge_names_accounts: bool = False) -> None:
         self._keyed = keyed
+        self._edge_names_accounts = edge_names_accounts
 
     def read(self, record: object) -> AccountChange:
         """Raises RecordError. Unknown fields are ignored, as CONTRACTS §2 has it for the log,
@@ -102,7 +116,10 @@ class RecordReader:
         if record.get("removed") is True:
             return AccountChange(account_id, {}, None, is_removal=True)
         fields = dict(self._fields(record))
-        return AccountChange(account_id, fields, self._credentials(record))
+        identity = None
+        if self._edge_names_accounts:
+            identity = identity_credential(account_id, self._keyed)
+        return AccountChange(account_id, fields, self._credentials(record), identity)
 
     def _fields(self, record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         for name, most in _TEXT_FIELDS.items():
@@ -232,7 +249,7 @@ async def _write(
         return
     stored = await directory.get(change.account_id)
     base = change.base_for_replacement(stored) if is_whole and stored is not None else stored
-    await directory.put(change.apply(base), change.credentials)
+    await directory.put(change.apply(base), change.credentials_for(stored))
     report.imported += 1
 
 

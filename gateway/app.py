@@ -1,0 +1,129 @@
+"""The only place that builds everything: engine, guard, forwarder, store, log and metrics."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .adapters.client import networks
+from .adapters.forward import Target
+from .adapters.headers import TrustedEdge
+from .adapters.reading import GuardConfig
+from .adapters.upstream import HttpUpstream, UpstreamSettings
+from .core.keyed import MIN_SECRET_BYTES, KeyedHash
+from .errors import UsageError
+from .settings import Settings, UpstreamConfig
+from .stores import open_store
+from .stores.memory import MemoryStore
+from .workers.replay import REPLAY_SECRET, StoreAndDirectory
+
+
+class SystemClock:
+    """The machine's clock in microseconds."""
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+
+def read_secret(path: Path, *, may_create: bool, least: int = MIN_SECRET_BYTES) -> bytes:
+    """The secret in `path`; with `may_create` one is made there, readable by its owner only.
+
+    Raises UsageError when it is missing, too short, or readable by others.
+    """
+    if may_create and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+    try:
+        secret = path.read_bytes().strip()
+        is_open = path.stat().st_mode & 0o077
+    except OSError as error:
+        raise UsageError(f"{path}: the secret cannot be read: {error.strerror}") from None
+    if len(secret) < least:
+        raise UsageError(f"{path}: a secret has at least {least} bytes")
+    if is_open:
+        raise UsageError(f"{path}: others can read it; run: chmod 600 {path}")
+    return secret
+
+
+def secret_path(settings: Settings) -> tuple[Path, bool]:
+    """Where the secret is, and whether it may be made: only in our own data directory."""
+    if settings.secret_file is not None:
+        return settings.secret_file, False
+    return settings.data_dir / "secret", True
+
+
+def build_targets(settings: Settings) -> tuple[Target, ...]:
+    return tuple(_target(config) for config in settings.upstreams)
+
+
+def _target(config: UpstreamConfig) -> Target:
+    parts = urlsplit(config.url)
+    credential = None
+    if config.api_key_file is not None:
+        key = read_secret(config.api_key_file, may_create=False, least=1)
+        value = b"Bearer " + key if config.api_key_header == "authorization" else key
+        credential = (config.api_key_header.encode(), value)
+    is_tls = parts.scheme == "https"
+    upstream = HttpUpstream(
+        UpstreamSettings(
+            scheme=parts.scheme,
+            host=parts.hostname or "",
+            port=parts.port or (443 if is_tls else 80),
+            ca_file=str(config.ca_file) if config.ca_file else None,
+            max_connections=config.max_connections,
+            connect_timeout_s=config.connect_timeout_s,
+            pool_timeout_s=config.pool_timeout_s,
+            write_timeout_s=config.write_timeout_s,
+            header_timeout_s=config.header_timeout_s,
+            read_timeout_s=config.read_timeout_s,
+        )
+    )
+    return Target(
+        config.name,
+        upstream,
+        parts.path.rstrip("/").encode(),
+        config.models,
+        config.paths,
+        credential,
+    )
+
+
+def guard_config(settings: Settings) -> GuardConfig:
+    identity = settings.identity_header
+    edge = TrustedEdge(
+        proxies=networks(settings.trusted_proxies),
+        identity_header=identity.name.encode() if identity else None,
+        identity_networks=networks(identity.networks) if identity else (),
+    )
+    return GuardConfig(
+        body_limit_bytes=settings.body_limit_bytes,
+        buffered_limit_bytes=settings.buffered_limit_bytes,
+        body_timeout_s=settings.body_timeout_s,
+        edge=edge,
+    )
+
+
+@asynccontextmanager
+async def open_replay_store(url: str) -> AsyncIterator[StoreAndDirectory]:
+    """`memory`, or a store by URL under a prefix of its own that is emptied first."""
+    if url == "memory":
+        yield MemoryStore()
+        return
+    store = await open_store(
+        url,
+        secret_fingerprint=KeyedHash(REPLAY_SECRET).fingerprint(),
+        prefix=f"hgr{secrets.token_hex(4)}:",
+        timeout_s=5.0,
+    )
+    try:
+        yield store
+    finally:
+        await store.wipe()
+        await store.aclose()

@@ -1,0 +1,334 @@
+"""The supervisor: owns the admin port, the embedded store, the listening sockets and the workers.
+
+It serves no traffic. A worker that dies is started again on the same socket, so that connections
+waiting there are not lost; its counters stay in the sums. On SIGTERM the workers drain, then the
+store stops, then we do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from . import __name__ as package_name
+from .app import read_secret, secret_path
+from .console.admin import AdminContext, admin_app
+from .core.keyed import KeyedHash
+from .errors import HydragateError, Problem, StoreError, UsageError
+from .observe.explain import explain_decision
+from .observe.link import SupervisorLink
+from .observe.metrics import MetricsAggregate
+from .observe.process_log import set_up_logging
+from .policy.load import PolicyHolder, load_policy
+from .settings import Settings
+from .stores import RedisStore, open_store
+from .stores.embedded import EmbeddedStore
+from .worker import Orders
+from .workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
+
+log = logging.getLogger("hydragate.supervisor")
+
+BACKLOG = 2048
+READY_TIMEOUT_S = 30.0
+KILL_AFTER_S = 5.0
+RESTART_PAUSE_S = 0.5
+MAX_RESTART_PAUSE_S = 10.0
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop. Returns the exit code; raises HydragateError before serving."""
+    set_up_logging("supervisor")
+    load_policy(settings.policy)  # a bad policy ends it here, with every finding
+    return uvloop.run(Supervisor(settings).serve())
+
+
+class WorkerProcess:
+    """One serving process and its control link; `incarnation` grows with every restart."""
+
+    def __init__(self, index: int, listener: socket.socket) -> None:
+        self.index = index
+        self.listener = listener
+        self.incarnation = 0
+        self.link: SupervisorLink | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, orders: dict[str, Any]) -> None:
+        self.incarnation += 1
+        ours, theirs = socket.socketpair()
+        orders |= {
+            "index": self.index,
+            "incarnation": self.incarnation,
+            "listen_fd": self.listener.fileno(),
+            "link_fd": theirs.fileno(),
+        }
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            f"{package_name}.worker",
+            stdin=subprocess.PIPE,
+            pass_fds=(self.listener.fileno(), theirs.fileno()),
+            start_new_session=True,  # Ctrl+C reaches the supervisor, which drains the workers
+        )
+        theirs.close()
+        stdin = self._process.stdin
+        if stdin is not None:
+            stdin.write(Orders.model_validate(orders).model_dump_json().encode())
+            stdin.close()
+        self.link = await SupervisorLink.open(ours, worker=self.index, incarnation=self.incarnation)
+
+    async def wait(self) -> int:
+        return -1 if self._process is None else await self._process.wait()
+
+    def signal(self, number: int) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+
+class Supervisor:
+    """Everything of `hydragate serve` that is not on the hot path."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        secret_file, may_create = secret_path(settings)
+        self._secret = read_secret(secret_file, may_create=may_create)
+        self._keyed = KeyedHash(self._secret)
+        self._policies = PolicyHolder(settings.policy)
+        self._metrics = MetricsAggregate()
+        self._log_dir = settings.log.dir or settings.data_dir / "log"
+        self._stopping = asyncio.Event()
+        self._workers: list[WorkerProcess] = []
+        self._restarts = 0
+        self._embedded: EmbeddedStore | None = None
+        self._store: RedisStore | None = None
+
+    async def serve(self) -> int:
+        settings = self._settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        async with contextlib.AsyncExitStack() as stack:
+            store_url = await self._open_store(stack)
+            await self._import_accounts()
+            public = _listen(settings.host, settings.port, settings.workers)
+            admin = _listen(settings.admin_host, settings.admin_port, 1)[0]
+            stack.callback(_close_all, [*public, admin])
+            await self._start_admin(stack, admin)
+            await self._start_workers(stack, public, store_url)
+            print(self._ready_line(public[0], admin), flush=True)
+            await self._stopping.wait()
+            log.info("draining")
+        return 0
+
+    # ── starting ─────────────────────────────────────────────────────────────────────────────
+
+    async def _open_store(self, stack: contextlib.AsyncExitStack) -> str:
+        url = self._settings.store
+        if url == "embedded":
+            self._embedded = EmbeddedStore(self._settings.data_dir / "store")
+            url = await stack.enter_async_context(self._embedded)
+        self._store = await open_store(url, secret_fingerprint=self._keyed.fingerprint())
+        stack.push_async_callback(self._store.aclose)
+        return url
+
+    def _records(self) -> RecordReader:
+        named = self._settings.identity_header is not None
+        return RecordReader(self._keyed, edge_names_accounts=named)
+
+    async def _import_accounts(self) -> None:
+        path = self._settings.accounts
+        if path is None:
+            return
+        report = ImportReport()
+        changes = read_changes(path, self._records(), report)
+        await import_accounts(changes, self._directory, report)
+        for problem in report.problems:
+            log.warning("%s", problem)
+        log.info("%d accounts imported, %d bad records", report.imported, report.bad)
+
+    async def _start_admin(self, stack: contextlib.AsyncExitStack, listener: socket.socket) -> None:
+        token_file = self._settings.admin_token_file
+        token = read_secret(
+            token_file or self._settings.data_dir / "admin-token", may_create=token_file is None
+        )
+        context = AdminContext(
+            directory=self._directory,
+            records=self._records(),
+            token=token.decode("ascii", "replace"),
+            log_dir=self._log_dir,
+            metrics_text=self._metrics_text,
+            readiness=self._readiness,
+            status=self._status,
+            reload_policy=self._reload_policy,
+            explain=self._explain,
+            audit=lambda action, target: log.info("audit %s %s", action, target),
+        )
+        server = AdminServer(
+            uvicorn.Config(
+                admin_app(context),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                server_header=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+
+        async def stop() -> None:
+            server.should_exit = True
+            await task
+
+        stack.push_async_callback(stop)
+
+    async def _start_workers(
+        self, stack: contextlib.AsyncExitStack, listeners: list[socket.socket], store_url: str
+    ) -> None:
+        orders = {
+            "settings": self._settings.model_dump(),
+            "store_url": store_url,
+            "secret_hex": self._secret.hex(),
+            "log_dir": self._log_dir,
+        }
+        self._workers = [WorkerProcess(i, listener) for i, listener in enumerate(listeners)]
+        keepers = [asyncio.create_task(self._keep(worker, orders)) for worker in self._workers]
+        stack.push_async_callback(self._stop_workers, keepers)
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            for worker in self._workers:
+                await worker.ready.wait()
+
+    async def _keep(self, worker: WorkerProcess, orders: dict[str, Any]) -> None:
+        """Start the worker, and again whenever it dies, with a growing pause."""
+        pause_s = RESTART_PAUSE_S
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            await worker.start(dict(orders), self._metrics)
+            code = await worker.wait()
+            if self._stopping.is_set():
+                return
+            self._restarts += 1
+            log.error("worker %d ended with %s; starting it again", worker.index, code)
+            if time.monotonic() - started > 60:
+                pause_s = RESTART_PAUSE_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, MAX_RESTART_PAUSE_S)
+
+    async def _stop_workers(self, keepers: list[asyncio.Task[None]]) -> None:
+        self._stopping.set()
+        for worker in self._workers:
+            worker.signal(signal.SIGTERM)
+        _, late = await asyncio.wait(keepers, timeout=self._settings.drain_s + KILL_AFTER_S)
+        for worker in self._workers:
+            worker.signal(signal.SIGKILL)
+        if late:
+            log.error("%d workers did not drain in time and were killed", len(late))
+            await asyncio.wait(late, timeout=KILL_AFTER_S)
+
+    def _ready_line(self, public: socket.socket, admin: socket.socket) -> str:
+        policy = self._policies.current
+        scheme = "https" if self._settings.tls_cert else "http"
+        upstreams = ", ".join(upstream.url for upstream in self._settings.upstreams)
+        return (
+            f"hydragate ready on {scheme}://{_address(public)} for {upstreams} · "
+            f"admin http://{_address(admin)} · policy {policy.name}@{policy.revision} · "
+            f"{len(self._workers)} worker{'s' if len(self._workers) > 1 else ''}"
+        )
+
+    # ── what the admin API asks ──────────────────────────────────────────────────────────────
+
+    @property
+    def _directory(self) -> RedisStore:
+        if self._store is None:
+            raise HydragateError("the store is not open yet")
+        return self._store
+
+    async def _metrics_text(self) -> bytes:
+        links = [worker.link for worker in self._workers if worker.link is not None]
+        await asyncio.gather(*(link.pull() for link in links))
+        return self._metrics.text()
+
+    async def _readiness(self) -> dict[str, Any]:
+        """Ready: every worker serves, a policy is loaded, and the store answers or the policy
+        says what to do without it."""
+        serving = sum(worker.ready.is_set() for worker in self._workers)
+        try:
+            await self._directory.is_shadow_all()
+            store = "ok"
+        except StoreError as error:
+            store = f"degraded: {error.kind}"
+        policy = self._policies.current
+        return {
+            "ready": serving == len(self._workers) > 0,
+            "workers": {"serving": serving, "wanted": len(self._workers)},
+            "store": store,
+            "policy": {"name": policy.name, "revision": policy.revision},
+        }
+
+    async def _status(self) -> dict[str, Any]:
+        return await self._readiness() | {"restarts": self._restarts, "pid": os.getpid()}
+
+    async def _reload_policy(self) -> list[Problem]:
+        """Checks here; the workers poll the same files and swap within a second."""
+        return self._policies.reload_if_changed().problems
+
+    async def _explain(self, decision_id: str) -> dict[str, Any] | None:
+        return await asyncio.to_thread(
+            explain_decision, self._log_dir, decision_id, self._policies.current
+        )
+
+
+class AdminServer(uvicorn.Server):
+    """uvicorn without its own signal handling."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def _listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """`count` sockets on one port; the kernel spreads connections over them.
+
+    Raises UsageError when the address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if count > 1:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind((host, port))
+            port = listener.getsockname()[1]
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+            listener.set_inheritable(False)
+    except OSError as error:
+        _close_all(sockets)
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return sockets
+
+
+def _close_all(sockets: list[socket.socket]) -> None:
+    for listener in sockets:
+        listener.close()
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

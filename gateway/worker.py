@@ -1,0 +1,138 @@
+"""One serving process: reads its orders from the supervisor, serves until told to stop.
+
+Orders arrive as JSON on an inherited pipe, so that no secret shows in arguments or environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from pydantic import BaseModel
+
+from .adapters.forward import Forwarder
+from .adapters.guard import Guard
+from .adapters.http_server import BoundedProtocol
+from .app import SystemClock, build_targets, guard_config
+from .core.keyed import KeyedHash
+from .engine import Engine
+from .observe.decision_log import DecisionLog
+from .observe.ids import DecisionIds
+from .observe.link import WorkerLink
+from .observe.metrics import MetricsRecorder, WorkerMetrics
+from .observe.process_log import set_up_logging
+from .policy.load import PolicyHolder
+from .settings import Settings
+from .stores import open_store
+
+KEEP_ALIVE_S = 75
+BACKLOG = 2048
+
+
+class Orders(BaseModel):
+    """What the supervisor tells a worker."""
+
+    settings: Settings
+    store_url: str
+    secret_hex: str
+    index: int
+    incarnation: int
+    listen_fd: int
+    link_fd: int
+    log_dir: Path
+
+
+class GracefulServer(uvicorn.Server):
+    """uvicorn, except that signals only ask it to drain; what follows is ours to clean up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.drain)
+        yield
+
+    def drain(self) -> None:
+        """No new requests; streams go on until the deadline."""
+        self.should_exit = True
+
+
+async def serve(orders: Orders) -> None:
+    settings = orders.settings
+    keyed = KeyedHash(bytes.fromhex(orders.secret_hex))
+    metrics = WorkerMetrics()
+    policies = PolicyHolder(settings.policy)
+    store = await open_store(
+        orders.store_url,
+        secret_fingerprint=keyed.fingerprint(),
+        timeout_s=settings.store_timeout_s,
+        observe=metrics.observe_store,
+    )
+    log = DecisionLog(orders.log_dir, worker=orders.index, policies=policies, config=settings.log)
+    engine = Engine(
+        store=store,
+        policies=policies,
+        clock=SystemClock(),
+        ids=DecisionIds(),
+        keyed=keyed,
+        recorders=(log, MetricsRecorder(metrics)),
+    )
+    forwarder = Forwarder(build_targets(settings))
+    guard = Guard(
+        forwarder, engine=engine, config=guard_config(settings), surface="proxy", protect=("/",)
+    )
+    server = GracefulServer(_server_config(settings, guard))
+    async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
+        poll = asyncio.create_task(_poll_policy(policies, metrics, settings.policy_poll_s))
+        try:
+            await server.serve(sockets=[socket.socket(fileno=orders.listen_fd)])
+        finally:
+            poll.cancel()
+            await forwarder.aclose()
+            await store.aclose()
+            log.close()
+            link.push()
+
+
+def _server_config(settings: Settings, guard: Guard) -> uvicorn.Config:
+    return uvicorn.Config(
+        guard,  # type: ignore[arg-type]
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.drain_s),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        ssl_version=ssl.PROTOCOL_TLS_SERVER,
+    )
+
+
+async def _poll_policy(policies: PolicyHolder, metrics: WorkerMetrics, every_s: float) -> None:
+    """A changed policy is swapped in whole; a bad one leaves the old one in force."""
+    while True:
+        await asyncio.sleep(every_s)
+        metrics.policy_polled(policies.reload_if_changed())
+
+
+def main() -> None:
+    orders = Orders.model_validate_json(sys.stdin.buffer.read())
+    set_up_logging(f"worker-{orders.index}")
+    uvloop.run(serve(orders))
+
+
+if __name__ == "__main__":
+    main()
