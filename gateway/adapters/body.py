@@ -81,7 +81,8 @@ def ask_for_usage(raw: bytes, facts: BodyFacts) -> bytes:
     options = facts.members.get("stream_options")
     if options is None:
         start = raw.index(b"{") + 1
-        return raw[:start] + b'"stream_options":{' + _INCLUDE_USAGE + b"}," + raw[start:]
+        added = b'"stream_options":{' + _INCLUDE_USAGE + b"},"
+        return b"".join((raw[:start], added, memoryview(raw)[start:]))
     start, end = spans_of(raw, facts.members)["stream_options"]
     return raw[:start] + _options_with_usage(bytes(options)) + raw[end:]
 
@@ -174,15 +175,14 @@ def _messages_list(facts: BodyFacts, raw: Raw, name: str) -> None:
 
 
 def _responses_input(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.message_count = _count_texts(raw, name)
+    facts.message_count = len(_texts(raw, name))
 
 
 def _prompt(facts: BodyFacts, raw: Raw, name: str) -> None:
     """A list is several prompts, unless it is one prompt as token ids."""
-    count = _count_texts(raw, name)
-    if count and bytes(_entries_decoder.decode(raw)[0]).isdigit():
-        count = 1
-    facts.prompts = max(1, count)
+    prompts = _texts(raw, name)
+    if prompts and not bytes(prompts[0]).isdigit():
+        facts.prompts = len(prompts)
 
 
 def _embedding_input(facts: BodyFacts, raw: Raw, name: str) -> None:
@@ -302,9 +302,10 @@ def _flag(raw: Raw, name: str) -> bool:
 def _whole(raw: Raw, name: str) -> int:
     """A whole number of 0..2^53 in plain digits; 1.0 and 1e2 are refused."""
     digits = bytes(raw)
-    if not digits.isdigit() or len(digits) > 16 or int(digits) > MAX_WHOLE_NUMBER:
+    value = int(digits) if len(digits) <= 16 and digits.isdigit() else -1
+    if not 0 <= value <= MAX_WHOLE_NUMBER:
         raise _wrong(name, "a whole number from 0 to 2^53")
-    return int(digits)
+    return value
 
 
 def _number(raw: Raw, name: str) -> float:
@@ -324,12 +325,12 @@ def _entries(raw: Raw, name: str) -> list[Raw]:
         raise _wrong(name, "a list") from None
 
 
-def _count_texts(raw: Raw, name: str) -> int:
-    """Text is one entry."""
+def _texts(raw: Raw, name: str) -> list[Raw]:
+    """The entries of a list; text is one entry."""
     kind = bytes(memoryview(raw)[:1])
     if kind not in (b'"', b"["):
         raise _wrong(name, "text or a list")
-    return 1 if kind == b'"' else len(_entries_decoder.decode(raw))
+    return [raw] if kind == b'"' else _entries_decoder.decode(raw)
 
 
 def _wrong(name: str, expected: str) -> RequestError:

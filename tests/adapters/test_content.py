@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -33,9 +34,6 @@ ENCODED = [
     pytest.param(b"x-gzip", gzip.compress(TEXT), id="x-gzip"),
     pytest.param(b"deflate", zlib.compress(TEXT), id="deflate"),
     pytest.param(b"zstd", zstandard.compress(TEXT), id="zstd"),
-    pytest.param(b"zstd", zstandard.ZstdCompressor().compressobj().compress(b"") + b"", id="empty")
-    if False
-    else pytest.param(b"gzip", gzip.compress(TEXT, 1), id="gzip-level-1"),
 ]
 
 
@@ -90,8 +88,6 @@ BOMB = bytes(200 << 20)
     ],
 )
 def test_a_bomb_stops_at_the_limit_in_time_and_memory(coding: bytes, raw: bytes) -> None:
-    import tracemalloc
-
     tracemalloc.start()
     try:
         with pytest.raises(RequestError) as refused:
