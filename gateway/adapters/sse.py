@@ -19,7 +19,7 @@ from msgspec import Raw, Struct
 from .tokens import Told, told_by_anthropic, told_by_openai
 
 MAX_EVENT_BYTES = 1 << 20  # a larger event is forwarded unread
-SAMPLED_EVENTS = 8
+SAMPLED_EVENTS = 4
 BYTES_PER_TOKEN = 4
 
 # A line ends in CRLF, LF or CR. A CR at the very end may still become a CRLF, so it waits.
