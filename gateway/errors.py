@@ -38,8 +38,9 @@ class PolicyError(HydragateError):
 class StoreError(HydragateError):
     """The state store did not answer, or not in time.
 
-    `kind` is one of `timeout`, `unreachable`, `open_circuit`, `refused` (it answered with
-    an error), a closed set fit for a metric label.
+    `kind` is one of `timeout`, `unreachable`, `overloaded` (too much is in flight to it),
+    `refused` (it answered with an error), `conflict` (the account changed while it was being
+    written), a closed set fit for a metric label.
     """
 
     def __init__(self, kind: str, detail: str) -> None:

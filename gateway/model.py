@@ -271,11 +271,16 @@ class Policy:
 
 class Effect(StrEnum):
     """How a step takes part: `enforce` all or nothing together; `shadow` each alone, in a
-    namespace of its own; `look` reads and changes nothing."""
+    namespace of its own; the looks read (their namespace) and change nothing."""
 
     ENFORCE = "e"
     SHADOW = "s"
     LOOK = "l"
+    LOOK_SHADOW = "k"
+
+    @property
+    def is_shadow(self) -> bool:
+        return self is Effect.SHADOW or self is Effect.LOOK_SHADOW
 
 
 class StepKind(StrEnum):
@@ -339,8 +344,9 @@ class ChargeReply:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """Settles one step: `delta_us` is the true increment less the reserved one (GCRA), while
-    `level_us` is the TAT after the reservation, which bounds a credit to what has not drained."""
+    """Settles one step: `delta_us` is the true increment less the reserved one (of a lease: how
+    many are freed), while `level_us` is the TAT after the reservation, which bounds a credit to
+    what has not drained."""
 
     tag: str
     field: str

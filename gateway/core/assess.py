@@ -106,10 +106,14 @@ def _plan(
     field = limit.name
     for position in limit.fields:
         field += f":{_field_text(values[position])}"
-    effect = Effect.SHADOW if limit.mode is Mode.SHADOW else Effect.ENFORCE
-    return PlannedStep(
-        limit, quota, _step(limit, quota, tag, field, facts, Effect.LOOK if looks_only else effect)
-    )
+    effect = _effect(limit.mode, looks_only=looks_only)
+    return PlannedStep(limit, quota, _step(limit, quota, tag, field, facts, effect))
+
+
+def _effect(mode: Mode, *, looks_only: bool) -> Effect:
+    if mode is Mode.SHADOW:
+        return Effect.LOOK_SHADOW if looks_only else Effect.SHADOW
+    return Effect.LOOK if looks_only else Effect.ENFORCE
 
 
 def _step(

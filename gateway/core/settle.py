@@ -43,7 +43,7 @@ def _was_charged(decision: Decision, planned: PlannedStep, result: StepResult) -
 
 def _correction(planned: PlannedStep, result: StepResult, usage: Usage | None) -> Correction | None:
     step, limit = planned.step, planned.limit
-    delta_us = 0
+    delta_us = step.amount  # of a lease: how many are freed
     if step.kind is StepKind.GCRA:
         if limit.cost not in TOKEN_COSTS:
             return None

@@ -1,0 +1,56 @@
+"""Names of keys. What a caller can influence is bounded, and never holds a brace.
+
+Everything of one tag shares its Cluster hash tag, so that one script call can see all of it:
+`hg:{a:acc_1}` is the account's counters (hash), `…:~` its shadow counters, `…:s` its subject,
+`…:k` its keys, `…:c:<field>` the leases of one concurrency limit (sorted set).
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+
+MAX_NAME = 96
+_PLAIN = re.compile(r"[A-Za-z0-9_.:@=~-]{1,96}")
+
+
+class Keys:
+    """Keys under one prefix."""
+
+    __slots__ = ("meta", "mode", "prefix")
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.mode = f"{prefix}mode"
+        self.meta = f"{prefix}meta"
+
+    def counters(self, tag: str, *, is_shadow: bool) -> str:
+        return f"{self.prefix}{{{plain(tag)}}}:~" if is_shadow else f"{self.prefix}{{{plain(tag)}}}"
+
+    def leases(self, tag: str, field: str, *, is_shadow: bool) -> str:
+        kind = "c~" if is_shadow else "c"
+        return f"{self.prefix}{{{plain(tag)}}}:{kind}:{plain(field)}"
+
+    def subject(self, account_id: str) -> str:
+        return f"{self.prefix}{{{plain('a:' + account_id)}}}:s"
+
+    def account_keys(self, account_id: str) -> str:
+        return f"{self.prefix}{{{plain('a:' + account_id)}}}:k"
+
+    def credential(self, credential: str) -> str:
+        return f"{self.prefix}k:{credential}"
+
+    def pseudonym(self, pseudonym: str) -> str:
+        return f"{self.prefix}p:{pseudonym}"
+
+    def subjects_pattern(self) -> str:
+        return f"{self.prefix}{{a:*}}:s"
+
+
+def plain(name: str) -> str:
+    """The name itself where it is short and harmless, else its hash behind its first letters."""
+    if _PLAIN.fullmatch(name):
+        return name
+    digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    kind = name[:2] if name[1:2] == ":" and name[:1].isalpha() and name[:1].isascii() else ""
+    return f"{kind}#{digest}".replace("#", "=")

@@ -1,0 +1,229 @@
+"""From a URL to an open store.
+
+`redis://[user:password@]host:port/db` and `valkey://` alike, `rediss://` and `valkeys://` with
+TLS (`?ca_file=…`), `unix:///path/to/socket`, `redis+cluster://host:port` (and `rediss+cluster`),
+`redis+sentinel://host:port,host:port/master-name/db`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import redis.asyncio as redis_client
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.sentinel import Sentinel
+
+from ..errors import StoreError, UsageError
+from .keys import Keys
+from .redis import RedisStore, _mapped
+from .routing import ClusterRouter, SingleRouter
+from .scripts import ALL_SOURCES
+from .wire import Address, Observe, Wire
+
+DEFAULT_TIMEOUT_S = 0.04
+ADMIN_TIMEOUT_S = 5.0
+DEFAULT_PORT = 6379
+SENTINEL_PORT = 26379
+CONNECTIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """A parsed URL; `hosts` has several entries for Sentinel only."""
+
+    kind: str  # single, cluster, sentinel
+    address: Address
+    hosts: tuple[tuple[str, int], ...] = ()
+    master: str = ""
+
+
+def parse_store_url(url: str) -> StoreUrl:
+    """Raises UsageError that says what a store URL looks like (never repeating a password)."""
+    parts = urlsplit(url)
+    scheme, _, kind = parts.scheme.partition("+")
+    if scheme == "unix" and not kind:
+        return StoreUrl("single", Address(path=unquote(parts.path)))
+    if scheme not in ("redis", "rediss", "valkey", "valkeys") or kind not in (
+        "",
+        "cluster",
+        "sentinel",
+    ):
+        raise UsageError(
+            f"--store: '{parts.scheme}://' is no store; use embedded, redis://host:port, "
+            "valkey://host:port, rediss://host:port, redis+cluster://host:port, "
+            "redis+sentinel://host:port,host:port/master or unix:///path"
+        )
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    tls = _tls(query) if scheme.endswith("s") and scheme != "redis" else None
+    if query.get("cluster") == "1":
+        kind = "cluster"
+    where = parts.netloc.rpartition("@")[2]
+    default = SENTINEL_PORT if kind == "sentinel" else DEFAULT_PORT
+    hosts = tuple(_host(text, default) for text in where.split(",") if text)
+    if not hosts:
+        raise UsageError("--store: the URL names no host")
+    segments = [segment for segment in parts.path.split("/") if segment]
+    master = segments.pop(0) if kind == "sentinel" and segments else ""
+    if kind == "sentinel" and not master:
+        raise UsageError("--store: a Sentinel URL ends in /master-name")
+    address = Address(
+        host=hosts[0][0],
+        port=hosts[0][1],
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        database=_database(segments),
+        tls=tls,
+    )
+    return StoreUrl(kind or "single", address, hosts, master)
+
+
+def _host(text: str, default: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        return parts.hostname or "127.0.0.1", parts.port or default
+    except ValueError:
+        raise UsageError(f"--store: '{text}' is no host:port") from None
+
+
+def _database(segments: list[str]) -> int:
+    if not segments:
+        return 0
+    if not segments[0].isdigit() or len(segments[0]) > 4:
+        raise UsageError(f"--store: '{segments[0]}' is no database number")
+    return int(segments[0])
+
+
+def _tls(query: dict[str, str]) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=query.get("ca_file"))
+        if "cert_file" in query:
+            context.load_cert_chain(query["cert_file"], query.get("key_file"))
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"--store: the TLS files cannot be used: {error}") from None
+    return context
+
+
+def _ignore(call: str, seconds: float, error_kind: str | None) -> None:
+    pass
+
+
+async def open_store(
+    url: str,
+    *,
+    secret_fingerprint: str,
+    prefix: str = "hg:",
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    observe: Observe = _ignore,
+) -> RedisStore:
+    """Connect, and refuse a store that must not be used.
+
+    `timeout_s` bounds every call of the hot path. Raises UsageError for a bad URL,
+    StoreMismatchError for an unfit store, StoreError when it does not answer.
+    """
+    parsed = parse_store_url(url)
+    keys = Keys(prefix)
+    if parsed.kind == "cluster":
+        store = await _open_cluster(parsed, keys, timeout_s, observe)
+    else:
+        store = await _open_single(parsed, keys, timeout_s, observe)
+    try:
+        await store.check(secret_fingerprint)
+    except BaseException:
+        await store.aclose()
+        raise
+    return store
+
+
+async def _open_single(
+    parsed: StoreUrl, keys: Keys, timeout_s: float, observe: Observe
+) -> RedisStore:
+    locate: Callable[[], Awaitable[Address]] | None = None
+    address, client = parsed.address, None
+    if parsed.kind == "sentinel":
+        sentinel = Sentinel(list(parsed.hosts), sentinel_kwargs={"socket_timeout": ADMIN_TIMEOUT_S})
+
+        async def locate_primary() -> Address:
+            with _mapped():
+                host, port = await sentinel.discover_master(parsed.master)
+            return replace(parsed.address, host=host, port=int(port))
+
+        locate = locate_primary
+        address = await locate()
+        client = sentinel.master_for(
+            parsed.master,
+            username=address.username,
+            password=address.password,
+            db=address.database,
+            socket_timeout=ADMIN_TIMEOUT_S,
+        )
+    wire = Wire(address, timeout_s=timeout_s, scripts=ALL_SOURCES, locate=locate)
+    await wire.open()
+    return RedisStore(
+        router=SingleRouter(wire, keys, observe),
+        client=client or _client(address),
+        keys=keys,
+        timeout_s=timeout_s,
+    )
+
+
+def _client(address: Address) -> Any:
+    options: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "db": address.database,
+        "socket_timeout": ADMIN_TIMEOUT_S,
+        "socket_connect_timeout": ADMIN_TIMEOUT_S,
+        "max_connections": CONNECTIONS,
+        "timeout": ADMIN_TIMEOUT_S,
+    }
+    if address.path is not None:
+        pool: Any = redis_client.BlockingConnectionPool(
+            connection_class=redis_client.UnixDomainSocketConnection, path=address.path, **options
+        )
+    elif address.tls is not None:
+        pool = redis_client.BlockingConnectionPool(
+            connection_class=redis_client.SSLConnection,
+            host=address.host,
+            port=address.port,
+            **options,
+        )
+    else:
+        pool = redis_client.BlockingConnectionPool(host=address.host, port=address.port, **options)
+    return redis_client.Redis(connection_pool=pool)
+
+
+async def _open_cluster(
+    parsed: StoreUrl, keys: Keys, timeout_s: float, observe: Observe
+) -> RedisStore:
+    at = parsed.address
+    client: Any = RedisCluster(
+        host=at.host,
+        port=at.port,
+        username=at.username,
+        password=at.password,
+        ssl=at.tls is not None,
+        socket_timeout=ADMIN_TIMEOUT_S,
+    )
+
+    async def discover() -> dict[int, Address]:
+        with _mapped():
+            await client.nodes_manager.initialize()
+            slots = client.nodes_manager.slots_cache
+        found = {
+            slot: replace(at, host=nodes[0].host, port=int(nodes[0].port))
+            for slot, nodes in slots.items()
+            if nodes
+        }
+        if not found:
+            raise StoreError("unreachable", "the Cluster serves no slots")
+        return found
+
+    with _mapped():
+        await client.initialize()
+    router = ClusterRouter(keys, discover, timeout_s=timeout_s, observe=observe)
+    await router.open()
+    return RedisStore(router=router, client=client, keys=keys, timeout_s=timeout_s)

@@ -1,0 +1,258 @@
+"""The store on Redis ≥ 6.2 or Valkey: one server, Sentinel, or Cluster.
+
+The hot calls go over the multiplexed wire; everything else through redis-py, whose errors are
+mapped to ours in one place (`_mapped`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ..errors import StoreError, StoreMismatchError
+from ..model import Charge, ChargeReply, Identity, Settlement, Status, Subject
+from .codec import pack, split
+from .keys import Keys
+from .routing import Router
+from .scripts import PUT_SUBJECT
+
+LAYOUT = b"1"
+ADOPTED_TTL_MS = 30 * 86_400 * 1000
+PSEUDONYM_BYTES = 12
+SCAN_COUNT = 1000
+
+
+class RedisStore:
+    """`Store` and `Directory` on one deployment; build it with `open_store`."""
+
+    def __init__(self, *, router: Router, client: Any, keys: Keys, timeout_s: float) -> None:
+        self._router = router
+        self._client = client
+        self._keys = keys
+        self._timeout_s = timeout_s
+
+    async def aclose(self) -> None:
+        await self._router.aclose()
+        await self._client.aclose()
+
+    # ── Store: the hot path ──────────────────────────────────────────────────────────────────
+
+    async def charge(self, charge: Charge) -> ChargeReply:
+        return await self._router.charge(charge)
+
+    async def settle(self, settlement: Settlement) -> None:
+        await self._router.settle(settlement)
+
+    async def resolve(self, credential: str) -> Identity | None:
+        owner = await self._owner(credential)
+        if owner is None:
+            return None
+        account_id, key_id = owner
+        stored = await self._quick(self._client.get(self._keys.subject(account_id)))
+        if stored is None:
+            return None
+        subject = split(stored)
+        if subject.status is Status.ADOPTED:
+            await self._keep_adopted(credential, account_id)
+        return Identity(subject, key_id)
+
+    async def adopt(self, credential: str, subject: Subject, *, ttl_us: int) -> Subject:
+        owner = f"{subject.account_id}\n".encode()
+        name = self._keys.credential(credential)
+        is_new = await self._quick(
+            self._client.set(name, owner, nx=True, px=max(1, ttl_us // 1000))
+        )
+        if not is_new:
+            known = await self.resolve(credential)
+            if known is not None:
+                return known.subject
+        return await self.put(subject, None, ttl_us=ttl_us)
+
+    async def _owner(self, credential: str) -> tuple[str, str | None] | None:
+        stored: bytes | None = await self._quick(
+            self._client.get(self._keys.credential(credential))
+        )
+        if stored is None:
+            return None
+        account_id, _, key_id = stored.decode().partition("\n")
+        return account_id, key_id or None
+
+    async def _keep_adopted(self, credential: str, account_id: str) -> None:
+        for name in (self._keys.credential(credential), self._keys.subject(account_id)):
+            await self._quick(self._client.pexpire(name, ADOPTED_TTL_MS))
+
+    # ── Directory: the operator's side ───────────────────────────────────────────────────────
+
+    async def put(
+        self, subject: Subject, credentials: Mapping[str, str] | None, *, ttl_us: int | None = None
+    ) -> Subject:
+        """A subject with a version replaces that version only; with version 0, whatever is there.
+
+        Raises StoreError `conflict` when the account has changed since it was read.
+        """
+        if subject.pseudonym is None:
+            subject = replace(subject, pseudonym=secrets.token_hex(PSEUDONYM_BYTES))
+        ttl_ms = 0 if ttl_us is None else max(1, ttl_us // 1000)
+        name = self._keys.subject(subject.account_id)
+        with _mapped():
+            stored = await self._client.get(name)
+            if credentials is not None:
+                await self._grant_keys(subject.account_id, credentials)
+            pseudonym = self._keys.pseudonym(str(subject.pseudonym))
+            await self._client.set(pseudonym, subject.account_id, px=ttl_ms or None)
+            version = await self._client.eval(
+                PUT_SUBJECT.source,
+                1,
+                name,
+                subject.version or "",
+                ttl_ms,
+                pack(subject, over=stored),
+            )
+            if not version:
+                raise StoreError("conflict", f"account {subject.account_id} has changed meanwhile")
+            if credentials is not None:
+                await self._revoke_keys(subject.account_id, credentials)
+                # A key that was revoked after the new version was read must not outlive it.
+                version = await self._touch(subject.account_id) or version
+        return replace(subject, version=int(version))
+
+    async def get(self, account_id: str) -> Subject | None:
+        with _mapped():
+            stored = await self._client.get(self._keys.subject(account_id))
+        return None if stored is None else split(stored)
+
+    async def keys(self, account_id: str) -> Mapping[str, str]:
+        with _mapped():
+            held = await self._client.hgetall(self._keys.account_keys(account_id))
+        return {credential.decode(): key_id.decode() for credential, key_id in held.items()}
+
+    async def remove(self, account_id: str) -> bool:
+        with _mapped():
+            stored = await self._client.get(self._keys.subject(account_id))
+            await self._revoke_keys(account_id, {})
+            if stored is not None:
+                pseudonym = split(stored).pseudonym
+                if pseudonym is not None:
+                    await self._client.delete(self._keys.pseudonym(pseudonym))
+            tag = f"a:{account_id}"
+            for name in (
+                self._keys.subject(account_id),
+                self._keys.counters(tag, is_shadow=False),
+                self._keys.counters(tag, is_shadow=True),
+            ):
+                await self._client.delete(name)
+        return stored is not None
+
+    async def accounts(self) -> AsyncIterator[Subject]:
+        with _mapped():
+            names = self._client.scan_iter(match=self._keys.subjects_pattern(), count=SCAN_COUNT)
+            async for name in names:
+                stored = await self._client.get(name)
+                if stored is not None:
+                    yield split(stored)
+
+    async def account_of(self, pseudonym: str) -> str | None:
+        """Whom a pseudonym in the log stands for; None once the account was erased."""
+        with _mapped():
+            found: bytes | None = await self._client.get(self._keys.pseudonym(pseudonym))
+        return None if found is None else found.decode()
+
+    async def set_shadow_all(self, shadow_all: bool) -> None:
+        with _mapped():
+            await self._client.set(self._keys.mode, "shadow-all" if shadow_all else "normal")
+
+    async def is_shadow_all(self) -> bool:
+        return bool(await self._quick(self._client.get(self._keys.mode)) == b"shadow-all")
+
+    async def wipe(self) -> None:
+        """Delete everything under the prefix: for replays, which bring a prefix of their own."""
+        with _mapped():
+            async for name in self._client.scan_iter(match=f"{self._keys.prefix}*", count=1000):
+                await self._client.delete(name)
+
+    async def _grant_keys(self, account_id: str, credentials: Mapping[str, str]) -> None:
+        """Add keys; one that another account held changes hands, and that account is told."""
+        for credential, key_id in credentials.items():
+            name = self._keys.credential(credential)
+            before = await self._client.set(name, f"{account_id}\n{key_id}", get=True)
+            await self._client.hset(self._keys.account_keys(account_id), credential, key_id)
+            former = before.decode().partition("\n")[0] if before else account_id
+            if former != account_id:
+                await self._client.hdel(self._keys.account_keys(former), credential)
+                await self._touch(former)
+
+    async def _revoke_keys(self, account_id: str, kept: Mapping[str, str]) -> None:
+        held = await self._client.hkeys(self._keys.account_keys(account_id))
+        for credential in held:
+            if credential.decode() not in kept:
+                await self._client.delete(self._keys.credential(credential.decode()))
+                await self._client.hdel(self._keys.account_keys(account_id), credential)
+
+    async def _touch(self, account_id: str) -> bytes:
+        """A new version of an unchanged subject, so that every worker asks again."""
+        version: bytes = await self._client.eval(
+            PUT_SUBJECT.source, 1, self._keys.subject(account_id), "", 0, ""
+        )
+        return version
+
+    # ── opening ──────────────────────────────────────────────────────────────────────────────
+
+    async def check(self, secret_fingerprint: str) -> None:
+        """Raises StoreMismatchError when this store must not be used, with what to do."""
+        with _mapped():
+            memory = await self._first(self._client.info("memory"))
+            policy = str(memory.get("maxmemory_policy", "noeviction"))
+            if policy != "noeviction" and int(memory.get("maxmemory", 0)) > 0:
+                raise StoreMismatchError(
+                    f"the store's maxmemory-policy is {policy}: it would drop bans and limits "
+                    "under pressure; set it to noeviction"
+                )
+            name = self._keys.meta
+            await self._client.hsetnx(name, "layout", LAYOUT)
+            await self._client.hsetnx(name, "secret", secret_fingerprint)
+            layout, secret = await self._client.hmget(name, ["layout", "secret"])
+        if layout != LAYOUT:
+            raise StoreMismatchError(f"the store has layout {layout!r}; this version knows 1")
+        if secret.decode() != secret_fingerprint:
+            raise StoreMismatchError(
+                "the store was filled under another secret, so no key in it would be recognised; "
+                "start with that --secret-file, or with an empty store"
+            )
+
+    async def _first(self, answer: Awaitable[Any]) -> Mapping[str, Any]:
+        """INFO of one server; a Cluster answers with one per node."""
+        info = await answer
+        if info and all(isinstance(value, dict) for value in info.values()):
+            return dict(next(iter(info.values())))
+        return dict(info)
+
+    async def _quick(self, call: Awaitable[Any]) -> Any:
+        """A call on the hot path: late is as bad as lost."""
+        with _mapped():
+            async with asyncio.timeout(self._timeout_s):
+                return await call
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """The one place where redis-py's errors become ours."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise StoreError("timeout", str(error) or "no reply in time") from None
+    except RedisError as error:
+        name = type(error).__name__
+        kind = "refused"
+        if "Timeout" in name:
+            kind = "timeout"
+        elif "Connection" in name or "ClusterDown" in name:
+            kind = "unreachable"
+        raise StoreError(kind, f"{name}: {error}") from None
+    except OSError as error:
+        raise StoreError("unreachable", str(error)) from None

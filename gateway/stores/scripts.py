@@ -1,0 +1,24 @@
+"""The Lua that travels in the package."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    source: bytes
+    sha: str
+
+
+def load_script(name: str) -> Script:
+    source = files(__package__).joinpath("lua", f"{name}.lua").read_bytes()
+    return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+
+
+CHARGE = load_script("charge")
+SETTLE = load_script("settle")
+PUT_SUBJECT = load_script("put_subject")
+ALL_SOURCES = (CHARGE.source, SETTLE.source, PUT_SUBJECT.source)
