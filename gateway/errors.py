@@ -15,16 +15,21 @@ class UsageError(HydragateError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding about a file: `file:line: path: message`, as CONTRACTS §1 prints it."""
+    """One finding about a file: `file:line: path: message`, as CONTRACTS §1 prints it.
+
+    A warning says so before its message; it keeps nothing from being used.
+    """
 
     file: str
     line: int
     path: str
     message: str
+    is_warning: bool = False
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+        message = f"warning: {self.message}" if self.is_warning else self.message
+        return f"{where}: {self.path}: {message}" if self.path else f"{where}: {message}"
 
 
 class PolicyError(HydragateError):
