@@ -144,7 +144,9 @@ async def _open_single(
     locate: Callable[[], Awaitable[Address]] | None = None
     address, client = parsed.address, None
     if parsed.kind == "sentinel":
-        sentinel = Sentinel(list(parsed.hosts), sentinel_kwargs={"socket_timeout": ADMIN_TIMEOUT_S})
+        sentinel = cast(Any, Sentinel)(
+            list(parsed.hosts), sentinel_kwargs={"socket_timeout": ADMIN_TIMEOUT_S}
+        )
 
         async def locate_primary() -> Address:
             with _mapped():

@@ -1,0 +1,1 @@
+"""Seeing: metrics, the decision log, explanations, and the process's own log."""

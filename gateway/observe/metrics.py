@@ -1,0 +1,330 @@
+"""Every metric in one table, plain counters in each worker, sums in the supervisor.
+
+A worker counts in dictionaries and hands snapshots over; the supervisor sums them and serves
+`/metrics`, so a scrape never stalls a serving loop. A dead worker's last counts stay in the
+sums. Label values come from closed sets and from the policy's names, never from callers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+MAX_SERIES = 2_000
+OTHER = "other"
+LabelValues = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One metric; `buckets` are upper bounds in the metric's unit."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    doc: str
+    buckets: tuple[float, ...] = ()
+
+
+_FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+TABLE = (
+    Definition(
+        "hydragate_decisions_total",
+        COUNTER,
+        ("verdict", "would_be", "reason", "surface"),
+        "Decisions; would_be is the verdict had nothing been in shadow.",
+    ),
+    Definition(
+        "hydragate_findings_total",
+        COUNTER,
+        ("rule", "verdict", "mode"),
+        "Opinions of rules and limits, shadow ones too.",
+    ),
+    Definition(
+        "hydragate_decision_seconds",
+        HISTOGRAM,
+        (),
+        "From the request being read to the decision.",
+        _FAST,
+    ),
+    Definition(
+        "hydragate_request_seconds",
+        HISTOGRAM,
+        ("surface",),
+        "Whole exchanges, streams to their end.",
+        _SLOW,
+    ),
+    Definition(
+        "hydragate_upstream_seconds",
+        HISTOGRAM,
+        ("status_class",),
+        "Until the head of the model API's answer; its 429 and 529 apart from 4xx and 5xx.",
+        _SLOW,
+    ),
+    Definition(
+        "hydragate_tokens_total",
+        COUNTER,
+        ("direction",),
+        "Tokens really used: input, cached_input (part of input) and output.",
+    ),
+    Definition("hydragate_inflight", GAUGE, (), "Exchanges under way."),
+    Definition(
+        "hydragate_exchanges_total",
+        COUNTER,
+        ("outcome",),
+        "How exchanges ended: complete, refused, client_left, upstream_failed.",
+    ),
+    Definition("hydragate_store_seconds", HISTOGRAM, ("call",), "Round trips to the store.", _FAST),
+    Definition(
+        "hydragate_store_errors_total",
+        COUNTER,
+        ("call", "kind"),
+        "Calls that the store did not answer as it should.",
+    ),
+    Definition(
+        "hydragate_degraded_total",
+        COUNTER,
+        ("limit",),
+        "Limits that were decided without the store; 'identity': the caller could not be known.",
+    ),
+    Definition("hydragate_clusters", GAUGE, ("state",), "Clusters of linked accounts."),
+    Definition("hydragate_cluster_accounts", GAUGE, ("state",), "Accounts in clusters."),
+    Definition("hydragate_linker_lag_seconds", GAUGE, (), "Age of the oldest unread evidence."),
+    Definition(
+        "hydragate_verifications_total", COUNTER, ("level", "outcome"), "Verification steps."
+    ),
+    Definition(
+        "hydragate_policy_info", GAUGE, ("revision",), "Workers that decide by this revision."
+    ),
+    Definition(
+        "hydragate_policy_reload_total",
+        COUNTER,
+        ("outcome",),
+        "Changed policies that a worker swapped in (ok) or refused (failed).",
+    ),
+    Definition("hydragate_geo_age_seconds", GAUGE, (), "Age of the address data."),
+    Definition(
+        "hydragate_log_lines_total",
+        COUNTER,
+        ("outcome",),
+        "Decision log lines: written, or dropped because the disk or the buffer was full.",
+    ),
+    Definition("hydragate_bad_http_total", COUNTER, (), "Connections that spoke no sound HTTP."),
+    Definition("hydragate_worker_restarts_total", COUNTER, (), "Workers started again."),
+    Definition("hydragate_store_restarts_total", COUNTER, (), "Embedded store started again."),
+    Definition("hydragate_workers", GAUGE, (), "Workers that serve."),
+    Definition("hydragate_worker_memory_bytes", GAUGE, ("worker",), "Resident memory."),
+    Definition("hydragate_worker_cpu_seconds_total", COUNTER, ("worker",), "CPU time."),
+)
+BY_NAME = {definition.name: definition for definition in TABLE}
+
+
+class _Snapshot(msgspec.Struct, array_like=True):
+    """What a worker hands over."""
+
+    counters: list[tuple[str, LabelValues, float]]
+    gauges: list[tuple[str, LabelValues, float]]
+    histograms: list[tuple[str, LabelValues, list[int], float]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Snapshot).decode
+
+
+class Histogram:
+    """Counts per bucket (not cumulated), the last for what is beyond every bound, and the sum."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def add(self, counts: list[int], total: float) -> None:
+        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
+        self.total += total
+
+
+class WorkerMetrics:
+    """The counts of one process. Bounded: past `MAX_SERIES` of a metric, labels become `other`."""
+
+    def __init__(self) -> None:
+        self._counters: dict[tuple[str, LabelValues], float] = {}
+        self._histograms: dict[tuple[str, LabelValues], Histogram] = {}
+        self._gauges: dict[tuple[str, LabelValues], float] = {}
+        self._sources: list[Callable[[WorkerMetrics], None]] = []
+        self._series: dict[str, int] = {}
+
+    def inc(self, name: str, labels: LabelValues = (), by: float = 1) -> None:
+        key = (name, labels)
+        try:
+            self._counters[key] += by
+        except KeyError:
+            key = self._admitted(name, labels)
+            self._counters[key] = self._counters.get(key, 0) + by
+
+    def observe(self, name: str, value: float, labels: LabelValues = ()) -> None:
+        histogram = self._histograms.get((name, labels))
+        if histogram is None:
+            key = self._admitted(name, labels)
+            histogram = self._histograms.setdefault(key, Histogram(BY_NAME[name].buckets))
+        histogram.observe(value)
+
+    def set(self, name: str, value: float, labels: LabelValues = ()) -> None:
+        self._gauges[(name, labels)] = value
+
+    def set_counter(self, name: str, value: float, labels: LabelValues = ()) -> None:
+        """For a count that is kept elsewhere."""
+        self._counters[(name, labels)] = value
+
+    def forget_gauge(self, name: str) -> None:
+        for key in [key for key in self._gauges if key[0] == name]:
+            del self._gauges[key]
+
+    def add_source(self, source: Callable[[WorkerMetrics], None]) -> None:
+        """Called before each snapshot, to set what is cheaper to look up than to count."""
+        self._sources.append(source)
+
+    def observe_store(self, call: str, seconds: float, error_kind: str | None) -> None:
+        self.observe("hydragate_store_seconds", seconds, (call,))
+        if error_kind is not None:
+            self.inc("hydragate_store_errors_total", (call, error_kind))
+
+    def snapshot(self) -> bytes:
+        for source in self._sources:
+            source(self)
+        return _encode(
+            _Snapshot(
+                [(name, labels, value) for (name, labels), value in self._counters.items()],
+                [(name, labels, value) for (name, labels), value in self._gauges.items()],
+                [(n, labels, h.counts, h.total) for (n, labels), h in self._histograms.items()],
+            )
+        )
+
+    def _admitted(self, name: str, labels: LabelValues) -> tuple[str, LabelValues]:
+        used = self._series.get(name, 0)
+        if used >= MAX_SERIES:
+            return name, (OTHER,) * len(labels)
+        self._series[name] = used + 1
+        return name, labels
+
+
+class MetricsAggregate(Collector):
+    """Sums over the processes of one gateway."""
+
+    def __init__(self) -> None:
+        self.own = WorkerMetrics()  # the supervisor's
+        self._current: dict[int, tuple[int, _Snapshot]] = {}
+        self._ended = _Snapshot([], [], [])
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def merge(self, worker: int, incarnation: int, snapshot: bytes) -> None:
+        """Take a worker's newest snapshot; the last one of an earlier incarnation is kept for
+        good, without its gauges. Raises msgspec.MsgspecError for what is no snapshot."""
+        decoded = _decode(snapshot)
+        before = self._current.get(worker)
+        if before is not None and before[0] != incarnation:
+            self._retire(before[1])
+        self._current[worker] = (incarnation, decoded)
+
+    def _retire(self, snapshot: _Snapshot) -> None:
+        ended = _Sums()
+        ended.add(self._ended)
+        ended.add(snapshot)
+        self._ended = ended.as_snapshot()
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        sums = _Sums()
+        sums.add(self._ended)
+        sums.add(_decode(self.own.snapshot()), with_gauges=True)
+        for _, snapshot in self._current.values():
+            sums.add(snapshot, with_gauges=True)
+        return sums.families()
+
+
+class ProcessCollector(Collector):
+    """One process's own counts, to register in the Prometheus registry of the application
+    around a guard."""
+
+    def __init__(self, metrics: WorkerMetrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        sums = _Sums()
+        sums.add(_decode(self._metrics.snapshot()), with_gauges=True)
+        return sums.families()
+
+
+class _Sums:
+    """Adds snapshots up and turns them into metric families."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, dict[LabelValues, float]] = {}
+        self._histograms: dict[str, dict[LabelValues, Histogram]] = {}
+
+    def add(self, snapshot: _Snapshot, *, with_gauges: bool = False) -> None:
+        for name, labels, value in snapshot.counters + (snapshot.gauges if with_gauges else []):
+            if name in BY_NAME:
+                series = self._values.setdefault(name, {})
+                series[labels] = series.get(labels, 0) + value
+        for name, labels, counts, total in snapshot.histograms:
+            if name in BY_NAME and len(counts) == len(BY_NAME[name].buckets) + 1:
+                of_name = self._histograms.setdefault(name, {})
+                of_name.setdefault(labels, Histogram(BY_NAME[name].buckets)).add(counts, total)
+
+    def as_snapshot(self) -> _Snapshot:
+        return _Snapshot(
+            [(n, labels, v) for n, series in self._values.items() for labels, v in series.items()],
+            [],
+            [
+                (n, labels, h.counts, h.total)
+                for n, series in self._histograms.items()
+                for labels, h in series.items()
+            ],
+        )
+
+    def families(self) -> Iterator[Metric]:
+        for definition in TABLE:
+            if definition.kind == HISTOGRAM:
+                yield self._histogram(definition)
+                continue
+            build = CounterMetricFamily if definition.kind == COUNTER else GaugeMetricFamily
+            family = build(definition.name, definition.doc, labels=definition.labels)
+            for labels, value in sorted(self._values.get(definition.name, {}).items()):
+                family.add_metric(list(labels), value)
+            yield family
+
+    def _histogram(self, definition: Definition) -> Metric:
+        family = HistogramMetricFamily(definition.name, definition.doc, labels=definition.labels)
+        for labels, histogram in sorted(self._histograms.get(definition.name, {}).items()):
+            cumulated, buckets = 0, []
+            bounds = [str(bound) for bound in definition.buckets] + ["+Inf"]
+            for bound, count in zip(bounds, histogram.counts, strict=True):
+                cumulated += count
+                buckets.append((bound, cumulated))
+            family.add_metric(list(labels), buckets, histogram.total)
+        return family
