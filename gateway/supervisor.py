@@ -26,8 +26,9 @@ from .app import read_secret, secret_path
 from .console.admin import AdminContext, admin_app
 from .core.keyed import KeyedHash
 from .errors import HydragateError, Problem, StoreError, UsageError
-from .observe.explain import explain_decision
+from .observe.explain import explain
 from .observe.link import SupervisorLink
+from .observe.log_reader import find_decision
 from .observe.metrics import MetricsAggregate
 from .observe.process_log import set_up_logging
 from .policy.load import PolicyHolder, load_policy
@@ -60,10 +61,15 @@ class WorkerProcess:
         self.index = index
         self.listener = listener
         self.incarnation = 0
+        self.ready = asyncio.Event()  # it has served once
         self.link: SupervisorLink | None = None
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self, orders: dict[str, Any]) -> None:
+    @property
+    def is_serving(self) -> bool:
+        return self.link is not None and self.link.ready.is_set()
+
+    async def start(self, orders: dict[str, Any], metrics: MetricsAggregate) -> None:
         self.incarnation += 1
         ours, theirs = socket.socketpair()
         orders |= {
@@ -85,10 +91,18 @@ class WorkerProcess:
         if stdin is not None:
             stdin.write(Orders.model_validate(orders).model_dump_json().encode())
             stdin.close()
-        self.link = await SupervisorLink.open(ours, worker=self.index, incarnation=self.incarnation)
+        self.link = SupervisorLink(metrics, self.index, self.incarnation)
+        await self.link.open(ours)
 
     async def wait(self) -> int:
-        return -1 if self._process is None else await self._process.wait()
+        """The exit code of its process."""
+        if self._process is None or self.link is None:
+            return -1
+        first = asyncio.create_task(self.link.ready.wait())
+        first.add_done_callback(lambda task: None if task.cancelled() else self.ready.set())
+        code = await self._process.wait()
+        first.cancel()
+        return code
 
     def signal(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -207,9 +221,12 @@ class Supervisor:
         self._workers = [WorkerProcess(i, listener) for i, listener in enumerate(listeners)]
         keepers = [asyncio.create_task(self._keep(worker, orders)) for worker in self._workers]
         stack.push_async_callback(self._stop_workers, keepers)
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            for worker in self._workers:
-                await worker.ready.wait()
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                for worker in self._workers:
+                    await worker.ready.wait()
+        except TimeoutError:
+            raise UsageError("the workers do not start; the log above says why") from None
 
     async def _keep(self, worker: WorkerProcess, orders: dict[str, Any]) -> None:
         """Start the worker, and again whenever it dies, with a growing pause."""
@@ -259,12 +276,17 @@ class Supervisor:
     async def _metrics_text(self) -> bytes:
         links = [worker.link for worker in self._workers if worker.link is not None]
         await asyncio.gather(*(link.pull() for link in links))
+        own = self._metrics.own
+        own.set("hydragate_workers", sum(worker.is_serving for worker in self._workers))
+        own.set_counter("hydragate_worker_restarts_total", self._restarts)
+        if self._embedded is not None:
+            own.set_counter("hydragate_store_restarts_total", self._embedded.restarts)
         return self._metrics.text()
 
     async def _readiness(self) -> dict[str, Any]:
         """Ready: every worker serves, a policy is loaded, and the store answers or the policy
         says what to do without it."""
-        serving = sum(worker.ready.is_set() for worker in self._workers)
+        serving = sum(worker.is_serving for worker in self._workers)
         try:
             await self._directory.is_shadow_all()
             store = "ok"
@@ -283,12 +305,19 @@ class Supervisor:
 
     async def _reload_policy(self) -> list[Problem]:
         """Checks here; the workers poll the same files and swap within a second."""
-        return self._policies.reload_if_changed().problems
+        return list(self._policies.reload_if_changed().problems)
 
     async def _explain(self, decision_id: str) -> dict[str, Any] | None:
-        return await asyncio.to_thread(
-            explain_decision, self._log_dir, decision_id, self._policies.current
-        )
+        self._policies.reload_if_changed()
+        line = await asyncio.to_thread(find_decision, self._log_dir, decision_id)
+        if line is None:
+            return None
+        account = None
+        pseudonym = (line.get("subject") or {}).get("account")
+        if pseudonym is not None:
+            with contextlib.suppress(StoreError):
+                account = await self._directory.account_of(pseudonym)
+        return explain(line, self._policies.current, account)
 
 
 class AdminServer(uvicorn.Server):

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import resource
 import signal
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -27,8 +30,9 @@ from .engine import Engine
 from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
 from .observe.link import WorkerLink
-from .observe.metrics import MetricsRecorder, WorkerMetrics
+from .observe.metrics import WorkerMetrics
 from .observe.process_log import set_up_logging
+from .observe.recorder import MetricsRecorder
 from .policy.load import PolicyHolder
 from .settings import Settings
 from .stores import open_store
@@ -51,7 +55,17 @@ class Orders(BaseModel):
 
 
 class GracefulServer(uvicorn.Server):
-    """uvicorn, except that signals only ask it to drain; what follows is ours to clean up."""
+    """uvicorn, except that signals only ask it to drain; what follows is ours to clean up.
+
+    `on_started` is called once connections are accepted.
+    """
+
+    on_started: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.on_started is not None:
+            self.on_started()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -76,7 +90,13 @@ async def serve(orders: Orders) -> None:
         timeout_s=settings.store_timeout_s,
         observe=metrics.observe_store,
     )
-    log = DecisionLog(orders.log_dir, worker=orders.index, policies=policies, config=settings.log)
+    log = DecisionLog(
+        orders.log_dir,
+        worker=orders.index,
+        policies=policies,
+        keyed=keyed,
+        rotation=settings.log,
+    )
     engine = Engine(
         store=store,
         policies=policies,
@@ -89,8 +109,11 @@ async def serve(orders: Orders) -> None:
     guard = Guard(
         forwarder, engine=engine, config=guard_config(settings), surface="proxy", protect=("/",)
     )
+    metrics.add_source(log.report)
+    metrics.add_source(partial(_report, orders.index, guard, policies))
     server = GracefulServer(_server_config(settings, guard))
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
+        server.on_started = link.tell_ready
         poll = asyncio.create_task(_poll_policy(policies, metrics, settings.policy_poll_s))
         try:
             await server.serve(sockets=[socket.socket(fileno=orders.listen_fd)])
@@ -98,13 +121,33 @@ async def serve(orders: Orders) -> None:
             poll.cancel()
             await forwarder.aclose()
             await store.aclose()
-            log.close()
-            link.push()
+            await asyncio.to_thread(log.close)
+
+
+def _report(index: int, guard: Guard, policies: PolicyHolder, metrics: WorkerMetrics) -> None:
+    """What is cheaper to look up for each snapshot than to count."""
+    metrics.set("hydragate_inflight", guard.inflight)
+    metrics.set_counter("hydragate_bad_http_total", BoundedProtocol.rejected)
+    metrics.forget_gauge("hydragate_policy_info")
+    metrics.set("hydragate_policy_info", 1, (policies.current.revision,))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    metrics.set_counter(
+        "hydragate_worker_cpu_seconds_total", usage.ru_utime + usage.ru_stime, (str(index),)
+    )
+    metrics.set("hydragate_worker_memory_bytes", resident_bytes(), (str(index),))
+
+
+def resident_bytes() -> int:
+    """Resident memory now, where the system tells it cheaply; else its peak."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _server_config(settings: Settings, guard: Guard) -> uvicorn.Config:
     return uvicorn.Config(
-        guard,  # type: ignore[arg-type]
+        guard,
         http=BoundedProtocol,
         ws="none",
         lifespan="off",
@@ -125,7 +168,9 @@ async def _poll_policy(policies: PolicyHolder, metrics: WorkerMetrics, every_s: 
     """A changed policy is swapped in whole; a bad one leaves the old one in force."""
     while True:
         await asyncio.sleep(every_s)
-        metrics.policy_polled(policies.reload_if_changed())
+        outcome = policies.reload_if_changed().outcome
+        if outcome != "unchanged":
+            metrics.inc("hydragate_policy_reload_total", (outcome,))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from ..errors import Problem, StoreError
@@ -184,12 +184,10 @@ def _add_operations(app: FastAPI, context: AdminContext, guard: list[Any]) -> No
         return JSONResponse({"problems": problems}, 422 if problems else 200)
 
     @app.get("/api/decisions/{decision_id}", dependencies=guard)
-    async def explain(decision_id: str) -> Response:
+    async def explain(decision_id: str) -> JSONResponse:
         found = await context.explain(decision_id)
         if found is None:
             raise HTTPException(404, "no such decision in the log that is kept here")
-        if "text/plain" in str(found.get("accept", "")):
-            return PlainTextResponse(str(found["text"]))
         return JSONResponse(found)
 
 

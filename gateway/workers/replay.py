@@ -11,7 +11,7 @@ import heapq
 from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol
 
 from ..adapters.body import BodyFacts, read_body
 from ..adapters.facts import NO_BODY, build_facts
@@ -37,7 +37,7 @@ REPLAY_SECRET = b"hydragate replay: no secrets here"
 NO_KEY = "-"
 
 
-class StoreAndDirectory(Store, Directory):
+class StoreAndDirectory(Store, Directory, Protocol):
     """Both sides of one store."""
 
 

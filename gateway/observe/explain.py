@@ -1,0 +1,103 @@
+"""Why a request was decided as it was, in words for whoever is awake at three in the morning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from ..model import Policy
+
+_NEXT = {
+    "throttle": "It passes again once the limit has drained; raise the account's quota if it is "
+    "too small (hydragate accounts set … quotas=…).",
+    "verify": "It passes once the account has the level asked for.",
+    "deny": "Change the rule, or the fact it looks at; `hydragate mode shadow-all` stops every "
+    "refusal at once.",
+}
+
+
+def explain(
+    line: dict[str, Any], policy: Policy | None, account: str | None = None
+) -> dict[str, Any]:
+    """The line, and under `text` what it means. `policy` is the one in force now; where its
+    revision is another, rules are named without their reasons. `account` is whom the
+    pseudonym stands for, None when that mapping is gone."""
+    known = policy if policy is not None and policy.revision == line.get("policy") else None
+    parts = [*_headline(line, account), *_why(line, known), *_limits(line), *_aftermath(line)]
+    if policy is not None and known is None:
+        parts.append(
+            f"It was decided by policy revision {line.get('policy')}; in force now is "
+            f"{policy.revision}."
+        )
+    return {**line, "account": account, "text": "\n".join(parts)}
+
+
+def _headline(line: dict[str, Any], account: str | None) -> Iterator[str]:
+    facts, subject = line.get("facts", {}), line.get("subject") or {}
+    when = datetime.fromtimestamp(line["ts_us"] / 1e6, UTC).isoformat(timespec="milliseconds")
+    verdict = str(line["verdict"]).upper()
+    yield f"Decision {line['id']} at {when}: {verdict}, because of {line['reason']}."
+    who = account or subject.get("account") or "nobody known"
+    details = [f"tier {subject['tier']}"] if subject.get("tier") else []
+    details += [str(subject["status"])] if subject.get("status") else []
+    yield f"Account: {who}" + (f" ({', '.join(details)})" if details else "") + "."
+    asked = f"{facts.get('method')} {facts.get('path')}"
+    model = f", model {facts['model']}" if facts.get("model") else ""
+    yield f"Asked: {asked}{model}, {facts.get('body_bytes', 0)} bytes, by way of {line['surface']}."
+
+
+def _why(line: dict[str, Any], policy: Policy | None) -> Iterator[str]:
+    reasons = {r.name: (r.why, r.source) for r in policy.rules} if policy else {}
+    reasons |= {x.name: (x.why, x.source) for x in policy.limits} if policy else {}
+    if line.get("shadow_all"):
+        yield "The kill switch was on: nothing was refused."
+    if line.get("degraded"):
+        yield "The store did not answer; limits said what their on_store_error tells them to."
+    findings = line.get("findings", [])
+    if not findings:
+        yield "No rule and no limit had anything against it."
+    for rule, verdict, mode, wait_us, level in findings:
+        why, source = reasons.get(rule, ("", ""))
+        text = f"- {rule} ({mode}): {verdict}"
+        text += f" until {level} is verified" if level else ""
+        text += f" for {wait_us / 1e6:.1f} s" if wait_us > 0 else ""
+        text += f". {why}" if why else ""
+        yield text + (f" [{source}]" if source else "")
+    if line["would_be"] != line["verdict"]:
+        yield f"Had nothing been in shadow, it would have been {line['would_be'].upper()}."
+
+
+def _limits(line: dict[str, Any]) -> Iterator[str]:
+    results = line.get("results", [])
+    for index, (name, effect, limit, period_us, burst, _, ceiling) in enumerate(
+        line.get("charges", [])
+    ):
+        quota = f"{limit} at once" if period_us == 0 else f"{limit} per {period_us / 1e6:g} s"
+        text = f"Limit {name}: {quota}, burst {burst}"
+        if index < len(results):
+            allowed, level = results[index]
+            text += "; " + ("passed" if allowed else "full")
+            if period_us:
+                used = max(0, level - line.get("decided_us", 0)) / ceiling if ceiling else 0
+                text += f", {min(used, 9.99):.0%} of the burst in use"
+            else:
+                text += f", {level} held"
+        yield (
+            text
+            + {"l": " (looked at only)", "k": " (shadow, looked at only)"}.get(
+                effect, " (shadow)" if effect == "s" else ""
+            )
+            + "."
+        )
+
+
+def _aftermath(line: dict[str, Any]) -> Iterator[str]:
+    if line["verdict"] == "allow":
+        tokens = line.get("usage") or [None, 0, None]
+        status = line.get("upstream_status")
+        answered = f"The model API answered {status}" if status else "The model API gave no answer"
+        yield f"{answered}; {line.get('outcome')}; {tokens[0]} tokens in, {tokens[2]} out."
+        return
+    yield f"The caller was told {line['status']} and this decision's id, no threshold."
+    yield _NEXT.get(line["verdict"], "")
