@@ -40,7 +40,7 @@ class BodyFacts:
     items: int = 1  # requests inside one batch call
     message_count: int | None = None  # messages, or entries of a Responses input
     tool_count: int | None = None
-    max_output_tokens: int | None = None  # of one choice; of all items of a batch together
+    max_output_tokens: int | None = None  # of one answer; the largest of a batch's items
     prompts: int = 1  # of a completion
     choices: int = 1  # answers asked for: n, or best_of, times the prompts
     temperature: float | None = None
@@ -131,13 +131,14 @@ def _read_batch(members: dict[str, Raw]) -> BodyFacts:
         raise RequestError(
             400, "batch_mixed_models", "All requests of a batch must name the same model."
         )
+    maxima = [call.max_output_tokens for call in calls if call.max_output_tokens is not None]
     end_users = {call.end_user for call in calls}
     return BodyFacts(
         model=calls[0].model,
         items=len(calls),
         message_count=_total(call.message_count for call in calls),
         tool_count=_total(call.tool_count for call in calls),
-        max_output_tokens=_total(call.max_output_tokens for call in calls),
+        max_output_tokens=max(maxima) if maxima else None,
         end_user=end_users.pop() if len(end_users) == 1 else None,
         members=members,
     )

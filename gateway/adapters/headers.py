@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Sequence
+from functools import lru_cache
 
 from ..core.keyed import KeyedHash
 from ..errors import RequestError
@@ -26,6 +27,8 @@ __all__ = [
 
 CREDENTIAL_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 MAX_IDENTITY_CHARS = 256
+MAX_SDK_WORD_BYTES = 32
+MAX_PRODUCT_BYTES = 64
 VIA = b"1.1 hydragate"
 _SINGLE = CREDENTIAL_HEADERS | {
     b"host",
@@ -66,7 +69,7 @@ _NOT_RETURNED_PREFIXES = (b"proxy-", b"x-hydragate-")
 _USUAL_CONNECTION = frozenset({b"keep-alive", b"close"})
 _KEY = re.compile(rb"[!-~]{1,4096}")
 _PRODUCT = re.compile(rb"(?:Async)?(?:Azure)?([A-Za-z0-9]{1,24})/")
-_SDK_WORD = re.compile(rb"[A-Za-z0-9._+-]{1,32}")
+_SDK_WORD = re.compile(rb"[A-Za-z0-9._+-]+")
 
 
 def check_headers(headers: Headers) -> None:
@@ -170,15 +173,20 @@ def _invalid_key(message: str) -> RequestError:
 
 
 def sdk_of(headers: Headers) -> str | None:
-    """`openai-python/2.0.0` from the headers that the vendors' SDKs send; at most 74
+    """`openai-python/2.0.0` from the headers that the vendors' SDKs send; at most 90
     characters. None unless product, language and version are all told, plausibly."""
     found = dict(headers)
     lang = found.get(b"x-stainless-lang")
     version = found.get(b"x-stainless-package-version")
-    product = _PRODUCT.match(found.get(b"user-agent", b""))
-    if lang is None or version is None or product is None:
+    if lang is None or version is None or max(len(lang), len(version)) > MAX_SDK_WORD_BYTES:
         return None
-    if _SDK_WORD.fullmatch(lang) is None or _SDK_WORD.fullmatch(version) is None:
+    return _sdk(found.get(b"user-agent", b"")[:MAX_PRODUCT_BYTES], lang, version)
+
+
+@lru_cache(maxsize=1024)
+def _sdk(agent: bytes, lang: bytes, version: bytes) -> str | None:
+    product = _PRODUCT.match(agent)
+    if product is None or _SDK_WORD.fullmatch(lang) is None or _SDK_WORD.fullmatch(version) is None:
         return None
     return (product[1].lower() + b"-" + lang.lower() + b"/" + version).decode("ascii")
 

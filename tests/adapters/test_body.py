@@ -112,11 +112,11 @@ def test_a_body_is_read_as_its_api_documents(
     assert facts.text_bytes == len(encode({"model": "m-1", **members}))
 
 
-def test_a_batch_counts_its_items_and_adds_them_up() -> None:
+def test_a_batch_counts_its_items_and_tells_their_largest_maximum() -> None:
     requests = [item("a", max_tokens=10, tools=[{}]), item("b", max_tokens=5), item("c")]
     facts = read_body(encode({"requests": requests}), "batch")
     assert (facts.model, facts.items, facts.message_count) == ("m-1", 3, 3)
-    assert (facts.max_output_tokens, facts.tool_count, facts.end_user) == (15, 1, None)
+    assert (facts.max_output_tokens, facts.tool_count, facts.end_user) == (10, 1, None)
 
 
 def test_a_batch_has_an_end_user_only_if_all_items_name_the_same() -> None:
