@@ -16,7 +16,7 @@ OUTPUT_MU, OUTPUT_SIGMA = 5.2, 0.9
 FIRST_TOKEN_S_MU, FIRST_TOKEN_S_SIGMA = -1.0, 0.5
 SECONDS_PER_TOKEN = 0.012
 MAX_OUTPUT_TOKENS = 8_192
-_WORDS = (
+_WORDS = (  # noqa: SIM905 - prose
     "the model answers with a plain sentence about what was asked and then goes on to explain "
     "each step in order because a reader should be able to follow it without looking back while "
     "numbers names and short examples keep every claim easy to check against the question"
