@@ -54,6 +54,11 @@ class Place:
         return Place(self.file, (*self.path, part))
 
     @property
+    def is_written(self) -> bool:
+        """Whether the file has a key or item exactly here."""
+        return self.path in self.file.lines
+
+    @property
     def line(self) -> int:
         """The line of the nearest key or item around; 1 at the top."""
         for length in range(len(self.path), 0, -1):
