@@ -25,8 +25,9 @@ def increment_us(cost: int, quota: Quota) -> int:
 
 
 def tolerance_us(quota: Quota) -> int:
-    """How far a TAT may run ahead of now: the burst as time."""
-    return quota.burst * quota.period_us // quota.limit
+    """How far a TAT may run ahead of now: the burst as time, but never less than one unit, so
+    that a burst of 1 passes one where the interval is no whole number of us (7/min)."""
+    return max(quota.burst * quota.period_us // quota.limit, increment_us(1, quota))
 
 
 def step(tat_us: int, now_us: int, amount_us: int, tolerance: int) -> StepResult:

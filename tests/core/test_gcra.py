@@ -15,7 +15,7 @@ quotas = st.builds(
     limit=st.integers(1, 50_000_000),
     period_us=st.sampled_from([SECOND_US, 60 * SECOND_US, 3600 * SECOND_US]),
     burst=st.integers(1, 100_000),
-).filter(lambda quota: gcra.tolerance_us(quota) >= 1)
+).filter(lambda quota: quota.burst * quota.period_us >= quota.limit)
 arrivals = st.lists(st.tuples(st.integers(0, 5 * SECOND_US), st.integers(1, 200)), max_size=60)
 
 
@@ -43,6 +43,12 @@ def test_no_window_admits_more_than_quota_times_window_plus_burst(
             assert (
                 total * quota.period_us <= quota.limit * window_us + quota.burst * quota.period_us
             )
+
+
+@given(quotas)
+def test_one_unit_always_passes_a_key_never_seen(quota: Quota) -> None:
+    one_us = gcra.increment_us(1, quota)
+    assert gcra.step(0, START_US, one_us, gcra.tolerance_us(quota)).allowed
 
 
 @given(quotas, st.integers(0, 10 * SECOND_US), st.integers(1, 200_000))
