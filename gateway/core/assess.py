@@ -141,15 +141,26 @@ def _units(cost: Cost, facts: RequestFacts) -> int:
 def _quota(limit: Limit, subject: Subject) -> Quota | None:
     """Override of the account, else its tier's, else the limit's own."""
     if subject.quotas:
-        text = subject.quotas.get(limit.name)
-        if text is not None:
-            try:
-                return parse_quota(text)
-            except QuotaError:  # checked on import; a bad one must not lift the limit
-                return limit.quota
+        override = _override(limit, subject)
+        if override is not None:
+            return override
     if limit.tier_quotas and subject.tier is not None:
         return limit.tier_quotas.get(subject.tier, limit.quota)
     return limit.quota
+
+
+def _override(limit: Limit, subject: Subject) -> Quota | None:
+    """None where there is none, or one that cannot be used: it must not lift the limit. The
+    import checks that it can be read, but not whether this limit counts leases or a rate."""
+    text = subject.quotas.get(limit.name)
+    if text is None:
+        return None
+    try:
+        quota = parse_quota(text)
+    except QuotaError:
+        return None
+    is_held = quota.period_us == 0
+    return quota if is_held == (limit.cost is Cost.CONCURRENCY) else None
 
 
 def _tag(

@@ -64,6 +64,9 @@ def test_an_unknown_credential_is_counted_on_its_network_so_that_it_leaves_no_ac
         pytest.param(replace(SUBJECT, tier="scale"), 500, id="the tier's"),
         pytest.param(replace(SUBJECT, tier="scale", quotas={"l": "7/min"}), 7, id="override"),
         pytest.param(replace(SUBJECT, quotas={"l": "rubbish"}), 10, id="a bad override lifts none"),
+        pytest.param(
+            replace(SUBJECT, tier="scale", quotas={"l": "9 at once"}), 500, id="nor one of a kind"
+        ),
     ],
 )
 def test_the_quota_is_the_overrides_then_the_tiers_then_the_limits(
