@@ -155,10 +155,10 @@ def responses(body: dict[str, Any], answer: Answer, *, status: str = "completed"
 def responses_stream(body: dict[str, Any], answer: Answer) -> Iterator[Chunk]:
     number = 0
 
-    def named(name: str, **fields: Any) -> bytes:
+    def named(kind: str, **fields: Any) -> bytes:
         nonlocal number
         number += 1
-        return event({"type": name, "sequence_number": number - 1, **fields}, name)
+        return event({"type": kind, "sequence_number": number - 1, **fields}, kind)
 
     begun = responses(body, answer, status="in_progress")
     done = responses(body, answer) | {"id": begun["id"]}
