@@ -8,7 +8,7 @@ false on an unknown value whichever way round it stands; what is left at the top
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +48,15 @@ class ConditionCompiler:
         """Where the signal's value stands in the sequence that predicates get."""
         return self.used.setdefault(name, len(self.used))
 
-    def spec(self, name: str, place: Place) -> SignalSpec | None:
-        """The signal of that name; None, and a problem at `place`, when there is none."""
+    def spec(self, name: str, place: Place, *, also: Iterable[str] = GROUPS) -> SignalSpec | None:
+        """The signal of that name; None, and a problem at `place`, when there is none. `also`
+        are the other words that may have been meant."""
         spec = self._signals.get(name)
         if spec is None:
-            hint = did_you_mean(name, self._signals) or "; docs/reference/signals.md lists them"
+            hint = (
+                did_you_mean(name, [*self._signals, *also])
+                or "; docs/reference/signals.md lists them"
+            )
             self._report.error(place, f"no such signal{hint}")
         return spec
 

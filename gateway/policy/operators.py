@@ -80,13 +80,18 @@ def level(value: object) -> Level:
 def _check_text(spec: SignalSpec, text: str, vocabulary: Vocabulary) -> None:
     if not 1 <= len(text) <= MAX_TEXT:
         raise OperatorError(f"must be text of 1 to {MAX_TEXT} characters")
-    choices = vocabulary.choices.get(spec.name)
-    if choices is not None and text not in choices:
-        raise OperatorError(f"{spec.name} is never {shown(text)}{did_you_mean(text, choices)}")
+    check_choice(spec.name, text, vocabulary)
     if spec.name in _COUNTRIES and not _COUNTRY.fullmatch(text):
         raise OperatorError(f"{shown(text)} is no country: two capital letters (ISO 3166-1)")
     if spec.name == "email_domain" and text != text.lower():
         raise OperatorError(f"{shown(text)} never matches: domains are compared in lower case")
+
+
+def check_choice(signal: str, text: str, vocabulary: Vocabulary) -> None:
+    """Raises OperatorError when the signal can never have this value."""
+    choices = vocabulary.choices.get(signal)
+    if choices is not None and text not in choices:
+        raise OperatorError(f"{signal} is never {shown(text)}{did_you_mean(text, choices)}")
 
 
 def _quoted(kind: type, value: object) -> str:
