@@ -1,0 +1,342 @@
+"""Chunks on their way: none late, none piled up, none lost. Large requests alike."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.adapters.upstream import UpstreamResponse
+from gateway.adapters.upstream.response import HIGH_WATER_BYTES
+from gateway.errors import UpstreamError
+
+from .peer import (
+    ANSWER,
+    STREAM_HEAD,
+    Wire,
+    answering,
+    client_of,
+    fetch,
+    get,
+    saying,
+    serving,
+    talking,
+    until,
+    until_steady,
+    whole,
+)
+
+MIB = 1024 * 1024
+READ_BYTES = 262_144  # the most that an event loop hands over at once
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def read_now(response: UpstreamResponse) -> bytes:
+    """One `read_chunk` that must not wait."""
+    reading = response.read_chunk()
+    try:
+        reading.send(None)
+    except StopIteration as done:
+        return bytes(done.value)
+    raise AssertionError("it waited")
+
+
+async def test_no_chunk_is_held_back() -> None:
+    """Each chunk is sent only when the one before has been read."""
+    was_read = asyncio.Semaphore(0)
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.say(STREAM_HEAD)
+        for number in range(50):
+            await was_read.acquire()
+            await wire.say(chunk(b"data: %d\n\n" % number))
+        await wire.say(b"0\r\n\r\n")
+        await wire.request()
+
+    async with talking(script) as (upstream, _):
+        response = await get(upstream)
+        for number in range(50):
+            was_read.release()
+            assert await response.read_chunk() == b"data: %d\n\n" % number
+        assert await response.read_chunk() == b""
+
+
+async def test_what_has_arrived_is_read_without_waiting() -> None:
+    async with talking(answering(STREAM_HEAD + chunk(b"a") + chunk(b"b") + b"0\r\n\r\n")) as (
+        upstream,
+        _,
+    ):
+        response = await get(upstream)
+        await until(lambda: upstream.usage().idle == 1)
+        seen = [(response.at_end, read_now(response)) for _ in range(3)]
+        assert seen == [(False, b"ab"), (True, b""), (True, b"")]
+
+
+async def test_the_head_comes_before_the_body_does() -> None:
+    go = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
+        await go.wait()
+        await wire.say(b"ok")
+        await wire.request()
+
+    async with talking(script) as (upstream, _):
+        response = await get(upstream)
+        assert (response.status, response.at_end) == (200, False)
+        go.set()
+        assert await whole(response) == b"ok"
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+async def test_a_reader_who_stops_stops_the_upstream(framing: str) -> None:
+    total_bytes, sent_bytes = 64 * MIB, 0
+    piece = os.urandom(MIB)
+
+    async def script(wire: Wire) -> None:
+        nonlocal sent_bytes
+        await wire.request()
+        await wire.say(
+            STREAM_HEAD
+            if framing == "chunked"
+            else b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % total_bytes
+        )
+        for _ in range(total_bytes // MIB):
+            await wire.say(chunk(piece) if framing == "chunked" else piece)
+            sent_bytes += MIB
+        if framing == "chunked":
+            await wire.say(b"0\r\n\r\n")
+        await wire.request()
+
+    async with talking(script, read_timeout_s=0.2) as (upstream, _):
+        response = await get(upstream)
+        await until(lambda: sent_bytes > 0)
+        stopped_at = await until_steady(lambda: sent_bytes)
+        assert stopped_at < total_bytes // 2  # the rest: socket buffers of both sides
+        first = await response.read_chunk()  # long after the read timeout, which is the peer's
+        assert 0 < len(first) <= HIGH_WATER_BYTES + READ_BYTES
+        digest, size_bytes = hashlib.sha256(first), len(first)
+        while part := await response.read_chunk():
+            digest.update(part)
+            size_bytes += len(part)
+        assert size_bytes == total_bytes
+        assert digest.digest() == hashlib.sha256(piece * (total_bytes // MIB)).digest()
+        assert upstream.usage().idle == 1
+
+
+async def test_a_response_that_ends_while_unread_frees_its_connection() -> None:
+    body = b"x" * (HIGH_WATER_BYTES * 3)
+    async with talking(
+        answering(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    ) as (upstream, peer):
+        for _ in range(3):
+            assert await fetch(upstream) == body
+        assert peer.connections == 1
+
+
+BODIES = {"one write": 65_536, "several": 65_537, "many": 16 * MIB}
+
+
+@pytest.mark.parametrize("size_bytes", BODIES.values(), ids=BODIES)
+async def test_a_body_arrives_as_it_was_sent(size_bytes: int) -> None:
+    body = os.urandom(size_bytes)
+    async with talking(answering(ANSWER)) as (upstream, peer):
+        for _ in range(2):
+            response = await upstream.send(b"POST", b"/", [(b"content-length", b"1")], body)
+            assert await whole(response) == b"ok"
+        assert [request.body for request in peer.requests] == [body, body]
+        assert peer.connections == 1
+
+
+async def test_a_small_body_goes_out_in_one_piece_with_its_head() -> None:
+    pieces: list[bytes] = []
+
+    async def script(wire: Wire) -> None:
+        for _ in range(100):
+            pieces.append(await wire.reader.read(65_536))
+            await wire.say(ANSWER)
+
+    async with talking(script) as (upstream, _):
+        for _ in range(100):
+            await whole(await upstream.send(b"POST", b"/", [], b"x" * 2_000))
+    assert [piece[-2_000:] for piece in pieces] == [b"x" * 2_000] * 100
+
+
+async def test_an_iterator_is_sent_as_it_comes() -> None:
+    heard = asyncio.Semaphore(1)
+
+    async def body() -> AsyncIterator[bytes]:
+        for number in range(20):
+            await heard.acquire()
+            yield b"part %d;" % number
+        yield b""
+
+    async def script(wire: Wire) -> None:
+        await wire.reader.readuntil(b"\r\n\r\n")
+        for number in range(20):
+            await wire.reader.readuntil(b"part %d;\r\n" % number)
+            heard.release()
+        assert await wire.reader.readexactly(5) == b"0\r\n\r\n"
+        await wire.say(ANSWER)
+        await wire.request()
+        await wire.say(ANSWER)
+
+    async with talking(script) as (upstream, peer):
+        assert await whole(await upstream.send(b"POST", b"/", [], body())) == b"ok"
+        assert await fetch(upstream) == b"ok"
+        assert peer.connections == 1
+
+
+async def test_a_peer_that_does_not_read_stops_the_iterator() -> None:
+    taken = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(64):
+            taken += 1
+            yield bytes(MIB)
+
+    async def script(wire: Wire) -> None:
+        await go.wait()
+        assert len((await wire.request()).body) == 64 * MIB
+        await wire.say(ANSWER)
+
+    go = asyncio.Event()
+    async with talking(script) as (upstream, _):
+        call = asyncio.create_task(upstream.send(b"POST", b"/", [], body()))
+        await until(lambda: taken > 0)
+        assert await until_steady(lambda: taken) < 32
+        go.set()
+        assert (await call).status == 200
+
+
+async def test_an_iterators_own_error_comes_back_and_closes_the_connection() -> None:
+    class OwnError(Exception):
+        pass
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"part"
+        raise OwnError
+
+    async def script(wire: Wire) -> None:
+        await wire.gone()
+
+    async with talking(script) as (upstream, peer):
+        with pytest.raises(OwnError):
+            await upstream.send(b"POST", b"/", [], body())
+        assert upstream.usage().connections == 0
+        await until(lambda: not peer.open)
+
+
+async def test_an_iterator_that_is_not_read_to_its_end_is_closed() -> None:
+    is_closed = False
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal is_closed
+        try:
+            yield b"part"
+            await asyncio.Event().wait()
+        finally:
+            is_closed = True
+
+    async def script(wire: Wire) -> None:
+        await wire.reader.readuntil(b"part\r\n")
+
+    async with talking(script) as (upstream, _):
+        with pytest.raises(UpstreamError):
+            await upstream.send(b"POST", b"/", [], body())
+        await until(lambda: is_closed)
+
+
+TOO_LARGE = b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig"
+
+
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(MIB)
+
+
+@pytest.mark.parametrize("is_iterator", [False, True], ids=["bytes", "iterator"])
+@pytest.mark.parametrize("is_closing", [False, True], ids=["stays", "closes"])
+async def test_an_early_refusal_is_delivered_and_its_connection_not_reused(
+    is_iterator: bool, is_closing: bool
+) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.reader.readuntil(b"\r\n\r\n")
+        await wire.say(TOO_LARGE)
+        if not is_closing:
+            await wire.gone()
+
+    async with talking(script) as (upstream, peer):
+        for number in range(1, 4):
+            body = endless() if is_iterator else bytes(64 * MIB)
+            response = await upstream.send(b"POST", b"/", [], body)
+            assert (response.status, await whole(response)) == (413, b"big")
+            assert peer.connections == number
+            assert upstream.usage().connections == 0
+
+
+async def test_an_early_refusal_stops_a_caller_who_has_nothing_more_to_send_yet() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"part"
+        await asyncio.Event().wait()
+
+    async def script(wire: Wire) -> None:
+        await wire.reader.readuntil(b"part\r\n")
+        await wire.say(TOO_LARGE)
+        await wire.gone()
+
+    async with talking(script) as (upstream, _):
+        response = await upstream.send(b"POST", b"/", [], body())
+        assert (response.status, await whole(response)) == (413, b"big")
+
+
+async def test_an_early_answer_that_is_no_refusal_lets_the_body_go_on() -> None:
+    answered = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"one"
+        await answered.wait()
+        yield b"two"
+
+    async def script(wire: Wire) -> None:
+        await wire.reader.readuntil(b"one\r\n")
+        await wire.say(STREAM_HEAD + chunk(b"1"))
+        await wire.reader.readuntil(b"two\r\n0\r\n\r\n")
+        await wire.say(chunk(b"2") + b"0\r\n\r\n")
+        await wire.gone()
+
+    async with serving(script) as peer, client_of(peer) as upstream:
+        response = await upstream.send(b"POST", b"/", [], body())
+        assert await response.read_chunk() == b"1"
+        answered.set()
+        assert await whole(response) == b"2"
+        assert upstream.usage().connections == 0
+
+
+async def test_aborting_a_finished_response_harms_nobody() -> None:
+    async with talking(answering(ANSWER)) as (upstream, peer):
+        first = await get(upstream)
+        assert await whole(first) == b"ok"
+        second = await get(upstream)
+        first.abort()
+        assert await whole(second) == b"ok"
+        assert peer.connections == 1
+
+
+async def test_an_aborted_response_cannot_be_read_as_if_it_had_ended() -> None:
+    async with talking(saying(STREAM_HEAD + chunk(b"a"))) as (upstream, _):
+        response = await get(upstream)
+        response.abort()
+        with pytest.raises(UpstreamError):  # noqa: PT012
+            while await response.read_chunk():
+                pass
+        assert upstream.usage().connections == 0
