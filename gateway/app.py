@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +17,9 @@ from .adapters.headers import TrustedEdge
 from .adapters.reading import GuardConfig
 from .adapters.upstream import HttpUpstream, UpstreamSettings
 from .core.keyed import MIN_SECRET_BYTES, KeyedHash
+from .engine import PolicySource
 from .errors import UsageError
+from .model import OnStoreError, Policy
 from .settings import Settings, UpstreamConfig
 from .stores import open_store
 from .stores.memory import MemoryStore
@@ -108,6 +111,30 @@ def guard_config(settings: Settings) -> GuardConfig:
         body_timeout_s=settings.body_timeout_s,
         edge=edge,
     )
+
+
+class StrictPolicies:
+    """Policies where the operator's key stands in for the caller's: the model API then accepts
+    every caller, so its acceptance proves nothing, and nobody unknown may be adopted or served.
+    """
+
+    def __init__(self, policies: PolicySource) -> None:
+        self._policies = policies
+        self._seen: Policy | None = None
+        self._strict: Policy | None = None
+
+    @property
+    def current(self) -> Policy:
+        policy = self._policies.current
+        if self._strict is None or policy is not self._seen:
+            self._seen = policy
+            self._strict = replace(policy, adopts_unknown=False, on_store_error=OnStoreError.DENY)
+        return self._strict
+
+
+def policies_for(settings: Settings, policies: PolicySource) -> PolicySource:
+    replaces_keys = any(upstream.api_key_file for upstream in settings.upstreams)
+    return StrictPolicies(policies) if replaces_keys else policies
 
 
 @asynccontextmanager

@@ -105,6 +105,7 @@ class Engine:
         self._recorders = recorders
         self._event_time = event_time
         self._cache = SubjectCache()
+        self._shadow_all = False  # as last seen, for when the store does not answer
 
     async def decide(self, facts: RequestFacts) -> Decision:
         """One decision. Never raises for what a caller or the store does."""
@@ -117,6 +118,7 @@ class Engine:
                 identity = await self._identify(facts)
                 assessment = assess(policy, facts, identity.subject)
                 reply = await self._charge(facts, identity.subject, assessment)
+                self._shadow_all = reply.shadow_all
                 if not reply.is_stale:
                     return judge(policy, facts, identity, assessment, reply)
                 self._forget(facts)
@@ -199,9 +201,9 @@ class Engine:
         if facts.credential is not None:
             identity = self._cache.get(facts.credential, 0)
         if identity is None:
-            return judge_unidentified(policy, facts, ANONYMOUS)
+            return judge_unidentified(policy, facts, ANONYMOUS, shadow_all=self._shadow_all)
         assessment = assess(policy, facts, identity.subject)
-        return judge_without_store(policy, facts, identity, assessment)
+        return judge_without_store(policy, facts, identity, assessment, shadow_all=self._shadow_all)
 
     async def _adopt(self, facts: RequestFacts, decision: Decision) -> None:
         """The upstream accepted a credential nobody had imported: now it may have state."""

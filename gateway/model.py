@@ -378,7 +378,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One rule's or limit's opinion."""
+    """One rule's or limit's opinion. `is_fixed`: who may call at all is no matter of policy
+    modes, so neither shadow nor the kill switch takes it back."""
 
     rule: str
     verdict: Verdict
@@ -387,6 +388,7 @@ class Finding:
     level: Level | None = None
     retry_after_us: int = 0
     status: int = 403
+    is_fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,13 @@ class IdentityHeader(_Closed):
 
     _networks = field_validator("networks")(lambda networks: check_networks(networks))
 
+    @field_validator("name")
+    @classmethod
+    def _is_its_own(cls, name: str) -> str:
+        if name in ("authorization", "x-api-key", "api-key", "x-goog-api-key", "host", "cookie"):
+            raise ValueError(f"'{name}' carries other things; the edge needs a header of its own")
+        return name
+
 
 class LogConfig(_Closed):
     """The decision log: one file per worker under `dir`, rotated by size and age."""

@@ -145,6 +145,7 @@ class Supervisor:
             print(self._ready_line(public[0], admin), flush=True)
             await self._stopping.wait()
             log.info("draining")
+            _close_all(public)  # nobody queues for workers that accept no more
         return 0
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────
@@ -294,7 +295,7 @@ class Supervisor:
             store = f"degraded: {error.kind}"
         policy = self._policies.current
         return {
-            "ready": serving == len(self._workers) > 0,
+            "ready": serving == len(self._workers) > 0 and not self._stopping.is_set(),
             "workers": {"serving": serving, "wanted": len(self._workers)},
             "store": store,
             "policy": {"name": policy.name, "revision": policy.revision},
@@ -336,6 +337,11 @@ def _listen(host: str, port: int, count: int) -> list[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sockets: list[socket.socket] = []
     try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # Sharing is for our own workers: another gateway on this port must be an error.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            port = probe.getsockname()[1]
         for _ in range(count):
             listener = socket.socket(family, socket.SOCK_STREAM)
             sockets.append(listener)

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from .adapters.forward import Forwarder
 from .adapters.guard import Guard
 from .adapters.http_server import BoundedProtocol
-from .app import SystemClock, build_targets, guard_config
+from .app import SystemClock, build_targets, guard_config, policies_for
 from .core.keyed import KeyedHash
 from .engine import Engine
 from .observe.decision_log import DecisionLog
@@ -99,7 +99,7 @@ async def serve(orders: Orders) -> None:
     )
     engine = Engine(
         store=store,
-        policies=policies,
+        policies=policies_for(settings, policies),
         clock=SystemClock(),
         ids=DecisionIds(),
         keyed=keyed,

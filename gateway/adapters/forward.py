@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from ..errors import UpstreamError
 from ..model import RequestFacts
@@ -23,6 +24,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+_LIMIT_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +85,25 @@ class Forwarder:
 
     async def _relay(self, target: Target, scope: Scope, body: bytes, send: Send) -> None:
         query: bytes = scope["query_string"]
-        path = target.path_prefix + scope["raw_path"]
+        path = target.path_prefix + (scope.get("raw_path") or quote(scope["path"]).encode())
         response = await target.upstream.send(
             scope["method"].encode("ascii"),
             path + b"?" + query if query else path,
             request_headers(scope["headers"], credential=target.credential),
             body,
         )
+        headers = response_headers(response.headers)
+        if target.credential is not None:  # the headroom of the operator's key is not the caller's
+            headers = [pair for pair in headers if not pair[0].startswith(_LIMIT_PREFIXES)]
         try:
             await send(
-                {
-                    "type": "http.response.start",
-                    "status": response.status,
-                    "headers": response_headers(response.headers),
-                }
+                {"type": "http.response.start", "status": response.status, "headers": headers}
             )
-            while chunk := await response.read_chunk():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            is_over = False
+            while not is_over:
+                chunk = await response.read_chunk()
+                is_over = response.at_end or not chunk
+                await send({"type": "http.response.body", "body": chunk, "more_body": not is_over})
         except BaseException:
             response.abort()
             raise

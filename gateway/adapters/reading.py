@@ -110,6 +110,9 @@ class RequestReader:
             keyed=engine.keyed,
             estimator=engine.estimator,
         )
+        if self._config.edge.identity_header is not None:
+            named = self._config.edge.identity_header
+            headers = [pair for pair in headers if pair[0] != named]
         request = ReadRequest(
             facts, headers, _request_id(headers, decision_id), buffered_bytes=buffered, error=error
         )

@@ -33,18 +33,17 @@ from .spread import shard_of
 ACCOUNT_SCOPES = frozenset("a")
 UNKNOWN_NETWORK = "unknown"
 
-_BANNED = Finding(
-    "account_banned", Verdict.DENY, Mode.ENFORCE, "This account has been closed by its operator."
-)
-_UNKNOWN = Finding(
-    "unknown_credential", Verdict.DENY, Mode.ENFORCE, "The API key is not valid here.", status=401
-)
-_MISSING = Finding(
+
+def _fixed(name: str, message: str, status: int) -> Finding:
+    return Finding(name, Verdict.DENY, Mode.ENFORCE, message, status=status, is_fixed=True)
+
+
+_BANNED = _fixed("account_banned", "This account has been closed by its operator.", 403)
+_UNKNOWN = _fixed("unknown_credential", "The API key is not valid here.", 401)
+_MISSING = _fixed(
     "missing_credential",
-    Verdict.DENY,
-    Mode.ENFORCE,
     "No API key was sent: use the Authorization header or x-api-key.",
-    status=401,
+    401,
 )
 
 

@@ -41,7 +41,8 @@ def judge(
     assessment: Assessment,
     reply: ChargeReply,
 ) -> Decision:
-    """The worst enforced finding wins; the kill switch turns every finding into a shadow."""
+    """The worst enforced finding wins; the kill switch turns every finding of the policy into
+    a shadow, while who may call at all stays as it is."""
     findings = list(assessment.findings)
     for planned, result in zip(assessment.plan, reply.results, strict=True):
         if not result.allowed:
@@ -62,9 +63,17 @@ def judge(
 
 
 def judge_without_store(
-    policy: Policy, facts: RequestFacts, identity: Identity, assessment: Assessment
+    policy: Policy,
+    facts: RequestFacts,
+    identity: Identity,
+    assessment: Assessment,
+    *,
+    shadow_all: bool = False,
 ) -> Decision:
-    """The store failed: each enforced limit says what its `on_store_error` tells it to."""
+    """The store failed: each enforced limit says what its `on_store_error` tells it to.
+
+    `shadow_all` is the kill switch as it was last seen.
+    """
     enforced = [p.limit for p in assessment.plan if p.limit.mode is Mode.ENFORCE]
     findings = list(assessment.findings)
     denies = [limit for limit in enforced if limit.on_store_error is OnStoreError.DENY]
@@ -77,16 +86,19 @@ def judge_without_store(
         findings,
         values=assessment.values,
         plan=assessment.plan,
+        shadow_all=shadow_all,
         degraded=True,
         degraded_limits=tuple(limit.name for limit in enforced),
     )
 
 
-def judge_unidentified(policy: Policy, facts: RequestFacts, identity: Identity) -> Decision:
+def judge_unidentified(
+    policy: Policy, facts: RequestFacts, identity: Identity, *, shadow_all: bool = False
+) -> Decision:
     """The store failed before the caller was known: the policy's own `on_store_error` speaks."""
     is_denied = policy.on_store_error is OnStoreError.DENY
     findings = [_store_finding(Mode.ENFORCE)] if is_denied else []
-    return _decide(policy, facts, identity, findings, degraded=True)
+    return _decide(policy, facts, identity, findings, degraded=True, shadow_all=shadow_all)
 
 
 def judge_unlisted(policy: Policy, facts: RequestFacts) -> Decision:
@@ -118,7 +130,7 @@ def _decide(
     decided_us: int | None = None,
 ) -> Decision:
     worst_of_all = max(findings, key=severity, default=None)
-    enforced = [] if shadow_all else [f for f in findings if f.mode is Mode.ENFORCE]
+    enforced = [f for f in findings if f.mode is Mode.ENFORCE and (f.is_fixed or not shadow_all)]
     deciding = max(enforced, key=severity, default=None)
     served = deciding is None or deciding.verdict is Verdict.ALLOW
     return Decision(

@@ -1,0 +1,48 @@
+"""`hydragate policy`: check it, test it, publish its schema."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import orjson
+
+from ..policy.load import check as check_policy
+from ..policy.load import load_policy, schema_json
+
+POLICY = click.Path(exists=True, path_type=Path)
+
+
+@click.group()
+def policy() -> None:
+    """The life of a policy: check, test, schema."""
+
+
+@policy.command()
+@click.argument("path", type=POLICY)
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+def check(path: Path, as_json: bool) -> None:
+    """Every mistake with file, line and path; exit code 1 when there is an error."""
+    problems = check_policy(path)
+    errors = [problem for problem in problems if not problem.is_warning]
+    if as_json:
+        click.echo(orjson.dumps([asdict(problem) for problem in problems]).decode())
+    else:
+        for problem in problems:
+            click.echo(str(problem), err=True)
+    if errors:
+        sys.exit(1)
+    if not as_json:
+        loaded = load_policy(path)
+        click.echo(
+            f"{loaded.name}@{loaded.revision}: {len(loaded.rules)} rules, "
+            f"{len(loaded.limits)} limits, {len(loaded.routes)} routes"
+        )
+
+
+@policy.command()
+def schema() -> None:
+    """The JSON Schema of policy files, for editors."""
+    click.echo(schema_json(), nl=False)

@@ -1,0 +1,1 @@
+"""`make demo`: a campaign among ordinary customers, over HTTP, through a real gateway."""
