@@ -217,8 +217,8 @@ class Limit:
     """A quota on a key made of signals.
 
     `scope` is the hash tag's kind: a account, o organization, c cluster, n client network,
-    g global; `scope_signal` the position of the signal that fills it (None for g), and
-    `fields` the positions of further signals that tell keys apart within the tag.
+    v a value of any other signal, g global; `scope_signal` the position of the signal that fills
+    it (None for g), and `fields` the positions of further signals that tell keys apart within.
     """
 
     name: str
@@ -264,6 +264,11 @@ class Policy:
     adopts_unknown: bool  # an unknown credential is adopted once the upstream accepts it
     on_store_error: OnStoreError  # for callers who cannot be identified without the store
     appeal: str | None = None  # where a refused caller may turn: an address or URL
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of all rules and limits; they are unique together."""
+        return frozenset([r.name for r in self.rules]) | {limit.name for limit in self.limits}
 
 
 # ── what one request asks of the store ───────────────────────────────────────────────────────

@@ -24,9 +24,14 @@ def _route(name: str, methods: frozenset[str], path: str, shape: str | None) -> 
         methods,
         tuple(path.strip("/").split("/")),
         dialect=name.partition(".")[0],
-        is_inference=shape is not None,
+        is_inference=_is_inference(shape),
         shape=shape,
     )
+
+
+def _is_inference(shape: str | None) -> bool:
+    """Counting tokens reads the body, but runs no model and uses none."""
+    return shape not in (None, "count_tokens")
 
 
 BUILT_IN = (
@@ -84,7 +89,7 @@ def _custom(raw: RawRoute, place: Place, report: Report) -> Route:
         frozenset(raw.methods),
         tuple(raw.path.strip("/").split("/")),
         dialect=raw.dialect,
-        is_inference=raw.shape is not None,
+        is_inference=_is_inference(raw.shape),
         shape=raw.shape,
     )
 

@@ -80,17 +80,17 @@ By = Annotated[
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _Raw(BaseModel):
+class Raw(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class RawDeny(_Raw):
+class RawDeny(Raw):
     """Refuse with 403, or with 451 for region."""
 
     status: Literal[403, 451] = 403
 
 
-class RawThen(_Raw):
+class RawThen(Raw):
     """Exactly one of these."""
 
     deny: RawDeny | None = None
@@ -98,7 +98,7 @@ class RawThen(_Raw):
     throttle: Duration | None = None
 
 
-class RawRule(_Raw):
+class RawRule(Raw):
     """When the conditions hold, this is the opinion."""
 
     name: Name
@@ -110,7 +110,7 @@ class RawRule(_Raw):
     message: Message | None = None
 
 
-class RawLimit(_Raw):
+class RawLimit(Raw):
     """A quota on a key made of signals."""
 
     name: Name
@@ -132,7 +132,7 @@ class RawLimit(_Raw):
     message: Message | None = None
 
 
-class RawRoute(_Raw):
+class RawRoute(Raw):
     """A way in that nobody listed before."""
 
     name: str
@@ -153,7 +153,7 @@ class RawRoute(_Raw):
     ) = None
 
 
-class RawRoutes(_Raw):
+class RawRoutes(Raw):
     """Changes to the list of ways in; what is not listed is refused."""
 
     add: list[str] = []
@@ -161,7 +161,7 @@ class RawRoutes(_Raw):
     custom: list[RawRoute] = []
 
 
-class RawHead(_Raw):
+class RawHead(Raw):
     """What a policy says once, in any one of its files."""
 
     version: Literal[1] | None = None
@@ -182,7 +182,7 @@ class RawPolicy(RawHead):
     limits: list[RawLimit] | None = Field(default=None, max_length=MAX_LIMITS)
 
 
-class RawSetFile(_Raw):
+class RawSetFile(Raw):
     """`sets/<name>.yaml`: values with where they come from and who looked at them when."""
 
     source: Annotated[str, Field(min_length=3, max_length=500)]
