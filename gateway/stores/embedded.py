@@ -2,14 +2,13 @@
 
 It listens on a Unix socket in our data directory only, keeps what people decided in an
 append-only file, is started again when it dies, and is gone when we are: asked to stop on a
-normal exit, killed by the kernel (Linux) or by the next start when we were killed.
+normal exit, killed by the kernel (Linux) or by the next start (elsewhere) when we were killed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import logging
@@ -18,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import IO
 
@@ -29,10 +29,19 @@ log = logging.getLogger("hydragate.store")
 
 MAX_SOCKET_PATH = 100  # sun_path has 108 bytes on Linux, 104 on macOS
 START_TIMEOUT_S = 15.0
+LOADING_TIMEOUT_S = 600.0  # reading a large append-only file
 STOP_TIMEOUT_S = 10.0
+IS_LINUX = sys.platform == "linux"
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
-PR_SET_PDEATHSIG = 1
+# Becomes the server after asking the kernel to kill it with its parent (PR_SET_PDEATHSIG is 1); a
+# fork hook of our own would run Python between fork and exec, which threads make unsafe.
+DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class EmbeddedStore:
@@ -60,11 +69,14 @@ class EmbeddedStore:
 
     async def __aenter__(self) -> str:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder.chmod(0o700)
         self._lock = _lock(self._folder)
         try:
-            await asyncio.to_thread(_end_orphan, self._pid_file)
+            await asyncio.to_thread(_end_orphan, self._pid_file, self._socket)
             await self._start()
         except BaseException:
+            if self._process is not None:
+                _end(self._process)
             self._lock.close()
             raise
         self._keeper = asyncio.create_task(self._keep())
@@ -90,13 +102,12 @@ class EmbeddedStore:
         self._socket.unlink(missing_ok=True)
         with (self._folder / "valkey.log").open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603, ASYNC220 - it returns at once
-                [str(get_binary_path()), *self._options()],
+                dying_with_us([str(get_binary_path()), *self._options()]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=self._folder,
                 start_new_session=True,  # Ctrl+C is ours to handle first
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
         self._pid_file.write_text(f"{self._process.pid}\n")
         await self._answers()
@@ -111,22 +122,32 @@ class EmbeddedStore:
 
     async def _answers(self) -> None:
         """Wait until it accepts connections and has read its files."""
-        deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
-        while asyncio.get_running_loop().time() < deadline:
+        now = asyncio.get_running_loop().time
+        deadline, latest = now() + START_TIMEOUT_S, now() + LOADING_TIMEOUT_S
+        while now() < min(deadline, latest):
             if self._process is not None and self._process.poll() is not None:
                 raise UsageError(
                     f"the embedded store ended at once; see {self._folder / 'valkey.log'}"
                 )
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(1.0):
-                    reader, writer = await asyncio.open_unix_connection(self._socket)
-                    writer.write(b"PING\r\n")
-                    answer = await reader.readline()
-                    writer.close()
-                    if answer == b"+PONG\r\n":
-                        return
+            answer = await self._ping()
+            if answer == b"+PONG\r\n":
+                return
+            if answer.startswith(b"-LOADING"):
+                deadline = now() + START_TIMEOUT_S
             await asyncio.sleep(0.01)
         raise UsageError(f"the embedded store does not answer; see {self._folder / 'valkey.log'}")
+
+    async def _ping(self) -> bytes:
+        """The answer to a PING; empty without one."""
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                reader, writer = await asyncio.open_unix_connection(self._socket)
+                try:
+                    writer.write(b"PING\r\n")
+                    return await reader.readline()
+                finally:
+                    writer.close()
+        return b""
 
     async def _keep(self) -> None:
         pause_s = FIRST_PAUSE_S
@@ -171,8 +192,14 @@ def _lock(folder: Path) -> IO[str]:
     return lock
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def dying_with_us(command: list[str]) -> list[str]:
+    """The command, so wrapped on Linux that the kernel kills it when we die, however we die.
+
+    Whoever starts it must be a thread that lives as long as the process.
+    """
+    if not IS_LINUX:
+        return command
+    return [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid()), *command]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -186,17 +213,28 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _end_orphan(pid_file: Path) -> None:
-    """We hold the lock, so a server that still runs here lost its gateway."""
+def _end_orphan(pid_file: Path, socket_path: Path) -> None:
+    """We hold the lock, so a server that still serves this socket lost its gateway."""
     try:
         pid = int(pid_file.read_text())
-        command = subprocess.run(  # noqa: S603
-            ["ps", "-o", "args=", "-p", str(pid)],  # noqa: S607
-            capture_output=True,
-            check=False,
-            text=True,
-        ).stdout
-        if str(pid_file.parent.resolve()) in command or "valkey" in command:
-            os.kill(pid, signal.SIGKILL)
+        if str(socket_path) not in _title(pid):  # the number belongs to somebody else by now
+            return
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while str(socket_path) in _title(pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
     except (OSError, ValueError):
         return
+
+
+def _title(pid: int) -> str:
+    """The process's command line, into which Valkey writes its socket; empty when it is gone."""
+    if IS_LINUX:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+    shown = subprocess.run(  # noqa: S603
+        ["ps", "-o", "args=", "-p", str(pid)],  # noqa: S607
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    return shown.stdout
