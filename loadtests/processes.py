@@ -38,7 +38,8 @@ class ServerProcess:
             start_new_session=True,
         )
         assert self.process.stdout is not None
-        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
 
     def wait_ready(self, word: str) -> list[str]:
         """The URLs of the line that contains `word`. Raises RuntimeError with all it said."""
@@ -61,19 +62,22 @@ class ServerProcess:
                 self.process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self.kill()
+        self._reader.join(STOP_TIMEOUT_S)
         return int(self.process.wait())
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self._reader.join(STOP_TIMEOUT_S)
 
     def _read(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            text = line.decode("utf-8", "replace")
-            if len(self.output) < 10_000:
-                self.output.append(text)
-            self._lines.put(text)
+        with stream:
+            for line in stream:
+                text = line.decode("utf-8", "replace")
+                if len(self.output) < 10_000:
+                    self.output.append(text)
+                self._lines.put(text)
         self._lines.put(None)
 
 
