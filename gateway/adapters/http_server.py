@@ -78,6 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._fed_bytes = 0
         self._hosts = 0
+        self._is_chunked = False
         self._in_head = False
         self._client = ClientConnection(self)
 
@@ -117,6 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._client = ClientConnection(self)
         self.scope["extensions"] = {EXTENSION: self._client}  # type: ignore[dict-item]
         self._head_bytes = self._hosts = 0
+        self._is_chunked = False
         self._fed_bytes = 0
         self._in_head = True
 
@@ -131,6 +133,10 @@ class BoundedProtocol(HttpToolsProtocol):
             raise HeadError("head too large")
         if len(name) == 4 and name.lower() == b"host":
             self._hosts += 1
+        elif len(name) == 17 and name.lower() == b"transfer-encoding":
+            if value.strip().lower() != b"chunked":
+                raise HeadError("the only transfer coding read here is chunked")
+            self._is_chunked = True
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -138,6 +144,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_is_done()
         if self._hosts > 1 or (self._hosts == 0 and self.parser.get_http_version() == "1.1"):
             raise HeadError("exactly one Host is needed")
+        if self._is_chunked and self.parser.get_http_version() != "1.1":
+            raise HeadError("HTTP/1.0 knows no transfer coding")
         super().on_headers_complete()
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # what follows would not be HTTP/1.1
