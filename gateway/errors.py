@@ -51,6 +51,7 @@ class StoreError(HydragateError):
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(f"store {kind}: {detail}")
         self.kind = kind
+        self.detail = detail
 
 
 class StoreMismatchError(HydragateError):

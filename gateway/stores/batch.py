@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import hiredis
 
@@ -20,6 +21,13 @@ from .scripts import CHARGE, SETTLE, Script
 from .wire import Observe, Wire
 
 MAX_ENTRIES = 64
+ASKING = hiredis.pack_command(("ASKING",))
+UNAVAILABLE = frozenset({"LOADING", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "TRYAGAIN"})
+
+_Asked = TypeVar("_Asked")
+_Reply = TypeVar("_Reply")
+_Entry = tuple[_Asked, asyncio.Future[_Reply], "Lane"]
+"""(what is asked, who waits for it, what it may travel with)."""
 
 Packed = tuple[list[str | bytes | int], list[str | bytes | int]]
 """(keys, arguments) of one entry."""
@@ -88,32 +96,45 @@ def read_entry(entry: Any, now_us: int, *, shadow_all: bool) -> ChargeReply | St
     return StoreError("refused", entry[1].decode("utf-8", "replace"))
 
 
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What may share a script call: one slot of a Cluster (all are one on a single server), and
+    whether the node must be told that we were sent there (ASK)."""
+
+    slot: int = 0
+    is_asking: bool = False
+
+
+ONE_LANE = Lane()
+
+
 class Batcher:
     """Collects what one event-loop turn asks of one server and sends it in as few calls.
 
     With `reads_mode` the kill switch is read in the same script (one server); a Cluster keeps
-    it on another slot and reads it apart.
+    it on another slot and reads it apart. Nothing is ever sent twice after it may have run: a
+    charge or settlement whose reply is lost stays unknown, so a credit is given at most once.
     """
 
     def __init__(self, wire: Wire, keys: Keys, *, reads_mode: bool, observe: Observe) -> None:
-        self._wire = wire
+        self.wire = wire
         self._keys = keys
         self._reads_mode = reads_mode
         self._observe = observe
-        self._charges: list[tuple[Charge, asyncio.Future[ChargeReply]]] = []
-        self._settlements: list[tuple[Settlement, asyncio.Future[None]]] = []
+        self._charges: list[_Entry[Charge, ChargeReply]] = []
+        self._settlements: list[_Entry[Settlement, None]] = []
         self._is_due = False
         self._loop = asyncio.get_running_loop()
 
-    def charge(self, charge: Charge) -> asyncio.Future[ChargeReply]:
+    def charge(self, charge: Charge, lane: Lane = ONE_LANE) -> asyncio.Future[ChargeReply]:
         answer: asyncio.Future[ChargeReply] = self._loop.create_future()
-        self._charges.append((charge, answer))
+        self._charges.append((charge, answer, lane))
         self._schedule()
         return answer
 
-    def settle(self, settlement: Settlement) -> asyncio.Future[None]:
+    def settle(self, settlement: Settlement, lane: Lane = ONE_LANE) -> asyncio.Future[None]:
         answer: asyncio.Future[None] = self._loop.create_future()
-        self._settlements.append((settlement, answer))
+        self._settlements.append((settlement, answer, lane))
         self._schedule()
         return answer
 
@@ -126,84 +147,119 @@ class Batcher:
         self._is_due = False
         charges, self._charges = self._charges, []
         settlements, self._settlements = self._settlements, []
-        for some in _portions(charges, lambda entry: entry[0].now_us):
+        for some in _portions(charges):
             self._send_charges(some)
-        for few in _portions(settlements, lambda entry: entry[0].now_us):
+        for few in _portions(settlements):
             self._send_settlements(few)
 
-    def _send_charges(self, entries: list[tuple[Charge, asyncio.Future[ChargeReply]]]) -> None:
+    def _send_charges(self, entries: list[_Entry[Charge, ChargeReply]]) -> None:
         names: list[Any] = [self._keys.mode] if self._reads_mode else []
         args: list[Any] = [entries[0][0].now_us or 0, int(self._reads_mode), len(entries)]
-        for charge, _ in entries:
+        for charge, _, _ in entries:
             more_names, more_args = pack_charge(charge, self._keys)
             names += more_names
             args += more_args
 
-        def on_reply(reply: Any) -> None:
-            if isinstance(reply, Exception):
-                return _fail(entries, reply)
+        def on_reply(reply: Any) -> str | None:
             shadow_all = reply[1] == b"shadow-all"
-            for (_, answer), entry in zip(entries, reply[2:], strict=True):
+            kind = None
+            for (_, answer, _), entry in zip(entries, reply[2:], strict=True):
                 read = read_entry(entry, reply[0], shadow_all=shadow_all)
+                if isinstance(read, StoreError):
+                    kind = read.kind
+                    self._leave_replica(str(read))
                 _resolve(answer, read)
+            return kind
 
-        self._run("charge", CHARGE, names, args, on_reply)
+        self._run("charge", CHARGE, (names, args), entries, on_reply)
 
-    def _send_settlements(self, entries: list[tuple[Settlement, asyncio.Future[None]]]) -> None:
+    def _send_settlements(self, entries: list[_Entry[Settlement, None]]) -> None:
         names: list[Any] = []
         args: list[Any] = []
-        for settlement, _ in entries:
+        for settlement, _, _ in entries:
             more_names, more_args = pack_settlement(settlement, self._keys)
             names += more_names
             args += more_args
 
-        def on_reply(reply: Any) -> None:
-            if isinstance(reply, Exception):
-                return _fail(entries, reply)
-            for _, answer in entries:
+        def on_reply(failed: Any) -> str | None:
+            for _, answer, _ in entries:
                 _resolve(answer, None)
+            return "refused" if failed else None
 
-        self._run("settle", SETTLE, names, [entries[0][0].now_us or 0, len(names), *args], on_reply)
+        head = [entries[0][0].now_us or 0, len(names)]
+        self._run("settle", SETTLE, (names, head + args), entries, on_reply)
 
     def _run(
         self,
         call: str,
         script: Script,
-        names: list[Any],
-        args: list[Any],
-        on_reply: Callable[[Any], None],
+        packed: Packed,
+        entries: Sequence[_Entry[Any, Any]],
+        on_reply: Callable[[Any], str | None],
     ) -> None:
-        """EVALSHA; where the server has forgotten the script, nothing ran, so EVAL may follow."""
+        """EVALSHA; where the server has forgotten the script, nothing ran, so EVAL may follow.
+
+        `on_reply` gives the reply to the callers and returns the kind of error in it, if any.
+        """
         started = time.perf_counter()
+        names, args = packed
         tail = (len(names), *names, *args)
+        is_asking = entries[0][2].is_asking
 
         def done(reply: Any) -> None:
-            kind = None
-            if isinstance(reply, Exception):
-                if str(reply).startswith("NOSCRIPT"):
-                    return self._write(("EVAL", script.source, *tail), done)
-                kind = reply.kind if isinstance(reply, StoreError) else "refused"
+            try:
+                if isinstance(reply, hiredis.ReplyError):
+                    text = str(reply)
+                    if text.startswith("NOSCRIPT"):
+                        self._write(("EVAL", script.source, *tail), done, is_asking=is_asking)
+                        return
+                    self._leave_replica(text)
+                    reply = StoreError(reply_kind(text), text)
+                if isinstance(reply, StoreError):
+                    _fail(entries, reply)
+                    kind: str | None = reply.kind
+                else:
+                    kind = on_reply(reply)
+            except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+                kind = "refused"
+                _fail(entries, StoreError(kind, f"an answer of another shape: {error}"))
             self._observe(call, time.perf_counter() - started, kind)
-            on_reply(reply)
 
-        self._write(("EVALSHA", script.sha, *tail), done)
+        self._write(("EVALSHA", script.sha, *tail), done, is_asking=is_asking)
 
-    def _write(self, command: tuple[Any, ...], done: Callable[[Any], None]) -> None:
+    def _write(
+        self, command: tuple[Any, ...], done: Callable[[Any], None], *, is_asking: bool
+    ) -> None:
         try:
-            self._wire.send(hiredis.pack_command(command), done)
+            if is_asking:
+                self.wire.send(ASKING, _ignore)
+            self.wire.send(hiredis.pack_command(command), done)
         except StoreError as error:
             done(error)
 
+    def _leave_replica(self, message: str) -> None:
+        """A primary that became a replica keeps its connections; ask again who is primary."""
+        if "READONLY" in message:
+            self._loop.call_soon(self.wire.reconnect, "the server has become a replica")
 
-def _portions(entries: list[Any], instant: Callable[[Any], int | None]) -> list[list[Any]]:
-    """Runs of at most MAX_ENTRIES that share an instant (live traffic: the server's clock)."""
-    portions: list[list[Any]] = []
+
+def reply_kind(message: str) -> str:
+    """The kind of StoreError for an error reply."""
+    word = message.partition(" ")[0]
+    return "unreachable" if word in UNAVAILABLE else "refused"
+
+
+def _portions(entries: list[_Entry[Any, Any]]) -> list[list[_Entry[Any, Any]]]:
+    """Per lane, runs of at most MAX_ENTRIES that share an instant (live traffic: the server's
+    clock)."""
+    portions: list[list[_Entry[Any, Any]]] = []
+    latest: dict[Lane, list[_Entry[Any, Any]]] = {}
     for entry in entries:
-        last = portions[-1] if portions else None
-        if last is None or len(last) >= MAX_ENTRIES or instant(last[0]) != instant(entry):
-            portions.append([entry])
-        else:
-            last.append(entry)
+        run = latest.get(entry[2])
+        if run is None or len(run) >= MAX_ENTRIES or run[0][0].now_us != entry[0].now_us:
+            run = latest[entry[2]] = []
+            portions.append(run)
+        run.append(entry)
     return portions
 
 
@@ -216,7 +272,11 @@ def _resolve(answer: asyncio.Future[Any], outcome: Any) -> None:
         answer.set_result(outcome)
 
 
-def _fail(entries: list[tuple[Any, asyncio.Future[Any]]], error: Exception) -> None:
-    for _, answer in entries:
-        kind = error.kind if isinstance(error, StoreError) else "refused"
-        _resolve(answer, StoreError(kind, str(error)))
+def _fail(entries: Sequence[_Entry[Any, Any]], error: StoreError) -> None:
+    """Each caller gets an error of its own: a raised one collects its caller's traceback."""
+    for _, answer, _ in entries:
+        _resolve(answer, StoreError(error.kind, error.detail))
+
+
+def _ignore(reply: Any) -> None:
+    pass

@@ -169,6 +169,7 @@ async def _open_single(
         client=client or _client(address),
         keys=keys,
         timeout_s=timeout_s,
+        observe=observe,
     )
 
 
@@ -228,4 +229,4 @@ async def _open_cluster(
         await client.initialize()
     router = ClusterRouter(keys, discover, timeout_s=timeout_s, observe=observe)
     await router.open()
-    return RedisStore(router=router, client=client, keys=keys, timeout_s=timeout_s)
+    return RedisStore(router=router, client=client, keys=keys, timeout_s=timeout_s, observe=observe)

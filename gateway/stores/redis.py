@@ -7,12 +7,16 @@ mapped to ours in one place (`_mapped`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisError
 
 from ..errors import StoreError, StoreMismatchError
@@ -20,22 +24,29 @@ from ..model import Charge, ChargeReply, Identity, Settlement, Status, Subject
 from .codec import pack, split
 from .keys import Keys
 from .routing import Router
-from .scripts import PUT_SUBJECT
+from .scripts import EXTEND, PUT_SUBJECT
+from .wire import Observe
 
 LAYOUT = b"1"
 ADOPTED_TTL_MS = 30 * 86_400 * 1000
+ADOPTED_KEY_ID = "adopted"  # as the directory shows it; in decisions its key id is None
 PSEUDONYM_BYTES = 12
 SCAN_COUNT = 1000
+READ_AT_ONCE = 32
+OLDEST_VERSION = (6, 2)
 
 
 class RedisStore:
     """`Store` and `Directory` on one deployment; build it with `open_store`."""
 
-    def __init__(self, *, router: Router, client: Any, keys: Keys, timeout_s: float) -> None:
+    def __init__(
+        self, *, router: Router, client: Any, keys: Keys, timeout_s: float, observe: Observe
+    ) -> None:
         self._router = router
         self._client = client
         self._keys = keys
         self._timeout_s = timeout_s
+        self._observe = observe
 
     async def aclose(self) -> None:
         await self._router.aclose()
@@ -50,42 +61,58 @@ class RedisStore:
         await self._router.settle(settlement)
 
     async def resolve(self, credential: str) -> Identity | None:
-        owner = await self._owner(credential)
-        if owner is None:
-            return None
-        account_id, key_id = owner
-        stored = await self._quick(self._client.get(self._keys.subject(account_id)))
-        if stored is None:
-            return None
-        subject = split(stored)
+        with self._observed("resolve"):
+            owner = await self._router.get(self._keys.credential(credential))
+            if owner is None:
+                return None
+            account_id, _, key_id = owner.decode().partition("\n")
+            stored = await self._router.get(self._keys.subject(account_id))
+            if stored is None:
+                return None
+            subject = split(stored)
         if subject.status is Status.ADOPTED:
-            await self._keep_adopted(credential, account_id)
-        return Identity(subject, key_id)
+            with contextlib.suppress(StoreError):
+                await self._extend_adopted(credential, subject)
+        return Identity(subject, key_id or None)
 
     async def adopt(self, credential: str, subject: Subject, *, ttl_us: int) -> Subject:
-        owner = f"{subject.account_id}\n".encode()
-        name = self._keys.credential(credential)
-        is_new = await self._quick(
-            self._client.set(name, owner, nx=True, px=max(1, ttl_us // 1000))
-        )
-        if not is_new:
-            known = await self.resolve(credential)
+        """What is already stored for the account stays: a ban outlives a forgotten key."""
+        if subject.pseudonym is None:
+            subject = replace(subject, pseudonym=secrets.token_hex(PSEUDONYM_BYTES))
+        account_id, ttl_ms = subject.account_id, max(1, ttl_us // 1000)
+        name, held = self._keys.credential(credential), self._keys.account_keys(account_id)
+        with self._observed("adopt"):
+            is_new = await self._quick(
+                self._client.set(name, f"{account_id}\n", nx=True, px=ttl_ms)
+            )
+            known = None if is_new else await self.resolve(credential)
             if known is not None:
                 return known.subject
-        return await self.put(subject, None, ttl_us=ttl_us)
+            version = await self._quick(
+                self._client.eval(
+                    *(PUT_SUBJECT.source, 1, self._keys.subject(account_id)),
+                    *(0, ttl_ms, pack(subject)),
+                )
+            )
+            await self._quick(self._client.hset(held, credential, ""))
+            if version:
+                pseudonym = self._keys.pseudonym(str(subject.pseudonym))
+                await self._quick(self._client.pexpire(held, ttl_ms))
+                await self._quick(self._client.set(pseudonym, account_id, px=ttl_ms))
+                return replace(subject, version=int(version))
+            stored = await self.get(account_id)
+            if stored is not None and stored.status is not Status.ADOPTED:
+                await self._persist(account_id)
+        return subject if stored is None else stored
 
-    async def _owner(self, credential: str) -> tuple[str, str | None] | None:
-        stored: bytes | None = await self._quick(
-            self._client.get(self._keys.credential(credential))
-        )
-        if stored is None:
-            return None
-        account_id, _, key_id = stored.decode().partition("\n")
-        return account_id, key_id or None
-
-    async def _keep_adopted(self, credential: str, account_id: str) -> None:
-        for name in (self._keys.credential(credential), self._keys.subject(account_id)):
-            await self._quick(self._client.pexpire(name, ADOPTED_TTL_MS))
+    async def _extend_adopted(self, credential: str, subject: Subject) -> None:
+        for name in (
+            self._keys.credential(credential),
+            self._keys.subject(subject.account_id),
+            self._keys.account_keys(subject.account_id),
+            self._keys.pseudonym(str(subject.pseudonym)),
+        ):
+            await self._quick(self._client.eval(EXTEND.source, 1, name, ADOPTED_TTL_MS))
 
     # ── Directory: the operator's side ───────────────────────────────────────────────────────
 
@@ -98,14 +125,17 @@ class RedisStore:
         """
         if subject.pseudonym is None:
             subject = replace(subject, pseudonym=secrets.token_hex(PSEUDONYM_BYTES))
-        ttl_ms = 0 if ttl_us is None else max(1, ttl_us // 1000)
-        name = self._keys.subject(subject.account_id)
+        account_id, ttl_ms = subject.account_id, 0 if ttl_us is None else max(1, ttl_us // 1000)
+        name = self._keys.subject(account_id)
+        conflict = StoreError("conflict", f"account {account_id} has changed meanwhile")
         with _mapped():
             stored = await self._client.get(name)
+            if subject.version and (stored or b"").partition(b"\n")[0] != b"%d" % subject.version:
+                raise conflict
             if credentials is not None:
-                await self._grant_keys(subject.account_id, credentials)
+                await self._grant_keys(account_id, credentials)
             pseudonym = self._keys.pseudonym(str(subject.pseudonym))
-            await self._client.set(pseudonym, subject.account_id, px=ttl_ms or None)
+            await self._client.set(pseudonym, account_id, px=ttl_ms or None)
             version = await self._client.eval(
                 PUT_SUBJECT.source,
                 1,
@@ -115,11 +145,13 @@ class RedisStore:
                 pack(subject, over=stored),
             )
             if not version:
-                raise StoreError("conflict", f"account {subject.account_id} has changed meanwhile")
+                raise conflict
+            if ttl_us is None:
+                await self._persist(account_id)
             if credentials is not None:
-                await self._revoke_keys(subject.account_id, credentials)
+                await self._revoke_keys(account_id, credentials)
                 # A key that was revoked after the new version was read must not outlive it.
-                version = await self._touch(subject.account_id) or version
+                version = await self._touch(account_id) or version
         return replace(subject, version=int(version))
 
     async def get(self, account_id: str) -> Subject | None:
@@ -130,7 +162,10 @@ class RedisStore:
     async def keys(self, account_id: str) -> Mapping[str, str]:
         with _mapped():
             held = await self._client.hgetall(self._keys.account_keys(account_id))
-        return {credential.decode(): key_id.decode() for credential, key_id in held.items()}
+        return {
+            credential.decode(): key_id.decode() or ADOPTED_KEY_ID
+            for credential, key_id in held.items()
+        }
 
     async def remove(self, account_id: str) -> bool:
         with _mapped():
@@ -151,9 +186,17 @@ class RedisStore:
 
     async def accounts(self) -> AsyncIterator[Subject]:
         with _mapped():
-            names = self._client.scan_iter(match=self._keys.subjects_pattern(), count=SCAN_COUNT)
-            async for name in names:
-                stored = await self._client.get(name)
+            names: list[bytes] = []
+            async for name in self._client.scan_iter(
+                match=self._keys.subjects_pattern(), count=SCAN_COUNT
+            ):
+                names.append(name)
+                if len(names) == READ_AT_ONCE:
+                    for stored in await asyncio.gather(*map(self._client.get, names)):
+                        if stored is not None:
+                            yield split(stored)
+                    names.clear()
+            for stored in await asyncio.gather(*map(self._client.get, names)):
                 if stored is not None:
                     yield split(stored)
 
@@ -168,7 +211,7 @@ class RedisStore:
             await self._client.set(self._keys.mode, "shadow-all" if shadow_all else "normal")
 
     async def is_shadow_all(self) -> bool:
-        return bool(await self._quick(self._client.get(self._keys.mode)) == b"shadow-all")
+        return await self._router.get(self._keys.mode) == b"shadow-all"
 
     async def wipe(self) -> None:
         """Delete everything under the prefix: for replays, which bring a prefix of their own."""
@@ -201,42 +244,75 @@ class RedisStore:
         )
         return version
 
+    async def _persist(self, account_id: str) -> None:
+        """What an operator has written stays, and so do the keys that lead to it."""
+        held = self._keys.account_keys(account_id)
+        await self._client.persist(held)
+        for credential in await self._client.hkeys(held):
+            await self._client.persist(self._keys.credential(credential.decode()))
+
     # ── opening ──────────────────────────────────────────────────────────────────────────────
 
     async def check(self, secret_fingerprint: str) -> None:
         """Raises StoreMismatchError when this store must not be used, with what to do."""
         with _mapped():
-            memory = await self._first(self._client.info("memory"))
-            policy = str(memory.get("maxmemory_policy", "noeviction"))
-            if policy != "noeviction" and int(memory.get("maxmemory", 0)) > 0:
-                raise StoreMismatchError(
-                    f"the store's maxmemory-policy is {policy}: it would drop bans and limits "
-                    "under pressure; set it to noeviction"
-                )
+            for server in await self._infos("server"):
+                _check_version(str(server.get("redis_version", "")))
+            for memory in await self._infos("memory"):
+                _check_eviction(memory)
             name = self._keys.meta
             await self._client.hsetnx(name, "layout", LAYOUT)
             await self._client.hsetnx(name, "secret", secret_fingerprint)
             layout, secret = await self._client.hmget(name, ["layout", "secret"])
         if layout != LAYOUT:
-            raise StoreMismatchError(f"the store has layout {layout!r}; this version knows 1")
+            raise StoreMismatchError(
+                f"the store has layout {layout.decode()}; this version knows {LAYOUT.decode()}"
+            )
         if secret.decode() != secret_fingerprint:
             raise StoreMismatchError(
                 "the store was filled under another secret, so no key in it would be recognised; "
                 "start with that --secret-file, or with an empty store"
             )
 
-    async def _first(self, answer: Awaitable[Any]) -> Mapping[str, Any]:
-        """INFO of one server; a Cluster answers with one per node."""
-        info = await answer
-        if info and all(isinstance(value, dict) for value in info.values()):
-            return dict(next(iter(info.values())))
-        return dict(info)
+    async def _infos(self, section: str) -> list[Mapping[str, Any]]:
+        """INFO of the server, or of each primary of a Cluster; managed services often forbid
+        CONFIG, and answer this."""
+        if isinstance(self._client, RedisCluster):
+            answers = await self._client.info(section, target_nodes=RedisCluster.PRIMARIES)
+            return list(answers.values())
+        return [await self._client.info(section)]
+
+    @contextmanager
+    def _observed(self, call: str) -> Iterator[None]:
+        started, kind = time.perf_counter(), None
+        try:
+            yield
+        except StoreError as error:
+            kind = error.kind
+            raise
+        finally:
+            self._observe(call, time.perf_counter() - started, kind)
 
     async def _quick(self, call: Awaitable[Any]) -> Any:
         """A call on the hot path: late is as bad as lost."""
         with _mapped():
             async with asyncio.timeout(self._timeout_s):
                 return await call
+
+
+def _check_version(version: str) -> None:
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST_VERSION:
+        raise StoreMismatchError(f"the store is version {version}; Redis 6.2 or any Valkey will do")
+
+
+def _check_eviction(memory: Mapping[str, Any]) -> None:
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction" and int(memory.get("maxmemory", 0)) > 0:
+        raise StoreMismatchError(
+            f"the store's maxmemory-policy is {policy}: it would drop bans and limits "
+            "under pressure; set it to noeviction"
+        )
 
 
 @contextmanager

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
+import hiredis
 from redis.crc import key_slot
 
 from ..errors import StoreError
@@ -27,15 +30,27 @@ from ..model import (
     StepKind,
     StepResult,
 )
-from .batch import Batcher
+from .batch import ONE_LANE, Batcher, Lane, reply_kind
 from .keys import Keys, plain
 from .scripts import ALL_SOURCES
 from .wire import Address, Observe, Wire
+
+MAX_TRIES = 5
+TRY_AGAIN_S = 0.005
+REFRESH_PAUSE_S = 0.2
+REDIRECT = re.compile(r"^(MOVED|ASK) \d+ (\S*):(\d+)")
+
+
+log = logging.getLogger("hydragate.store")
 
 
 class Router(Protocol):
     async def charge(self, charge: Charge) -> ChargeReply: ...
     async def settle(self, settlement: Settlement) -> None: ...
+    async def get(self, name: str) -> bytes | None:
+        """A plain read on the fast wire. Raises StoreError."""
+        ...
+
     async def aclose(self) -> None: ...
 
 
@@ -51,6 +66,9 @@ class SingleRouter:
 
     async def settle(self, settlement: Settlement) -> None:
         await self._batcher.settle(settlement)
+
+    async def get(self, name: str) -> bytes | None:
+        return await _get(self._batcher, name, ONE_LANE)
 
     async def aclose(self) -> None:
         await self._wire.aclose()
@@ -71,11 +89,16 @@ class ClusterRouter:
         self._timeout_s = timeout_s
         self._observe = observe
         self._slots: dict[int, Address] = {}
-        self._nodes: dict[str, tuple[Wire, Batcher]] = {}
+        self._nodes: dict[str, Batcher] = {}
         self._refreshing: asyncio.Task[None] | None = None
+        self._mode: asyncio.Task[bool] | None = None
+        self._last_mode = False
 
     async def open(self) -> None:
-        await self._refresh()
+        """Raises StoreError unless every primary answers."""
+        self._slots = await self._discover()
+        await asyncio.gather(*(self._add(a).wire.open() for a in self._addresses().values()))
+        self._last_mode = await self._get_mode()
 
     async def charge(self, charge: Charge) -> ChargeReply:
         groups = self._groups(charge)
@@ -115,8 +138,8 @@ class ClusterRouter:
     async def aclose(self) -> None:
         if self._refreshing is not None:
             self._refreshing.cancel()
-        for wire, _ in self._nodes.values():
-            await wire.aclose()
+        for node in self._nodes.values():
+            await node.wire.aclose()
 
     # ── one request over several slots ───────────────────────────────────────────────────────
 
@@ -143,11 +166,17 @@ class ClusterRouter:
         }
 
     async def _charge_group(self, slot: int, part: Charge) -> ChargeReply:
-        reply: ChargeReply = await self._on_node(slot, lambda batcher: batcher.charge(part))
+        reply: ChargeReply = await self._on_node(slot, lambda node, lane: node.charge(part, lane))
         return reply
 
     async def _settle_group(self, slot: int, part: Settlement) -> None:
-        await self._on_node(slot, lambda batcher: batcher.settle(part))
+        await self._on_node(slot, lambda node, lane: node.settle(part, lane))
+
+    async def get(self, name: str) -> bytes | None:
+        found: bytes | None = await self._on_node(
+            int(key_slot(name.encode())), lambda node, lane: _get(node, name, lane)
+        )
+        return found
 
     async def _take_back(
         self, charge: Charge, parts: list[tuple[Charge, list[int]]], replies: list[Any]
@@ -189,56 +218,93 @@ class ClusterRouter:
         return int(key_slot(plain(tag).encode()))
 
     async def _shadow_all(self) -> bool:
-        slot = int(key_slot(self._keys.mode.encode()))
-        wire, _ = await self._node(slot)
-        return bool(await wire.call("GET", self._keys.mode) == b"shadow-all")
+        """The kill switch, read once for all that ask in one turn of the loop."""
+        if self._mode is None:
+            asyncio.get_running_loop().call_soon(self._forget_mode)  # before the task begins
+            self._mode = asyncio.create_task(self._read_mode())
+        return await asyncio.shield(self._mode)
 
-    async def _on_node(self, slot: int, ask: Callable[[Batcher], Awaitable[Any]]) -> Any:
-        """Ask the slot's primary; when it has moved, nothing ran, so ask the new one."""
-        try:
-            _, batcher = await self._node(slot)
-            return await ask(batcher)
-        except StoreError as error:
-            if "MOVED" not in str(error):
-                if error.kind == "unreachable":
-                    self._refresh_soon()
-                raise
-        await self._refresh()
-        _, batcher = await self._node(slot)
-        return await ask(batcher)
+    def _forget_mode(self) -> None:
+        self._mode = None
 
-    async def _node(self, slot: int) -> tuple[Wire, Batcher]:
-        address = self._slots.get(slot)
+    async def _read_mode(self) -> bool:
+        """While its node is down nobody can turn the switch, so what it was still holds."""
+        with contextlib.suppress(StoreError):
+            self._last_mode = await self._get_mode()
+        return self._last_mode
+
+    async def _get_mode(self) -> bool:
+        return await self.get(self._keys.mode) == b"shadow-all"
+
+    async def _on_node(self, slot: int, ask: Callable[[Batcher, Lane], Awaitable[Any]]) -> Any:
+        """Ask the slot's primary, and whoever it names instead: a redirected call has not run."""
+        address, is_asking = self._slots.get(slot), False
         if address is None:
             self._refresh_soon()
             raise StoreError("unreachable", f"no primary serves slot {slot}")
-        return self._nodes[str(address)]
+        for _ in range(MAX_TRIES):
+            node = await self._node(address)
+            try:
+                return await ask(node, Lane(slot, is_asking))
+            except StoreError as error:
+                redirect = REDIRECT.match(error.detail)
+                if redirect is not None:
+                    address = replace(
+                        address, host=redirect[2] or address.host, port=int(redirect[3])
+                    )
+                    is_asking = redirect[1] == "ASK"
+                    if not is_asking:
+                        self._slots[slot] = address
+                        self._refresh_soon()
+                elif error.detail.startswith("TRYAGAIN"):
+                    await asyncio.sleep(TRY_AGAIN_S)
+                else:
+                    if error.kind != "refused":
+                        self._refresh_soon()
+                    raise
+        raise StoreError("unreachable", f"slot {slot} is on its way to another node")
+
+    async def _node(self, address: Address) -> Batcher:
+        node = self._nodes.get(str(address))
+        if node is None:
+            node = self._add(address)
+            node.wire.start()
+            await node.wire.connected(self._timeout_s)
+        return node
+
+    def _add(self, address: Address) -> Batcher:
+        wire = Wire(address, timeout_s=self._timeout_s, scripts=ALL_SOURCES)
+        node = Batcher(wire, self._keys, reads_mode=False, observe=self._observe)
+        self._nodes[str(address)] = node
+        return node
+
+    def _addresses(self) -> dict[str, Address]:
+        return {str(address): address for address in self._slots.values()}
 
     def _refresh_soon(self) -> None:
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._refresh_quietly())
-
-    async def _refresh_quietly(self) -> None:
-        try:
-            await self._refresh()
-        except StoreError:
-            await asyncio.sleep(0.2)
+            self._refreshing = asyncio.create_task(self._refresh())
 
     async def _refresh(self) -> None:
-        slots = await self._discover()
-        for address in {str(a): a for a in slots.values()}.values():
-            if str(address) not in self._nodes:
-                wire = Wire(address, timeout_s=self._timeout_s, scripts=ALL_SOURCES)
-                await wire.open()
-                self._nodes[str(address)] = (
-                    wire,
-                    Batcher(wire, self._keys, reads_mode=False, observe=self._observe),
-                )
-        self._slots = slots
-        wanted = {str(address) for address in slots.values()}
-        for name in [name for name in self._nodes if name not in wanted]:
-            wire, _ = self._nodes.pop(name)
-            await wire.aclose()
+        """Read the slot map again, at most so often; keep the old one while nobody tells."""
+        try:
+            self._slots = await self._discover()
+        except StoreError as error:
+            log.warning("the Cluster's slot map cannot be read: %s", error)
+        else:
+            wanted = self._addresses()
+            for name in [name for name in self._nodes if name not in wanted]:
+                await self._nodes.pop(name).wire.aclose()
+            for name in [name for name in wanted if name not in self._nodes]:
+                self._add(wanted[name]).wire.start()
+        await asyncio.sleep(REFRESH_PAUSE_S)
+
+
+async def _get(node: Batcher, name: str, lane: Lane) -> bytes | None:
+    reply = await node.wire.call("GET", name, is_asking=lane.is_asking)
+    if isinstance(reply, hiredis.ReplyError):
+        raise StoreError(reply_kind(str(reply)), str(reply))
+    return None if reply is None else bytes(reply)
 
 
 def _undo(step: Step, result: StepResult) -> Correction:

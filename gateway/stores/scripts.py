@@ -21,4 +21,5 @@ def load_script(name: str) -> Script:
 CHARGE = load_script("charge")
 SETTLE = load_script("settle")
 PUT_SUBJECT = load_script("put_subject")
-ALL_SOURCES = (CHARGE.source, SETTLE.source, PUT_SUBJECT.source)
+EXTEND = load_script("extend")
+ALL_SOURCES = (CHARGE.source, SETTLE.source, PUT_SUBJECT.source, EXTEND.source)

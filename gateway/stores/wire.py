@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import ssl
 import time
@@ -21,10 +22,15 @@ import hiredis
 
 from ..errors import StoreError
 
+log = logging.getLogger("hydragate.store")
+
 MAX_IN_FLIGHT = 8_192
 HANDSHAKE_TIMEOUT_S = 1.0
 FIRST_PAUSE_S = 0.02
-MAX_PAUSE_S = 1.0
+MAX_PAUSE_S = 0.5
+CLIENT_NAME = "hydragate"
+
+NO_GRACE = -1
 
 OnReply = Callable[[Any], None]
 """Gets the reply, a `hiredis.ReplyError`, or a `StoreError`. Must not raise."""
@@ -97,15 +103,20 @@ class _Connection(asyncio.Protocol):
         if left_s > 0:
             self._timer = self._loop.call_later(left_s, self._check)
             return
-        # Perhaps it was us who were late: give what has already arrived a turn of the loop.
-        self._timer = self._loop.call_later(0.001, self._give_up, self._replies)
+        # Perhaps it was us who were late: give what has already arrived a turn of the loop. A
+        # server that answers, but ever later, gets as much again at most.
+        replies = self._replies if left_s > -self._timeout_s else NO_GRACE
+        self._timer = self._loop.call_later(0.001, self._give_up, replies)
 
     def _give_up(self, replies_before: int) -> None:
         self._timer = None
-        if self._replies != replies_before:
+        if replies_before not in (NO_GRACE, self._replies) or self._is_in_time():
             self._check()
         elif self._pending:
             self.fail(StoreError("timeout", f"no reply within {self._timeout_s * 1000:.0f} ms"))
+
+    def _is_in_time(self) -> bool:
+        return bool(self._pending) and self._pending[0][1] > self._loop.time()
 
     def fail(self, error: StoreError) -> None:
         """Close, and fail everything in flight; only the first call does anything."""
@@ -140,12 +151,30 @@ class Wire:
         self._connection: _Connection | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
+        self._is_up = asyncio.Event()
         self._is_closed = False
 
     async def open(self) -> None:
         """Connect once, then keep connected. Raises StoreError when the first try fails."""
         self._connection = await self._connect()
+        self._is_up.set()
         self._keeper = asyncio.create_task(self._keep())
+
+    def start(self) -> None:
+        """Connect in the background, as often as it takes; `connected` waits for it."""
+        self._wanted.set()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def connected(self, timeout_s: float) -> None:
+        """Returns when connected, or after `timeout_s`: a call then tells what is wrong."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._is_up.wait()
+
+    def reconnect(self, why: str) -> None:
+        """Drop the connection, fail what is in flight, and look for the server anew."""
+        if self._connection is not None:
+            self._connection.fail(StoreError("unreachable", why))
 
     def send(self, packed: bytes, on_reply: OnReply) -> None:
         """Write now; `on_reply` is called once. Raises StoreError when not connected."""
@@ -154,12 +183,12 @@ class Wire:
             raise StoreError("unreachable", f"{self.address} does not answer")
         connection.send(packed, on_reply)
 
-    async def call(self, *args: str | bytes | int) -> Any:
-        """One command and its reply. Raises StoreError, also for an error reply."""
-        reply = await self._ask(self._connection, args)
-        if isinstance(reply, hiredis.ReplyError):
-            raise StoreError("refused", str(reply))
-        return reply
+    async def call(self, *args: str | bytes | int, is_asking: bool = False) -> Any:
+        """One command and its reply, a `hiredis.ReplyError` included. Raises StoreError.
+
+        `is_asking` announces that another node of the Cluster has sent us here (ASK).
+        """
+        return await self._ask(self._connection, args, is_asking=is_asking)
 
     async def aclose(self) -> None:
         self._is_closed = True
@@ -170,7 +199,9 @@ class Wire:
         if self._connection is not None:
             self._connection.fail(StoreError("unreachable", "closed"))
 
-    async def _ask(self, connection: _Connection | None, args: tuple[Any, ...]) -> Any:
+    async def _ask(
+        self, connection: _Connection | None, args: tuple[Any, ...], *, is_asking: bool = False
+    ) -> Any:
         if connection is None:
             raise StoreError("unreachable", f"{self.address} does not answer")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -179,6 +210,8 @@ class Wire:
             if not answer.done():
                 answer.set_result(reply)
 
+        if is_asking:
+            connection.send(hiredis.pack_command(("ASKING",)), lambda reply: None)
         connection.send(hiredis.pack_command(args), on_reply)
         reply = await answer
         if isinstance(reply, StoreError):
@@ -188,6 +221,7 @@ class Wire:
     def _lost(self, connection: _Connection) -> None:
         if connection is self._connection:
             self._connection = None
+            self._is_up.clear()
             self._wanted.set()
 
     async def _keep(self) -> None:
@@ -200,7 +234,10 @@ class Wire:
                     if self._locate is not None:
                         self.address = await self._locate()
                     self._connection = await self._connect()
-                except StoreError:
+                    self._is_up.set()
+                except Exception as error:  # whatever it is, a later try may do better
+                    if not isinstance(error, StoreError):
+                        log.exception("connecting to the store at %s", self.address)
                     await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
                     pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
@@ -227,6 +264,8 @@ class Wire:
             raise StoreError("timeout", f"{at} did not answer in {late_s:.1f} s") from None
         except (OSError, ssl.SSLError) as error:
             raise StoreError("unreachable", f"{at}: {error}") from None
+        if connection.transport is None:  # lost between its last answer and now
+            raise StoreError("unreachable", f"{at}: the connection was lost")
         self.reconnects += 1
         return connection
 
@@ -240,10 +279,11 @@ class Wire:
             commands.append(("SELECT", at.database))
         commands.append(("PING",))
         commands += [("SCRIPT", "LOAD", script) for script in self._scripts]
+        commands.append(("CLIENT", "SETNAME", CLIENT_NAME))
         try:
             for command in commands:
                 reply = await self._ask(connection, command)
-                if isinstance(reply, hiredis.ReplyError):
+                if isinstance(reply, hiredis.ReplyError) and command[0] != "CLIENT":
                     raise StoreError("refused", f"{at}: {command[0]}: {reply}")
         except BaseException:
             connection.fail(StoreError("unreachable", "the handshake failed"))
