@@ -39,7 +39,7 @@ def read_secret(path: Path, *, may_create: bool, least: int = MIN_SECRET_BYTES) 
     Raises UsageError when it is missing, too short, or readable by others.
     """
     if may_create and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32) + "\n")

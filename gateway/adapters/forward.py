@@ -72,6 +72,8 @@ class Forwarder:
         if client is not None:
             task = asyncio.current_task()
             client.on_lost = partial(_cancel, task)
+            if client.is_lost():  # it left while the decision was made
+                _cancel(task)
         body = await _whole_body(receive)
         if client is None:
             watch = asyncio.ensure_future(_cancel_when_lost(receive, asyncio.current_task()))

@@ -31,6 +31,7 @@ from ..workers.accounts import (
 MAX_IMPORT_BYTES = 256 * 1024 * 1024
 MAX_RECORD_BYTES = 1024 * 1024
 MAX_PAGE = 1_000
+_bearer = HTTPBearer(auto_error=False)  # found by name when annotations are resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,8 @@ def admin_app(context: AdminContext) -> FastAPI:
     """The whole admin application: `/healthz`, `/readyz`, `/metrics` and `/api/…`."""
     app = FastAPI(title="Hydragate admin", docs_url=None, redoc_url=None, openapi_url=None)
     _add_health(app, context)
-    bearer = HTTPBearer(auto_error=False)
-
     def operator(
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> None:
         given = credentials.credentials if credentials else ""
         if not hmac.compare_digest(given.encode(), context.token.encode()):

@@ -139,9 +139,18 @@ def test_a_client_that_leaves_before_the_answer_begins_cancels_too(
 ) -> None:
     before = standin_stats(upstream)["cancelled"]
     sock = stream(server, "latency=30")
-    assert wait_until(lambda: standin_stats(upstream)["inflight"] >= 1)
+    assert wait_until(lambda: standin_stats(upstream)["inflight"] >= 2)  # it, and this question
     sock.close()
     assert wait_until(lambda: standin_stats(upstream)["cancelled"] == before + 1, 3)
+
+
+def test_a_client_that_leaves_at_once_costs_the_upstream_nothing(
+    server: GatewayProcess, upstream: str
+) -> None:
+    """Gone before the decision: the call is not made, or cut off at once."""
+    for _ in range(20):
+        stream(server, "latency=30").close()
+    assert wait_until(lambda: standin_stats(upstream)["inflight"] == 1, 5)  # this question
 
 
 def test_who_leaves_early_is_charged_for_what_it_got(server: GatewayProcess) -> None:
