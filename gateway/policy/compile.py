@@ -132,8 +132,9 @@ def _rules(
         raw = validated(RawRule, data, place, report)
         if raw is None:
             compiler.check_when(data, place)
-        elif names.take(raw.name, place):
-            rules.append(compiler.compile(raw, place))
+            continue
+        names.take(raw.name, place)
+        rules.append(compiler.compile(raw, place))
     return tuple([rule for rule in rules if rule is not None])
 
 
@@ -143,7 +144,8 @@ def _limits(
     limits = []
     for data, place in _entries(files, "limits", MAX_LIMITS, report):
         raw = validated(RawLimit, data, place, report)
-        if raw is not None and names.take(raw.name, place):
+        if raw is not None:
+            names.take(raw.name, place)
             limits.append(compiler.compile(raw, place))
     return tuple([limit for limit in limits if limit is not None])
 

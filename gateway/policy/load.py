@@ -149,6 +149,8 @@ def _find(path: Path, report: Report) -> _Files | None:
         return None
     own = _yaml_files(folder / "sets")
     shared = _yaml_files(Path(os.path.normpath(folder.absolute().parent / "sets")))
+    if not is_folder:  # the files beside it may be other policies
+        own, shared = [], [*own, *shared]
     if len(own) + len(shared) > MAX_SET_FILES:
         report.add(Problem(str(path), 0, "", f"over {MAX_SET_FILES} files of sets"))
         return None

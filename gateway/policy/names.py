@@ -53,8 +53,8 @@ class NameBook:
         self._taken: dict[str, Place] = {}
         self._report = report
 
-    def take(self, name: str, place: Place) -> bool:
-        """Whether the name may be used; the report says why not."""
+    def take(self, name: str, place: Place) -> None:
+        """The report says when the name may not be used."""
         where = place / "name"
         if not _NAME.fullmatch(name):
             self._report.error(
@@ -66,5 +66,3 @@ class NameBook:
             self._report.error(where, f"{name} is taken already in {self._taken[name]}")
         else:
             self._taken[name] = place
-            return True
-        return False
