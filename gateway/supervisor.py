@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -31,6 +32,7 @@ from .observe.link import SupervisorLink
 from .observe.log_reader import find_decision
 from .observe.metrics import MetricsAggregate
 from .observe.process_log import set_up_logging
+from .policy.keep import keep_copy
 from .policy.load import PolicyHolder, load_policy
 from .settings import Settings
 from .stores import RedisStore, open_store
@@ -64,6 +66,10 @@ class WorkerProcess:
         self.ready = asyncio.Event()  # it has served once
         self.link: SupervisorLink | None = None
         self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
 
     @property
     def is_serving(self) -> bool:
@@ -218,7 +224,10 @@ class Supervisor:
             "store_url": store_url,
             "secret_hex": self._secret.hex(),
             "log_dir": self._log_dir,
+            "last_good_policy": self._keep_policy(),
         }
+        poll = asyncio.create_task(self._poll_policy())
+        stack.callback(poll.cancel)
         self._workers = [WorkerProcess(i, listener) for i, listener in enumerate(listeners)]
         keepers = [asyncio.create_task(self._keep(worker, orders)) for worker in self._workers]
         stack.push_async_callback(self._stop_workers, keepers)
@@ -228,6 +237,31 @@ class Supervisor:
                     await worker.ready.wait()
         except TimeoutError:
             raise UsageError("the workers do not start; the log above says why") from None
+
+    def _keep_policy(self) -> Path | None:
+        """A worker that starts while the files are broken takes the last good ones."""
+        try:
+            return keep_copy(self._settings.policy, self._settings.data_dir / "last-good-policy")
+        except OSError as error:
+            log.warning("the policy could not be kept for later: %s", error)
+            return None
+
+    async def _poll_policy(self) -> None:
+        """The workers swap policies themselves; here only the copy and the log follow."""
+        while True:
+            await asyncio.sleep(self._settings.policy_poll_s)
+            self._look_at_policy()
+
+    def _look_at_policy(self) -> list[Problem]:
+        report = self._policies.reload_if_changed()
+        if report.outcome == "ok":
+            policy = self._policies.current
+            log.info("policy %s@%s is in force", policy.name, policy.revision)
+            self._keep_policy()
+        elif report.outcome == "failed":
+            for problem in report.problems[:20]:
+                log.error("the changed policy is not used: %s", problem)
+        return list(report.problems)
 
     async def _keep(self, worker: WorkerProcess, orders: dict[str, Any]) -> None:
         """Start the worker, and again whenever it dies, with a growing pause."""
@@ -302,14 +336,18 @@ class Supervisor:
         }
 
     async def _status(self) -> dict[str, Any]:
-        return await self._readiness() | {"restarts": self._restarts, "pid": os.getpid()}
+        return await self._readiness() | {
+            "restarts": self._restarts,
+            "pid": os.getpid(),
+            "worker_pids": [worker.pid for worker in self._workers],
+        }
 
     async def _reload_policy(self) -> list[Problem]:
         """Checks here; the workers poll the same files and swap within a second."""
-        return list(self._policies.reload_if_changed().problems)
+        return self._look_at_policy()
 
     async def _explain(self, decision_id: str) -> dict[str, Any] | None:
-        self._policies.reload_if_changed()
+        self._look_at_policy()
         line = await asyncio.to_thread(find_decision, self._log_dir, decision_id)
         if line is None:
             return None

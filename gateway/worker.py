@@ -52,6 +52,7 @@ class Orders(BaseModel):
     listen_fd: int
     link_fd: int
     log_dir: Path
+    last_good_policy: Path | None = None
 
 
 class GracefulServer(uvicorn.Server):
@@ -83,7 +84,7 @@ async def serve(orders: Orders) -> None:
     settings = orders.settings
     keyed = KeyedHash(bytes.fromhex(orders.secret_hex))
     metrics = WorkerMetrics()
-    policies = PolicyHolder(settings.policy)
+    policies = PolicyHolder(settings.policy, fallback=orders.last_good_policy)
     store = await open_store(
         orders.store_url,
         secret_fingerprint=keyed.fingerprint(),

@@ -72,15 +72,21 @@ def schema_json() -> str:
 class PolicyHolder:
     """The policy in force. A request keeps the one it began with; a bad file changes nothing.
 
-    Building one raises PolicyError. There is no thread inside: the caller polls.
+    Building one raises PolicyError; with `fallback`, only when that policy is bad as well.
+    There is no thread inside: the caller polls.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fallback: Path | None = None) -> None:
         self._path = path
         self._stamp = _stamp(path)
         self._digest = _digest(path)
         self._problems: list[Problem] = []
-        self.current = load_policy(path)
+        try:
+            self.current = load_policy(path)
+        except PolicyError as error:
+            if fallback is None:
+                raise
+            self.current, self._problems = load_policy(fallback), error.problems
 
     def reload_if_changed(self) -> ReloadReport:
         """Look at the files; when their content changed, load and swap. Never raises."""

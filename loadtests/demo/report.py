@@ -109,9 +109,9 @@ def text(found: dict[str, Any], plots: Sequence[Path], out: Path) -> str:
     added = found["latency"]["added_ms"]
     lines += [
         "",
-        f"Per-account limits served {campaign['served_share']:.1%} of the campaign: its busiest "
-        f"account sent {campaign['most_requests_of_one_account']} requests, far below any limit "
-        "that honest callers could live with.",
+        f"Per-account limits served {campaign['served_share']:.1%} of the campaign. Its busiest "
+        f"account sent {campaign['most_requests_of_one_account']} in all,",
+        "far below any limit that honest callers could live with.",
         "No per-account limit can see it; the unit of analysis is the cluster. This version",
         "decides, limits, counts and explains single accounts; linking them is the next step.",
         "",

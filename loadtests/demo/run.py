@@ -8,7 +8,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,21 +75,22 @@ async def _drive(url: str, scene: Scene, tally: Tally) -> LoadResult:
 
 async def _probe(upstream: str, url: str, scene: Scene) -> Added:
     """The same quick requests, one to the stand-in, one through the gateway, in turn."""
-    direct, through = LoadResult(), LoadResult()
     callers = scene.of(CUSTOMER)
     body = json.dumps(
         {"model": "stand-in", "messages": [{"role": "user", "content": "ping " * 250}]}
     ).encode()
-    for number in range(PROBES):
-        wire = request_bytes(
-            "/v1/chat/completions",
-            body,
-            key=callers[number % len(callers)].key,
-            headers=[("x-standin", "latency=0,tokens=20")],
-        )
-        for target, result in ((upstream, direct), (url, through)):
-            result.merge(await drive(target, [Shot(0.0, wire)], connections=1, timeout_s=10))
-        await asyncio.sleep(1 / PROBES_PER_S)
+    headers = [("x-standin", "latency=0,tokens=20")]
+
+    def shots(offset_s: float) -> Iterator[Shot]:
+        for number in range(PROBES):
+            key = callers[number % len(callers)].key
+            wire = request_bytes("/v1/chat/completions", body, key=key, headers=headers)
+            yield Shot(offset_s + number / PROBES_PER_S, wire)
+
+    direct, through = await asyncio.gather(
+        drive(upstream, shots(0.0), connections=4, timeout_s=10),
+        drive(url, shots(0.5 / PROBES_PER_S), connections=4, timeout_s=10),
+    )
     return Added(direct, through)
 
 
