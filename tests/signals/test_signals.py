@@ -1,0 +1,155 @@
+"""Every shipped signal: its value when known, and None when nobody knows."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from gateway.model import SECOND_US, Grant, Level, RequestFacts, Status, Subject
+from gateway.signals import all_signals
+
+NOW_US = 1_800_000_000 * SECOND_US
+FACTS = RequestFacts(
+    decision_id="d",
+    received_us=NOW_US,
+    surface="proxy",
+    method="POST",
+    path="/v1/messages",
+    route="anthropic.messages",
+    dialect="anthropic",
+    is_inference=True,
+    credential="c",
+    client_network="n",
+    country="DE",
+    asn=64500,
+    network_class="hosting",
+    user_agent="curl/8",
+    sdk="openai-python/2",
+    ja4="t13d",
+    model="m",
+    stream=True,
+    items=3,
+    body_bytes=7,
+    message_count=2,
+    tool_count=1,
+    max_output_tokens=50,
+    temperature=0.5,
+    end_user="u",
+    estimated_input_tokens=10,
+    estimated_output_tokens=5,
+)
+SUBJECT = Subject(
+    "acc_1",
+    created_us=NOW_US - 90 * SECOND_US,
+    org_id="org",
+    tier="start",
+    billing_country="FR",
+    email_domain="Example.ORG",
+    phone_country="IT",
+    payment="p",
+    signup_network="s",
+    signup_path="startup",
+    grants=(Grant(Level.EMAIL, 0), Grant(Level.IDENTITY, 0, NOW_US), Grant(Level.PHONE, 0)),
+    contracts=("bulk",),
+    sub_users=True,
+    cluster_id="cl",
+    cluster_state="watched",
+    cluster_size=4,
+    suspicion=0.25,
+)
+KNOWN: dict[str, Any] = {
+    "account_id": "acc_1",
+    "status": "active",
+    "org_id": "org",
+    "tier": "start",
+    "account_age_s": 90,
+    "verification": Level.PHONE,
+    "billing_country": "FR",
+    "phone_country": "IT",
+    "email_domain": "example.org",
+    "payment": "p",
+    "signup_network": "s",
+    "signup_path": "startup",
+    "contracts": ("bulk",),
+    "sub_users": True,
+    "key": "c",
+    "surface": "proxy",
+    "route": "anthropic.messages",
+    "dialect": "anthropic",
+    "method": "POST",
+    "path": "/v1/messages",
+    "is_inference": True,
+    "model": "m",
+    "stream": True,
+    "items": 3,
+    "body_bytes": 7,
+    "message_count": 2,
+    "tool_count": 1,
+    "max_output_tokens": 50,
+    "temperature": 0.5,
+    "estimated_input_tokens": 10,
+    "estimated_output_tokens": 5,
+    "estimated_total_tokens": 15,
+    "user_agent": "curl/8",
+    "sdk": "openai-python/2",
+    "ja4": "t13d",
+    "end_user": "u",
+    "has_end_user": True,
+    "client_network": "n",
+    "country": "DE",
+    "asn": 64500,
+    "network_class": "hosting",
+    "cluster_id": "cl",
+    "cluster_state": "watched",
+    "cluster_size": 4,
+    "suspicion": 0.25,
+}
+BARE_FACTS = RequestFacts("d", NOW_US, "proxy", "GET", "/", None, "problem")
+BARE_SUBJECT = Subject("acc_1", status=Status.PROVISIONAL)
+
+
+@pytest.mark.parametrize("name", sorted(all_signals()))
+def test_a_known_fact_is_read(name: str) -> None:
+    value = all_signals()[name].read(FACTS, SUBJECT)
+    assert value == KNOWN[name]
+    assert isinstance(value, all_signals()[name].value_type)
+
+
+@pytest.mark.parametrize("name", sorted(all_signals()))
+def test_a_signal_is_none_exactly_when_it_says_that_it_may_be(name: str) -> None:
+    spec = all_signals()[name]
+    assert (spec.read(BARE_FACTS, BARE_SUBJECT) is None) == spec.nullable
+
+
+def test_every_fact_of_request_and_account_is_a_signal() -> None:
+    read_otherwise = {
+        "decision_id": "an id",
+        "received_us": "the clock",
+        "credential": "key",
+        "version": "the store's",
+        "pseudonym": "the log's",
+        "created_us": "account_age_s",
+        "grants": "verification",
+        "quotas": "limits",
+    }
+    facts = {f.name for f in (*fields(RequestFacts), *fields(Subject))}
+    assert facts - read_otherwise.keys() <= all_signals().keys()
+
+
+def test_a_grant_counts_until_the_instant_it_expires() -> None:
+    verification = all_signals()["verification"].read
+    expiring = replace(SUBJECT, grants=(Grant(Level.PAYMENT, 0, NOW_US + 1),))
+    assert verification(FACTS, expiring) is Level.PAYMENT
+    assert verification(replace(FACTS, received_us=NOW_US + 1), expiring) is Level.NONE
+
+
+def test_an_account_created_in_the_future_is_new() -> None:
+    ahead = replace(SUBJECT, created_us=NOW_US + SECOND_US)
+    assert all_signals()["account_age_s"].read(FACTS, ahead) == 0
+
+
+def test_an_invented_key_is_no_key_to_count_by() -> None:
+    stranger = replace(SUBJECT, status=Status.PROVISIONAL)
+    assert all_signals()["key"].read(FACTS, stranger) is None
