@@ -26,6 +26,7 @@ class ServerProcess:
 
     def __init__(self, command: Sequence[str], *, cpu: int | None = None) -> None:
         self.output: list[str] = []
+        self.command = list(command)
         self._lines: queue.Queue[str | None] = queue.Queue()
         if cpu is not None and sys.platform == "linux":
             command = ["taskset", "-c", str(cpu), *command]
