@@ -116,7 +116,7 @@ class ConditionCompiler:
         )
         if exists is False and (operators or said is not None):
             self._report.error(place, "exists: false goes alone")
-        elif not operators and exists is None:
+        elif not operators and not (isinstance(value, dict) and "exists" in value):
             self._report.error(place, "is empty: compare it with something")
         test = self._test_of_all(spec, operators, place, is_possible=exists is not False)
         if test is None:
@@ -164,17 +164,24 @@ class ConditionCompiler:
                 self._report.error(where, "is empty: compare it with something")
             inner = self._test_of_all(spec, _operators(value), where, is_possible=True)
             return None if inner is None else _negated(inner)
-        known = OPERATORS[spec.value_type]
-        operator = known.get(name)
+        operator = OPERATORS[spec.value_type].get(name)
         if operator is None:
-            hint = did_you_mean(name, [*known, *BESIDE])
-            self._report.error(where, f"no such comparison of {spec.name}{hint}")
+            self._report.error(where, _no_such(spec, name))
             return None
         try:
             return operator(spec, value, self._vocabulary)
         except OperatorError as error:
             self._report.error(where, str(error))
             return None
+
+
+def _no_such(spec: SignalSpec, name: str) -> str:
+    if name in BESIDE:
+        return f"{name} stands beside the comparisons, not inside of not"
+    known = OPERATORS[spec.value_type]
+    if name == "eq":
+        return f"must say how: {{{next(iter(known))}: …}}"
+    return f"no such comparison of {spec.name}{did_you_mean(name, [*known, *BESIDE])}"
 
 
 def _operators(value: object) -> dict[str, Any]:
