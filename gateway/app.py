@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
 import secrets
 import time
@@ -17,13 +19,24 @@ from .adapters.headers import TrustedEdge
 from .adapters.reading import GuardConfig
 from .adapters.upstream import HttpUpstream, UpstreamSettings
 from .core.keyed import MIN_SECRET_BYTES, KeyedHash
-from .engine import PolicySource
+from .engine import Engine, PolicySource
 from .errors import UsageError
 from .model import OnStoreError, Policy
-from .settings import Settings, UpstreamConfig
-from .stores import open_store
+from .observe.decision_log import DecisionLog
+from .observe.ids import DecisionIds
+from .observe.metrics import WorkerMetrics
+from .observe.recorder import MetricsRecorder
+from .policy.load import PolicyHolder
+from .ports import Recorder
+from .settings import LogConfig, Settings, UpstreamConfig
+from .stores import RedisStore, open_store
+from .stores.late import LateStore
 from .stores.memory import MemoryStore
 from .workers.replay import REPLAY_SECRET, StoreAndDirectory
+
+log = logging.getLogger("hydragate.app")
+
+POLICY_POLL_S = 1.0
 
 
 class SystemClock:
@@ -135,6 +148,67 @@ class StrictPolicies:
 def policies_for(settings: Settings, policies: PolicySource) -> PolicySource:
     replaces_keys = any(upstream.api_key_file for upstream in settings.upstreams)
     return StrictPolicies(policies) if replaces_keys else policies
+
+
+class PolledPolicies:
+    """A policy that is looked at again once a second, by whoever asks for it."""
+
+    def __init__(self, path: Path) -> None:
+        self._holder = PolicyHolder(path)
+        self._next_s = 0.0
+
+    @property
+    def current(self) -> Policy:
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + POLICY_POLL_S
+            for problem in self._holder.reload_if_changed().problems:
+                log.error("the changed policy is not used: %s", problem)
+        return self._holder.current
+
+
+def create_engine(
+    *,
+    policy: Path | str,
+    store: str,
+    secret_file: Path | str,
+    log_dir: Path | str | None = None,
+    metrics: WorkerMetrics | None = None,
+) -> Engine:
+    """An engine for `app.add_middleware(Guard, engine=…)` in somebody's own application.
+
+    `store` is a URL as `hydragate serve --store` takes it; it is opened by the first request, so
+    this may be called before any event loop runs. Close with `await engine.store.aclose()`.
+    `metrics` counts into `ProcessCollector(metrics)`, to register with prometheus-client.
+
+    Raises PolicyError for a bad policy and UsageError for a bad secret.
+    """
+    keyed = KeyedHash(read_secret(Path(secret_file), may_create=False))
+    policies = PolledPolicies(Path(policy))
+    counted = metrics or WorkerMetrics()
+    recorders: list[Recorder] = [MetricsRecorder(counted)]
+    if log_dir is not None:
+        Path(log_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
+        decisions = DecisionLog(
+            Path(log_dir), worker=os.getpid(), policies=policies, keyed=keyed, rotation=LogConfig()
+        )
+        counted.add_source(decisions.report)
+        atexit.register(decisions.close)
+        recorders.append(decisions)
+
+    async def opener() -> RedisStore:
+        return await open_store(
+            store, secret_fingerprint=keyed.fingerprint(), observe=counted.observe_store
+        )
+
+    return Engine(
+        store=LateStore(opener),
+        policies=policies,
+        clock=SystemClock(),
+        ids=DecisionIds(),
+        keyed=keyed,
+        recorders=tuple(recorders),
+    )
 
 
 @asynccontextmanager

@@ -40,24 +40,10 @@ RANKS = {
 }
 PURE_UP_TO = RANKS["policy"]
 IMPURE = frozenset(
-    [
-        "asyncio",
-        "datetime",
-        "logging",
-        "os",
-        "random",
-        "secrets",
-        "select",
-        "signal",
-        "socket",
-        "subprocess",
-        "sys",
-        "tempfile",
-        "threading",
-        "time",
-        "urllib",
-        "uuid",
-    ]
+    {
+        *("asyncio", "datetime", "logging", "os", "random", "secrets", "select", "signal"),
+        *("socket", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid"),
+    }
 )
 PURE_EXCEPTIONS = {
     "policy/load.py": {"os"},  # reads files: it is the loader

@@ -54,6 +54,7 @@ def admin_app(context: AdminContext) -> FastAPI:
     """The whole admin application: `/healthz`, `/readyz`, `/metrics` and `/api/…`."""
     app = FastAPI(title="Hydragate admin", docs_url=None, redoc_url=None, openapi_url=None)
     _add_health(app, context)
+
     def operator(
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> None:

@@ -196,7 +196,7 @@ def _client(address: Address) -> Any:
         )
     else:
         pool = redis_client.BlockingConnectionPool(host=address.host, port=address.port, **options)
-    return redis_client.Redis(connection_pool=pool)
+    return redis_client.Redis.from_pool(pool)  # closes the pool with itself
 
 
 async def _open_cluster(
