@@ -258,7 +258,8 @@ def _placed(names: list[str], *, is_spread: bool) -> _Key:
 def _leases(value: Any, burst: Any) -> Quota:
     if burst is not None:
         raise QuotaError("a concurrency quota has no burst")
-    quota = parse_quota(value if isinstance(value, str) else f"{_count(value)} at once")
+    is_text = isinstance(value, str) and ("/" in value or value.strip().endswith("at once"))
+    quota = parse_quota(value if is_text else f"{_count(value)} at once")
     if quota.period_us:
         raise QuotaError("concurrency has no period: write 12, or '12 at once'")
     if quota.limit > MAX_LEASES:
