@@ -15,7 +15,7 @@ from typing import Any
 from ..model import Limit, Mode, OnStoreError, Policy, Rule, SignalSpec
 from .conditions import ConditionCompiler
 from .limits import LimitCompiler, LimitDefaults
-from .names import NameBook
+from .names import NameBook, is_name
 from .operators import NamedSet, Vocabulary
 from .routes import compile_routes
 from .rules import RuleCompiler
@@ -99,7 +99,12 @@ def _merged_head(files: tuple[SourceFile, ...], report: Report) -> tuple[RawHead
             if validated(RawPolicy, {key: value}, Place(file), report) is not None:
                 merged[key] = value
                 first.setdefault(key, place)
-    return RawHead.model_validate(merged), Place(files[0])
+    head = RawHead.model_validate(merged)
+    if head.name is not None:
+        is_name(head.name, first["name"], report)
+    if head.appeal is not None and not head.appeal.isprintable():
+        report.error(first["appeal"], "must be printable text in one line")
+    return head, Place(files[0])
 
 
 def _head_entries(file: SourceFile, report: Report) -> Iterator[tuple[str, Any, Place]]:

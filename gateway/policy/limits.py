@@ -18,7 +18,7 @@ from .conditions import Condition, ConditionCompiler
 from .durations import parse_duration
 from .hints import did_you_mean
 from .operators import OperatorError, Vocabulary, check_choice
-from .rules import check_unknown
+from .rules import check_public_text, check_unknown
 from .schema import RawLimit
 from .source import Place, Report, shown
 
@@ -229,6 +229,7 @@ class LimitCompiler:
             self._report.error(
                 place / "shards", "is for limits by global, tier, model and the like only"
             )
+        check_public_text(self._report, raw.message, place / "message")
         if raw.on_unknown is not None and raw.when is None:
             self._report.error(place / "on_unknown", "needs a when")
 

@@ -46,6 +46,14 @@ RESERVED = frozenset(
 )
 
 
+def is_name(name: str, place: Place, report: Report) -> bool:
+    """Whether it is written as names are; the report says when not."""
+    if _NAME.fullmatch(name):
+        return True
+    report.error(place, f"{shown(name)} must be 1 to 40 of a-z, 0-9, - and _, not - or _ first")
+    return False
+
+
 class NameBook:
     """Who has which name."""
 
@@ -56,11 +64,9 @@ class NameBook:
     def take(self, name: str, place: Place) -> None:
         """The report says when the name may not be used."""
         where = place / "name"
-        if not _NAME.fullmatch(name):
-            self._report.error(
-                where, f"{shown(name)} must be 1 to 40 of a-z, 0-9, - and _, not - or _ first"
-            )
-        elif name.replace("-", "_") in RESERVED:
+        if not is_name(name, where, self._report):
+            return
+        if name.replace("-", "_") in RESERVED:
             self._report.error(where, f"{name} is a reason of the gateway's own")
         elif name in self._taken:
             self._report.error(where, f"{name} is taken already in {self._taken[name]}")

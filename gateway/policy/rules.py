@@ -38,6 +38,7 @@ class RuleCompiler:
         if when is None or verdict is None:
             return None
         check_unknown(self._report, when, raw.on_unknown, mode, place)
+        check_public_text(self._report, raw.message, place / "message")
         level = self._level(raw.then, when, mode, place)
         status = 403 if raw.then.deny is None else raw.then.deny.status
         is_region = status == REGION_STATUS
@@ -95,6 +96,16 @@ class RuleCompiler:
         if not MIN_WAIT_US <= wait_us <= MAX_WAIT_US:
             self._report.error(place, "must be from 1s to 1d")
         return wait_us
+
+
+def check_public_text(report: Report, text: str | None, place: Place) -> None:
+    """What callers read: one line, and nothing that helps to stay just below a limit."""
+    if text is None:
+        return
+    if not text.isprintable():
+        report.error(place, "must be printable text in one line")
+    if any(character.isdigit() for character in text) or "cluster" in text.lower():
+        report.warn(place, "callers read this: no thresholds, no clusters")
 
 
 def check_unknown(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from .names import is_name
 from .operators import MAX_TEXT, NamedSet
 from .schema import MAX_SET_VALUES, MAX_SETS, RawSetFile, validated
 from .source import Place, Report, SourceFile, shown
@@ -82,6 +83,8 @@ def _add(
         report.error(named_at, f"set {name} is defined already in {taken[name]}")
         return
     taken[name] = named_at
+    if not is_name(name, named_at, report):
+        return
     if len(taken) > MAX_SETS:
         report.error(named_at, f"over {MAX_SETS} sets")
         return
