@@ -11,6 +11,7 @@ import orjson
 
 from ..policy.load import check as check_policy
 from ..policy.load import load_policy, schema_json
+from ..workers.policy_tests import run_tests
 
 POLICY = click.Path(exists=True, path_type=Path)
 
@@ -40,6 +41,26 @@ def check(path: Path, as_json: bool) -> None:
             f"{loaded.name}@{loaded.revision}: {len(loaded.rules)} rules, "
             f"{len(loaded.limits)} limits, {len(loaded.routes)} routes"
         )
+
+
+@policy.command("test")
+@click.argument("path", type=POLICY)
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+def run_cases(path: Path, as_json: bool) -> None:
+    """Run the cases in tests/ of the policy; exit code 1 when one does not hold."""
+    report = run_tests(path)
+    if as_json:
+        click.echo(orjson.dumps(asdict(report)).decode())
+    else:
+        for problem in report.problems:
+            click.echo(str(problem), err=True)
+        click.echo(
+            f"{report.cases} cases, {report.requests:,} requests, {len(report.problems)} failed"
+        )
+        if report.untested:
+            click.echo(f"no case makes these speak: {', '.join(report.untested)}")
+    if not report.is_passed:
+        sys.exit(1)
 
 
 @policy.command()
