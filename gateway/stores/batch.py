@@ -6,6 +6,7 @@ Up to `MAX_ENTRIES` requests share a script call; one that meets a broken key fa
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from .codec import split
 from .keys import Keys, plain
 from .scripts import CHARGE, SETTLE, Script
 from .wire import Observe, Wire
+
+log = logging.getLogger("hydragate.store")
 
 MAX_ENTRIES = 64
 ASKING = hiredis.pack_command(("ASKING",))
@@ -46,6 +49,7 @@ def pack_charge(charge: Charge, keys: Keys) -> Packed:
         field = step.field
         if step.kind is StepKind.LEASE:
             names.append(keys.leases(step.tag, field, is_shadow=is_shadow))
+            field = ""  # the key says it all
         else:
             names.append(keys.counters(step.tag, is_shadow=is_shadow))
             field = field_name(field)
@@ -148,9 +152,17 @@ class Batcher:
         charges, self._charges = self._charges, []
         settlements, self._settlements = self._settlements, []
         for some in _portions(charges):
-            self._send_charges(some)
+            self._attempt(self._send_charges, some)
         for few in _portions(settlements):
-            self._send_settlements(few)
+            self._attempt(self._send_settlements, few)
+
+    def _attempt(self, send: Callable[[list[Any]], None], entries: list[Any]) -> None:
+        """Whatever goes wrong, nobody is left waiting."""
+        try:
+            send(entries)
+        except Exception as error:
+            log.exception("a call to the store could not be written")
+            _fail(entries, StoreError("refused", f"it could not be written: {error}"))
 
     def _send_charges(self, entries: list[_Entry[Charge, ChargeReply]]) -> None:
         names: list[Any] = [self._keys.mode] if self._reads_mode else []

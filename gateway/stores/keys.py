@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 
-MAX_NAME = 96
+ADOPTED_KEY_ID = "adopted"  # as the directory shows it; in decisions its key id is None
 _PLAIN = re.compile(r"[A-Za-z0-9_.:@=~-]{1,96}")
 
 

@@ -23,10 +23,13 @@ from ..model import (
     StepResult,
     Subject,
 )
+from .keys import ADOPTED_KEY_ID
 
 MAX_FIELDS = 256
 SLACK_US = 60_000_000
+SECOND_US = 1_000_000
 SWEEP_EVERY = 65_536
+FULL_MARK = "~"  # the field that notes when a full set of counters was last looked through
 
 
 class _Counters:
@@ -76,13 +79,14 @@ class MemoryStore:
         steps = charge.steps
         looked = [self._look(one, now_us) for one in steps]
         applied = True
-        for one, (allowed, _, _) in zip(steps, looked, strict=True):
-            applied = applied and (allowed or one.effect is not Effect.ENFORCE)
+        for one, (allowed, _, _, _) in zip(steps, looked, strict=True):
+            if not allowed and one.effect is Effect.ENFORCE:
+                applied = False
         results = []
-        for one, (allowed, level, advanced) in zip(steps, looked, strict=True):
+        for one, (allowed, level, advanced, field) in zip(steps, looked, strict=True):
             effect = one.effect
             if (effect is Effect.ENFORCE and applied) or (effect is Effect.SHADOW and allowed):
-                self._apply(one, advanced, charge.lease_id, now_us)
+                self._apply(one, advanced, field, charge.lease_id, now_us)
                 level = advanced
             results.append(StepResult(allowed, level))
         self._sweep_sometimes(now_us)
@@ -100,33 +104,43 @@ class MemoryStore:
         known = await self.resolve(credential)
         if known is not None:
             return known.subject
-        self._owners[credential] = (subject.account_id, None)
-        return await self.put(subject, None, ttl_us=ttl_us)
+        account_id = subject.account_id
+        self._owners[credential] = (account_id, None)
+        self._keys.setdefault(account_id, {})[credential] = ADOPTED_KEY_ID
+        stored = self._subjects.get(account_id)
+        return stored if stored is not None else await self.put(subject, None, ttl_us=ttl_us)
 
-    def _look(self, one: Step, now_us: int) -> tuple[bool, int, int]:
-        """(would pass, level, level if applied)."""
+    def _look(self, one: Step, now_us: int) -> tuple[bool, int, int, str]:
+        """(would pass, level, level if applied, field)."""
         if one.kind is StepKind.LEASE:
             held = self._held(one, now_us)
-            return held + one.amount <= one.ceiling, held, held + one.amount
+            return held + one.amount <= one.ceiling, held, held + one.amount, one.field
         counters = self._alive(one.tag, one.effect.is_shadow, now_us)
-        tat_us = 0 if counters is None else counters.fields.get(_field(counters, one.field), 0)
+        field, tat_us = one.field, 0
+        if counters is not None:
+            field = _charged_field(counters, field, now_us)
+            tat_us = counters.fields.get(field, 0)
         result = step(tat_us, now_us, one.amount, one.ceiling)
-        return result.allowed, tat_us, result.level
+        return result.allowed, tat_us, result.level, field
 
-    def _apply(self, one: Step, advanced: int, lease_id: str, now_us: int) -> None:
+    def _apply(self, one: Step, advanced: int, field: str, lease_id: str, now_us: int) -> None:
         if one.amount == 0:
             return
         if one.kind is StepKind.LEASE:
-            leases = self._leases.setdefault(
-                (one.tag, one.field, one.effect.is_shadow), _Counters()
-            )
+            lease_key = (one.tag, one.field, one.effect.is_shadow)
+            leases = self._leases.get(lease_key)
+            if leases is None:
+                leases = self._leases[lease_key] = _Counters()
             for name in _lease_names(lease_id, one.amount):
                 leases.fields[name] = now_us + one.ttl_us
             leases.keep(now_us + one.ttl_us + SLACK_US)
             return
-        counters = self._counters.setdefault((one.tag, one.effect.is_shadow), _Counters())
-        counters.fields[_field(counters, one.field)] = advanced
-        counters.keep(now_us + one.ttl_us + SLACK_US)
+        key = (one.tag, one.effect.is_shadow)
+        counters = self._counters.get(key)
+        if counters is None:
+            counters = self._counters[key] = _Counters()
+        counters.fields[field] = advanced
+        counters.keep(max(now_us + one.ttl_us, advanced) + SLACK_US)
 
     def _held(self, one: Step, now_us: int) -> int:
         leases = self._leases.get((one.tag, one.field, one.effect.is_shadow))
@@ -138,7 +152,8 @@ class MemoryStore:
 
     def _correct(self, c: Correction, now_us: int) -> None:
         counters = self._alive(c.tag, c.effect.is_shadow, now_us)
-        tat_us = 0 if counters is None else counters.fields.get(_field(counters, c.field), 0)
+        field = c.field if counters is None else _settled_field(counters, c.field)
+        tat_us = 0 if counters is None else counters.fields.get(field, 0)
         if c.delta_us < 0 and c.level_us <= now_us:
             return
         corrected = correct(tat_us, now_us, c.delta_us, c.level_us)
@@ -146,7 +161,7 @@ class MemoryStore:
             return
         if counters is None:
             counters = self._counters[(c.tag, c.effect.is_shadow)] = _Counters()
-        counters.fields[_field(counters, c.field)] = corrected
+        counters.fields[field] = corrected
         counters.keep(max(now_us + c.ttl_us, corrected) + SLACK_US)
 
     def _free(self, c: Correction, lease_id: str) -> None:
@@ -239,10 +254,35 @@ class MemoryStore:
             self._subjects[account_id] = replace(stored, version=version)
 
 
-def _field(counters: _Counters, field: str) -> str:
-    """What callers name beyond MAX_FIELDS shares one field per limit."""
-    if field in counters.fields or ":" not in field or len(counters.fields) < MAX_FIELDS:
+def _charged_field(counters: _Counters, field: str, now_us: int) -> str:
+    """What callers name beyond MAX_FIELDS live ones shares one field per limit."""
+    if field in counters.fields or len(counters.fields) < MAX_FIELDS or ":" not in field:
         return field
+    return field if _make_room(counters, now_us) else _shared_field(field)
+
+
+def _make_room(counters: _Counters, now_us: int) -> bool:
+    """Forget what has drained; where nothing has, look again a second later."""
+    fields = counters.fields
+    if 0 <= now_us - fields.get(FULL_MARK, 0) < SECOND_US:
+        return False
+    drained = [name for name, tat in fields.items() if tat <= now_us and name != FULL_MARK]
+    for name in drained:
+        del fields[name]
+    if not drained:
+        fields[FULL_MARK] = now_us
+    return bool(drained)
+
+
+def _settled_field(counters: _Counters, field: str) -> str:
+    if field in counters.fields or ":" not in field:
+        return field
+    shared = _shared_field(field)
+    is_full = len(counters.fields) >= MAX_FIELDS
+    return shared if is_full or shared in counters.fields else field
+
+
+def _shared_field(field: str) -> str:
     return field.partition(":")[0] + ":~"
 
 

@@ -24,7 +24,7 @@ from .routing import ClusterRouter, SingleRouter
 from .scripts import ALL_SOURCES
 from .wire import Address, Observe, Wire
 
-DEFAULT_TIMEOUT_S = 0.04
+DEFAULT_TIMEOUT_S = 0.045
 ADMIN_TIMEOUT_S = 5.0
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379

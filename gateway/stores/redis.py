@@ -22,14 +22,13 @@ from redis.exceptions import RedisError
 from ..errors import StoreError, StoreMismatchError
 from ..model import Charge, ChargeReply, Identity, Settlement, Status, Subject
 from .codec import pack, split
-from .keys import Keys
+from .keys import ADOPTED_KEY_ID, Keys
 from .routing import Router
 from .scripts import EXTEND, PUT_SUBJECT
 from .wire import Observe
 
 LAYOUT = b"1"
 ADOPTED_TTL_MS = 30 * 86_400 * 1000
-ADOPTED_KEY_ID = "adopted"  # as the directory shows it; in decisions its key id is None
 PSEUDONYM_BYTES = 12
 SCAN_COUNT = 1000
 READ_AT_ONCE = 32

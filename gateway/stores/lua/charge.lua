@@ -13,6 +13,7 @@
 
 local MAX_FIELDS = 256
 local SLACK_MS = 60000
+local SECOND_US = 1000000
 
 local now = tonumber(ARGV[1])
 if now == 0 then
@@ -40,12 +41,29 @@ local function keep(key, wanted_us)
   end
 end
 
--- A hash never exceeds MAX_FIELDS: what callers name beyond that shares one field per limit.
+-- Forget the fields that have drained: they count for nothing. Where none has, that is noted in
+-- the field '~', so that a full hash is looked through once a second at most.
+local function make_room(key)
+  local tried = tonumber(redis.call('HGET', key, '~') or 0) or 0
+  if now >= tried and now - tried < SECOND_US then return false end
+  local all, drained = redis.call('HGETALL', key), {}
+  for i = 1, #all, 2 do
+    if all[i] ~= '~' and (tonumber(all[i + 1]) or 0) <= now then drained[#drained + 1] = all[i] end
+  end
+  if #drained == 0 then
+    redis.call('HSET', key, '~', string.format('%.0f', now))
+    return false
+  end
+  redis.call('HDEL', key, unpack(drained))
+  return true
+end
+
+-- What callers name beyond MAX_FIELDS live ones shares one field per limit.
 local function field_of(key, field)
   local value = redis.call('HGET', key, field)
   if value then return field, number(value) end
   local colon = string.find(field, ':', 1, true)
-  if colon and redis.call('HLEN', key) >= MAX_FIELDS then
+  if colon and redis.call('HLEN', key) >= MAX_FIELDS and not make_room(key) then
     field = string.sub(field, 1, colon) .. '~'
     value = redis.call('HGET', key, field)
     if value then return field, number(value) end
@@ -79,7 +97,7 @@ local function apply(step, lease)
   end
   step.level = step.advanced
   redis.call('HSET', step.key, step.field, string.format('%.0f', step.level))
-  keep(step.key, step.ttl)
+  keep(step.key, step.level - now > step.ttl and step.level - now or step.ttl)
 end
 
 local function charge(entry)

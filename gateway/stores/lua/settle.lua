@@ -1,13 +1,15 @@
 -- Replace reservations by the truth and free leases, for up to 64 requests in one call.
 --
 -- Laws: a debit has no limit; a credit is cut to what of its reservation has not drained, and
--- never moves a TAT before now; freeing a lease twice frees it once.
+-- never moves a TAT before now; freeing a lease twice frees it once. A credit given twice would
+-- count twice: callers settle at most once and never repeat a settlement that may have arrived.
 --
 -- ARGV: now_us (0: this server's clock), corrections,
 --   then per correction: kind (g|c), field (of a lease: its id), delta_us (of a lease: how many),
 --   level_us, ttl_us.
 -- KEYS: one counter key a correction (all of one slot). Reply: how many could not be applied.
 
+local MAX_FIELDS = 256
 local SLACK_MS = 60000
 
 local now = tonumber(ARGV[1])
@@ -24,6 +26,7 @@ local function field_of(key, field)
     local shared = string.sub(field, 1, colon) .. '~'
     value = redis.call('HGET', key, shared)
     if value then return shared, tonumber(value) end
+    if redis.call('HLEN', key) >= MAX_FIELDS then return shared, 0 end
   end
   return field, 0
 end

@@ -1,0 +1,29 @@
+"""Servers that several folders of tests share: started when first wanted, once per run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .stores.cluster import Cluster, cluster
+from .stores.servers import Server, binaries, server
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server(tmp_path_factory.mktemp("valkey")) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The machine's own Redis; only tests that found one ask for it."""
+    with server(tmp_path_factory.mktemp("redis"), binary=binaries()["redis"]) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as three:
+        yield three

@@ -1,0 +1,462 @@
+"""What every store promises, on every store."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from gateway.errors import StoreError
+from gateway.model import (
+    SECOND_US,
+    ChargeReply,
+    Effect,
+    Grant,
+    Level,
+    Quota,
+    Settlement,
+    Status,
+    Step,
+    Subject,
+)
+from tests.stores.steps import (
+    MINUTE_US,
+    NOW_US,
+    charge,
+    correction,
+    gcra,
+    lease,
+    look,
+)
+
+from .conftest import AnyStore
+
+CREDENTIAL = "c" * 32
+OTHER_CREDENTIAL = "d" * 32
+DAY_US = 86_400 * SECOND_US
+FULL = Subject(
+    "acc_1",
+    status=Status.BANNED,
+    created_us=NOW_US,
+    org_id="org_1",
+    tier="start",
+    billing_country="DE",
+    email_domain="example.org",
+    phone_country="DE",
+    payment="f" * 32,
+    signup_network="e" * 32,
+    signup_path="startup",
+    grants=(Grant(Level.EMAIL, NOW_US), Grant(Level.PHONE, NOW_US, NOW_US + DAY_US)),
+    contracts=("aggregator",),
+    sub_users=True,
+    quotas={"rpm": "10/min"},
+    cluster_id="c_1",
+    cluster_state="suspected",
+    cluster_size=12,
+    suspicion=0.75,
+)
+ODD_NAMES = ["", "~", ":", "{a:acc_2}", "two\nlines", "Zoë 💧", "x" * 5000, "a:b:c", "\udcff"]
+
+
+async def level_of(store: AnyStore, step: Step, now_us: int = NOW_US) -> int:
+    reply = await store.charge(charge(look(step), now_us=now_us))
+    return reply.results[0].level
+
+
+def verdicts(reply: ChargeReply) -> list[bool]:
+    return [result.allowed for result in reply.results]
+
+
+# ── charging ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_burst_passes_and_the_next_is_refused(store: AnyStore) -> None:
+    replies = [await store.charge(charge(gcra())) for _ in range(11)]
+    assert [reply.applied for reply in replies] == [True] * 10 + [False]
+    assert replies[9].results[0].level == NOW_US + 10 * gcra().amount
+    assert replies[10].results[0].level == replies[9].results[0].level
+
+
+async def test_a_turn_of_concurrent_charges_admits_exactly_the_burst(store: AnyStore) -> None:
+    replies = await asyncio.gather(*(store.charge(charge(gcra())) for _ in range(200)))
+    assert sum(reply.applied for reply in replies) == 10
+
+
+async def test_what_was_charged_drains_with_time(store: AnyStore) -> None:
+    step = gcra(cost=10)
+    assert (await store.charge(charge(step))).applied
+    soon, later = NOW_US + 359 * SECOND_US, NOW_US + 360 * SECOND_US
+    assert not (await store.charge(charge(gcra(), now_us=soon))).applied
+    assert (await store.charge(charge(gcra(), now_us=later))).applied
+
+
+async def test_without_an_instant_the_stores_clock_counts(store: AnyStore) -> None:
+    first = await store.charge(charge(gcra(cost=10), now_us=None))
+    second = await store.charge(charge(gcra(), now_us=None))
+    assert first.applied
+    assert not second.applied
+    assert second.now_us >= first.now_us > NOW_US - 10 * 365 * DAY_US
+
+
+@pytest.mark.parametrize("tag", ["a:acc_1", "o:org_1", "n:network", "g:rpm:3"])
+async def test_a_refusal_elsewhere_charges_no_neighbour(store: AnyStore, tag: str) -> None:
+    full = gcra("full", tag=tag)
+    neighbours = [gcra("rpm", tag=t) for t in ("a:acc_1", "o:org_1", "n:network", "c:farm")]
+    held = lease(tag="c:farm")
+    await store.charge(charge(gcra("full", tag=tag, cost=10)))
+    reply = await store.charge(charge(*neighbours, held, full))
+    assert not reply.applied
+    assert verdicts(reply) == [True] * 5 + [False]
+    for neighbour in neighbours:
+        assert await level_of(store, neighbour) <= NOW_US
+    assert await level_of(store, held) == 0
+
+
+async def test_an_applied_charge_counts_on_every_tag(store: AnyStore) -> None:
+    steps = [gcra(tag=t) for t in ("a:acc_1", "o:org_1", "n:network", "g:rpm:3")]
+    reply = await store.charge(charge(*steps))
+    assert reply.applied
+    assert [await level_of(store, step) for step in steps] == [r.level for r in reply.results]
+    assert {r.level - NOW_US for r in reply.results} == {steps[0].amount}
+
+
+async def test_a_cost_above_the_burst_never_passes_and_costs_nothing(store: AnyStore) -> None:
+    reply = await store.charge(charge(gcra(cost=11)))
+    assert not reply.applied
+    assert await level_of(store, gcra()) == 0
+
+
+async def test_looking_changes_nothing(store: AnyStore) -> None:
+    await store.charge(charge(gcra(cost=4), lease(count=1)))
+    looks = [replace(step, effect=Effect.LOOK) for step in (gcra(cost=7), gcra(cost=6), lease())]
+    for _ in range(3):
+        reply = await store.charge(charge(*looks))
+        assert verdicts(reply) == [False, True, True]
+        assert reply.applied
+    assert await level_of(store, gcra()) == NOW_US + gcra(cost=4).amount
+    assert await level_of(store, lease()) == 1
+
+
+async def test_fields_of_one_limit_are_counted_apart(store: AnyStore) -> None:
+    await store.charge(charge(gcra("rpm:model-a", cost=10)))
+    assert not (await store.charge(charge(gcra("rpm:model-a")))).applied
+    assert (await store.charge(charge(gcra("rpm:model-b")))).applied
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=range(len(ODD_NAMES)))
+async def test_any_text_that_a_caller_sends_is_just_a_name(store: AnyStore, name: str) -> None:
+    steps = [gcra(f"rpm:{name}"), gcra(tag=f"o:{name}"), lease(f"parallel:{name}")]
+    first = await store.charge(charge(*steps))
+    second = await store.charge(charge(*steps))
+    assert first.applied
+    assert second.applied
+    assert second.results[0].level == first.results[0].level + steps[0].amount
+    assert second.results[2].level == 2
+    assert await level_of(store, gcra("rpm:else")) == 0
+
+
+async def test_callers_cannot_fill_a_store_with_names(store: AnyStore) -> None:
+    for n in range(300):
+        await store.charge(charge(gcra(f"rpm:model-{n}", cost=10)))
+    over = [await store.charge(charge(gcra(f"rpm:{n}"))) for n in range(3)]
+    assert not any(reply.applied for reply in over)
+    assert (await store.charge(charge(gcra("tpm:1")))).applied
+
+
+async def test_names_that_have_drained_make_room_for_new_ones(store: AnyStore) -> None:
+    for n in range(300):
+        await store.charge(charge(gcra(f"rpm:model-{n}", cost=10)))
+    later = NOW_US + 3600 * SECOND_US
+    replies = [
+        await store.charge(charge(gcra(f"rpm:new-{n}", cost=10), now_us=later)) for n in range(200)
+    ]
+    assert all(reply.applied for reply in replies)
+
+
+# ── shadow ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_shadow_step_never_refuses_and_is_never_refused_for(store: AnyStore) -> None:
+    shadow = gcra("shy", cost=6, effect=Effect.SHADOW)
+    first = await store.charge(charge(shadow, gcra(cost=6)))
+    second = await store.charge(charge(shadow, gcra(cost=4)))
+    third = await store.charge(charge(replace(shadow, field="shy2"), gcra()))
+    assert [first.applied, second.applied, third.applied] == [True, True, False]
+    assert verdicts(second) == [False, True]
+    assert verdicts(third) == [True, False]
+    assert await level_of(store, replace(shadow, field="shy2")) == NOW_US + shadow.amount
+
+
+async def test_shadow_counts_in_a_namespace_of_its_own(store: AnyStore) -> None:
+    shadow, shadow_lease = gcra(cost=10, effect=Effect.SHADOW), lease(effect=Effect.SHADOW, count=2)
+    await store.charge(charge(shadow, shadow_lease))
+    assert await level_of(store, gcra()) == 0
+    assert (await store.charge(charge(gcra(cost=10), lease(count=2)))).applied
+    assert await level_of(store, shadow_lease) == 2
+
+
+# ── leases ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_no_more_leases_are_held_than_allowed(store: AnyStore) -> None:
+    replies = [await store.charge(charge(lease())) for _ in range(3)]
+    assert [(r.applied, r.results[0].level) for r in replies] == [(True, 1), (True, 2), (False, 2)]
+
+
+async def test_a_freed_lease_can_be_held_again_and_freeing_twice_frees_once(
+    store: AnyStore,
+) -> None:
+    one = await store.charge(charge(lease(), lease_id="one"))
+    await store.charge(charge(lease(), lease_id="two"))
+    freed = Settlement("one", (correction(lease(), one.results[0], 1),), NOW_US)
+    await store.settle(freed)
+    await store.settle(freed)
+    assert await level_of(store, lease()) == 1
+
+
+async def test_several_leases_of_one_batch_are_held_and_freed_together(store: AnyStore) -> None:
+    step = lease(most=5, count=3)
+    held = await store.charge(charge(step, lease_id="batch"))
+    assert held.results[0].level == 3
+    assert not (await store.charge(charge(step))).applied
+    await store.settle(Settlement("batch", (correction(step, held.results[0], 3),), NOW_US))
+    assert await level_of(store, step) == 0
+
+
+async def test_the_leases_of_a_killed_client_lapse(store: AnyStore) -> None:
+    step = lease(most=1, ttl_us=MINUTE_US)
+    assert (await store.charge(charge(step))).applied
+    assert not (await store.charge(charge(step, now_us=NOW_US + MINUTE_US - 1))).applied
+    assert (await store.charge(charge(step, now_us=NOW_US + MINUTE_US))).applied
+
+
+# ── settling ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_credit_gives_back_what_has_not_drained(store: AnyStore) -> None:
+    step = gcra(cost=10)
+    reply = await store.charge(charge(step))
+    half_drained = NOW_US + step.amount // 2
+    credit = correction(step, reply.results[0], -step.amount)
+    await store.settle(Settlement("x", (credit,), half_drained))
+    assert await level_of(store, step, half_drained) == half_drained
+
+
+async def test_a_credit_for_what_has_drained_changes_nothing(store: AnyStore) -> None:
+    step = gcra()
+    first = await store.charge(charge(step))
+    later = NOW_US + step.amount
+    second = await store.charge(charge(gcra(cost=10), now_us=later))
+    credit = correction(step, first.results[0], -step.amount)
+    await store.settle(Settlement("x", (credit,), later))
+    assert await level_of(store, step, later) == second.results[0].level
+
+
+async def test_a_debit_has_no_limit(store: AnyStore) -> None:
+    step = gcra()
+    reply = await store.charge(charge(step))
+    debt = 100 * step.amount
+    await store.settle(Settlement("x", (correction(step, reply.results[0], debt),), NOW_US))
+    assert await level_of(store, step) == reply.results[0].level + debt
+
+
+async def test_settling_reaches_every_tag_and_leaves_the_shadow_apart(store: AnyStore) -> None:
+    steps = [gcra(tag=t, cost=5) for t in ("a:acc_1", "o:org_1", "n:network")]
+    shadow = gcra(cost=5, effect=Effect.SHADOW)
+    reply = await store.charge(charge(*steps, shadow))
+    settled = tuple(
+        correction(step, result, -step.amount)
+        for step, result in zip(steps, reply.results, strict=False)
+    )
+    await store.settle(Settlement("x", settled, NOW_US))
+    assert [await level_of(store, step) for step in steps] == [NOW_US] * 3
+    assert await level_of(store, shadow) == NOW_US + shadow.amount
+
+
+# ── the account behind the charge ────────────────────────────────────────────────────────────
+
+
+async def test_a_charge_with_the_current_version_passes(store: AnyStore) -> None:
+    stored = await store.put(Subject("acc_1"), {CREDENTIAL: "key_1"})
+    reply = await store.charge(charge(gcra(), account_id="acc_1", version=stored.version))
+    assert reply.applied
+    assert not reply.is_stale
+
+
+async def test_a_stale_version_charges_nothing_anywhere_and_gets_the_new_subject(
+    store: AnyStore,
+) -> None:
+    old = await store.put(Subject("acc_1"), None)
+    new = await store.put(replace(old, status=Status.BANNED), None)
+    elsewhere = gcra(tag="o:org_1")
+    reply = await store.charge(
+        charge(gcra(), elsewhere, lease(), account_id="acc_1", version=old.version)
+    )
+    assert reply.is_stale
+    assert reply.subject == new
+    assert not reply.applied
+    for step in (gcra(), elsewhere, lease()):
+        assert await level_of(store, step) <= NOW_US
+        assert (await store.charge(charge(look(step)))).applied
+
+
+async def test_a_charge_without_steps_still_validates_the_account(store: AnyStore) -> None:
+    old = await store.put(Subject("acc_1"), None)
+    assert not (await store.charge(charge(account_id="acc_1", version=old.version))).is_stale
+    await store.put(old, None)
+    assert (await store.charge(charge(account_id="acc_1", version=old.version))).is_stale
+
+
+async def test_a_charge_for_an_account_that_is_gone_is_stale_with_nobody(store: AnyStore) -> None:
+    stored = await store.put(Subject("acc_1"), {CREDENTIAL: "key_1"})
+    assert await store.remove("acc_1")
+    reply = await store.charge(charge(gcra(), account_id="acc_1", version=stored.version))
+    assert reply.is_stale
+    assert reply.subject is None
+    assert await store.resolve(CREDENTIAL) is None
+    assert not await store.remove("acc_1")
+
+
+async def test_every_fact_of_an_account_survives_the_store(store: AnyStore) -> None:
+    stored = await store.put(FULL, {CREDENTIAL: "key_1"})
+    assert replace(stored, version=0, pseudonym=None) == FULL
+    assert await store.get("acc_1") == stored
+    identity = await store.resolve(CREDENTIAL)
+    assert identity is not None
+    assert (identity.subject, identity.key_id) == (stored, "key_1")
+
+
+async def test_a_version_only_grows_even_past_a_removal(store: AnyStore) -> None:
+    versions = [(await store.put(Subject("acc_1"), None)).version for _ in range(5)]
+    await store.remove("acc_1")
+    versions.append((await store.put(Subject("acc_1"), None)).version)
+    assert versions == sorted(set(versions))
+
+
+async def test_writing_over_an_unseen_change_is_a_conflict_that_changes_nothing(
+    store: AnyStore,
+) -> None:
+    old = await store.put(Subject("acc_1"), {CREDENTIAL: "key_1"})
+    new = await store.put(replace(old, tier="scale"), None)
+    with pytest.raises(StoreError, match="changed meanwhile") as caught:
+        await store.put(replace(old, tier="start"), {OTHER_CREDENTIAL: "key_2"})
+    assert caught.value.kind == "conflict"
+    assert await store.get("acc_1") == new
+    assert await store.keys("acc_1") == {CREDENTIAL: "key_1"}
+    assert await store.resolve(OTHER_CREDENTIAL) is None
+
+
+async def test_a_pseudonym_is_given_once_and_leads_back_until_the_account_is_erased(
+    store: AnyStore,
+) -> None:
+    stored = await store.put(Subject("acc_1"), None)
+    again = await store.put(stored, None)
+    assert stored.pseudonym
+    assert again.pseudonym == stored.pseudonym
+    assert await store.account_of(stored.pseudonym) == "acc_1"
+    await store.remove("acc_1")
+    assert await store.account_of(stored.pseudonym) is None
+
+
+# ── keys ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_revoked_key_resolves_to_nobody_and_every_cache_is_told(store: AnyStore) -> None:
+    old = await store.put(Subject("acc_1"), {CREDENTIAL: "key_1", OTHER_CREDENTIAL: "key_2"})
+    new = await store.put(old, {OTHER_CREDENTIAL: "key_2"})
+    assert await store.resolve(CREDENTIAL) is None
+    assert await store.resolve(OTHER_CREDENTIAL) is not None
+    assert await store.keys("acc_1") == {OTHER_CREDENTIAL: "key_2"}
+    assert (await store.charge(charge(account_id="acc_1", version=old.version))).is_stale
+    assert not (await store.charge(charge(account_id="acc_1", version=new.version))).is_stale
+
+
+async def test_a_key_that_changes_hands_is_told_to_its_former_account(store: AnyStore) -> None:
+    former = await store.put(Subject("acc_1"), {CREDENTIAL: "key_1"})
+    await store.put(Subject("acc_2"), {CREDENTIAL: "key_9"})
+    identity = await store.resolve(CREDENTIAL)
+    assert identity is not None
+    assert (identity.subject.account_id, identity.key_id) == ("acc_2", "key_9")
+    assert await store.keys("acc_1") == {}
+    assert (await store.charge(charge(account_id="acc_1", version=former.version))).is_stale
+
+
+async def test_an_account_written_without_keys_keeps_them(store: AnyStore) -> None:
+    stored = await store.put(Subject("acc_1"), {CREDENTIAL: "key_1"})
+    await store.put(stored, None)
+    assert await store.keys("acc_1") == {CREDENTIAL: "key_1"}
+
+
+async def test_every_account_is_listed(store: AnyStore) -> None:
+    names = {f"acc_{n}" for n in range(70)} | {"odd {name}"}
+    for name in names:
+        await store.put(Subject(name), None)
+    assert {subject.account_id async for subject in store.accounts()} == names
+
+
+# ── adoption ─────────────────────────────────────────────────────────────────────────────────
+
+ADOPTED = Subject("key_1", status=Status.ADOPTED)
+
+
+async def test_whoever_adopts_first_is_what_everybody_gets(store: AnyStore) -> None:
+    first = await store.adopt(CREDENTIAL, ADOPTED, ttl_us=DAY_US)
+    second = await store.adopt(CREDENTIAL, replace(ADOPTED, tier="other"), ttl_us=DAY_US)
+    identity = await store.resolve(CREDENTIAL)
+    assert first == second
+    assert identity is not None
+    assert (identity.subject, identity.key_id) == (first, None)
+    assert first.version > 0
+
+
+async def test_adopting_a_known_credential_changes_nothing(store: AnyStore) -> None:
+    known = await store.put(Subject("acc_1"), {CREDENTIAL: "key_1"})
+    assert await store.adopt(CREDENTIAL, ADOPTED, ttl_us=DAY_US) == known
+    assert await store.get("key_1") is None
+
+
+async def test_adopting_again_never_lifts_a_ban(store: AnyStore) -> None:
+    adopted = await store.adopt(CREDENTIAL, ADOPTED, ttl_us=DAY_US)
+    banned = await store.put(replace(adopted, status=Status.BANNED), {})
+    assert await store.resolve(CREDENTIAL) is None
+    assert await store.adopt(CREDENTIAL, ADOPTED, ttl_us=DAY_US) == banned
+    identity = await store.resolve(CREDENTIAL)
+    assert identity is not None
+    assert identity.subject.status is Status.BANNED
+
+
+async def test_removing_an_adopted_account_forgets_its_credential(store: AnyStore) -> None:
+    await store.adopt(CREDENTIAL, ADOPTED, ttl_us=DAY_US)
+    assert list(await store.keys("key_1")) == [CREDENTIAL]
+    assert await store.remove("key_1")
+    assert await store.resolve(CREDENTIAL) is None
+    assert await store.keys("key_1") == {}
+
+
+# ── the kill switch ──────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_kill_switch_holds_with_the_next_charge(store: AnyStore) -> None:
+    assert not (await store.charge(charge(gcra()))).shadow_all
+    await store.set_shadow_all(True)
+    assert (await store.charge(charge(gcra()))).shadow_all
+    assert await store.is_shadow_all()
+    stale = await store.charge(charge(account_id="nobody", version=1))
+    assert stale.is_stale
+    assert stale.shadow_all
+    await store.set_shadow_all(False)
+    assert not (await store.charge(charge(gcra()))).shadow_all
+
+
+async def test_a_period_that_is_no_multiple_of_the_limit_never_admits_more(
+    store: AnyStore,
+) -> None:
+    quota = Quota(7, MINUTE_US, 7)
+    passed = sum(
+        [
+            (await store.charge(charge(gcra(quota=quota), now_us=NOW_US + t * SECOND_US))).applied
+            for t in range(120)
+        ]
+    )
+    assert 19 <= passed <= 7 + 2 * 7
