@@ -1,0 +1,75 @@
+"""Subjects as bytes, across versions of the gateway."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from gateway.errors import StoreError
+from gateway.model import Grant, Level, Status, Subject
+from gateway.stores.codec import join, pack, split
+
+FULL = Subject(
+    "acc_1",
+    version=7,
+    pseudonym="ab12",
+    status=Status.BANNED,
+    grants=(Grant(Level.PHONE, 5, 6), Grant(Level.EMAIL, 5)),
+    contracts=("aggregator",),
+    quotas={"rpm": "10/min"},
+    suspicion=0.5,
+    cluster_size=3,
+)
+
+
+@pytest.mark.parametrize("subject", [FULL, Subject("acc_1", version=1)], ids=["full", "bare"])
+def test_a_subject_survives_the_store(subject: Subject) -> None:
+    assert split(join(subject.version, pack(subject))) == subject
+
+
+def test_what_a_newer_version_wrote_is_ignored_and_written_back() -> None:
+    newer = msgspec.msgpack.encode({"account_id": "acc_1", "risk_note": [1, {"x": None}]})
+    read = split(join(9, newer))
+    assert read == Subject("acc_1", version=9)
+    rewritten = pack(replace(read, tier="start"), over=join(9, newer))
+    assert msgspec.msgpack.decode(rewritten) == {
+        "account_id": "acc_1",
+        "tier": "start",
+        "risk_note": [1, {"x": None}],
+    }
+
+
+def test_a_field_set_back_to_its_default_is_gone() -> None:
+    stored = join(1, pack(replace(FULL, suspicion=0.9)))
+    rewritten = split(join(2, pack(Subject("acc_1"), over=stored)))
+    assert rewritten == Subject("acc_1", version=2)
+
+
+def test_a_blob_of_an_older_version_gets_defaults() -> None:
+    assert split(join(3, msgspec.msgpack.encode({"account_id": "a"}))) == Subject("a", version=3)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        b"7",
+        b"x\n\x80",
+        b"7\n",
+        b"7\n\x80",
+        b"7\n\xc1",
+        b"7\n\x93\x01\x02\x03",
+        join(7, pack(FULL))[:-3],
+        join(7, msgspec.msgpack.encode({"account_id": "a", "status": "of a later age"})),
+        join(7, msgspec.msgpack.encode({"account_id": 5, "grants": "no"})),
+    ],
+)
+def test_a_broken_blob_is_a_store_error(stored: bytes) -> None:
+    with pytest.raises(StoreError, match="cannot be read"):
+        split(stored)
+
+
+def test_a_broken_blob_can_be_replaced() -> None:
+    assert split(join(8, pack(FULL, over=b"7\n\xc1"))) == replace(FULL, version=8)

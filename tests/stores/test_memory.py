@@ -1,0 +1,107 @@
+"""The memory store: the bound that the product promises, and bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.core.gcra import increment_us
+from gateway.model import SECOND_US, Correction, Quota, Settlement
+from gateway.stores import memory
+from gateway.stores.memory import MemoryStore
+
+from .steps import MINUTE_US, NOW_US, charge, gcra, lease, look
+
+QUOTA = Quota(60, MINUTE_US, 20)  # one a second
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that reserves, and after a while settles what it really used (None: never)."""
+
+    gap_us: int
+    reserved: int
+    actual: int | None
+    settled_after_us: int
+
+
+requests = st.lists(
+    st.builds(
+        Asked,
+        gap_us=st.integers(0, 8 * SECOND_US),
+        reserved=st.integers(1, 20),
+        actual=st.none() | st.integers(0, 40),
+        settled_after_us=st.integers(0, 30 * SECOND_US),
+    ),
+    max_size=30,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(requests)
+def test_no_window_uses_more_than_quota_times_window_plus_burst_plus_underestimates(
+    asked: list[Asked],
+) -> None:
+    """Settlement may come at any time and in any order."""
+    used = asyncio.run(_admitted(asked))
+    for first in range(len(used)):
+        for last in range(first, len(used)):
+            window_us = used[last][0] - used[first][0]
+            inside = used[first : last + 1]
+            total = sum(actual for _, actual, _ in inside)
+            under = sum(max(0, actual - reserved) for _, actual, reserved in inside)
+            assert (total - under - QUOTA.burst) * QUOTA.period_us <= QUOTA.limit * window_us
+
+
+async def _admitted(asked: list[Asked]) -> list[tuple[int, int, int]]:
+    """(instant, really used, reserved) of what passes."""
+    store, now_us, passed = MemoryStore(), NOW_US, []
+    due: list[tuple[int, Settlement]] = []
+    for number, one in enumerate(asked):
+        now_us += one.gap_us
+        for at_us, settlement in sorted(due, key=lambda pair: pair[0]):
+            if at_us <= now_us:
+                await store.settle(settlement)
+        due = [pair for pair in due if pair[0] > now_us]
+        step = gcra(quota=QUOTA, cost=one.reserved)
+        reply = await store.charge(charge(step, now_us=now_us))
+        if not reply.applied:
+            continue
+        actual = one.reserved if one.actual is None else one.actual
+        passed.append((now_us, actual, one.reserved))
+        correction = Correction(
+            *(step.tag, step.field, step.kind, step.effect),
+            increment_us(actual, QUOTA) - step.amount,
+            reply.results[0].level,
+            step.ttl_us,
+        )
+        at_us = now_us + one.settled_after_us
+        due.append((at_us, Settlement(f"l-{number}", (correction,), at_us)))
+    return passed
+
+
+async def test_idle_accounts_leave_nothing_behind() -> None:
+    store = MemoryStore()
+    for n in range(2 * memory.SWEEP_EVERY):
+        steps = gcra(tag=f"a:{n}", quota=QUOTA), lease(tag=f"a:{n}", ttl_us=MINUTE_US)
+        await store.charge(charge(*steps, now_us=NOW_US + n * SECOND_US))
+    kept = 2 * MINUTE_US // SECOND_US + memory.SWEEP_EVERY
+    assert len(store._counters) <= kept
+    assert len(store._leases) <= kept
+
+
+async def test_a_counter_lives_until_its_debt_has_drained_however_short_its_ttl() -> None:
+    store = MemoryStore()
+    step = gcra(quota=QUOTA)
+    reply = await store.charge(charge(step))
+    debt = Correction(
+        *(step.tag, step.field, step.kind, step.effect),
+        *(60 * MINUTE_US, reply.results[0].level, 0),
+    )
+    await store.settle(Settlement("l", (debt,), NOW_US))
+    later = NOW_US + 59 * MINUTE_US
+    assert not (await store.charge(charge(step, now_us=later))).applied
+    assert (await store.charge(charge(look(step), now_us=later))).results[0].level > later
