@@ -93,6 +93,8 @@ class RawDeny(Raw):
 class RawThen(Raw):
     """Exactly one of these."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
     deny: RawDeny | None = None
     verify: Literal["email", "phone", "payment", "identity", "organization"] | None = None
     throttle: Duration | None = None

@@ -48,6 +48,7 @@ def holds(policy: Policy, values: dict[str, Any]) -> bool:
         pytest.param("{items: {gte: 3}}", {"items": 3}, {"items": 2}, id="gte"),
         pytest.param("{items: {lt: 3}}", {"items": 2}, {"items": 3}, id="lt"),
         pytest.param("{items: {lte: 3}}", {"items": 3}, {"items": 4}, id="lte"),
+        pytest.param("{items: {gte: 3, lte: 3}}", {"items": 3}, {"items": 4}, id="one number"),
         pytest.param("{items: {gte: 2, lt: 4}}", {"items": 3}, {"items": 4}, id="range"),
         pytest.param("{suspicion: {gte: 1}}", {"suspicion": 1.0}, {"suspicion": 0.9}, id="ratio"),
         pytest.param(
@@ -289,6 +290,8 @@ def test_a_hostile_text_against_a_hostile_glob_takes_no_time() -> None:
         ("{sdk: {glob: abc}}", "when.sdk.glob: must be a text with at least one * "
          "(which stands for any text)"),
         ("{contracts: bulk}", "when.contracts: must say how: {contains: …}"),
+        ("{items: {gt: 5, lt: 3}}", "when.items: never holds: no number is in this range"),
+        ("{items: {gt: 3, lte: 3}}", "when.items: never holds: no number is in this range"),
         ("{any: []}", "when.any: must be a list of at least one table"),
         ("{any: {tier: a}}", "when.any: must be a list of at least one table"),
         ("{any: [3]}", "when.any[0]: must be a table of conditions, not 3"),
