@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.gcra import increment_us
@@ -28,20 +28,30 @@ class Asked:
     settled_after_us: int
 
 
+seconds = st.integers(0, 12).map(lambda s: s * SECOND_US)
 requests = st.lists(
     st.builds(
         Asked,
-        gap_us=st.integers(0, 8 * SECOND_US),
+        gap_us=st.just(0) | st.just(SECOND_US) | st.integers(0, 8 * SECOND_US),
         reserved=st.integers(1, 20),
-        actual=st.none() | st.integers(0, 40),
-        settled_after_us=st.integers(0, 30 * SECOND_US),
+        actual=st.just(0) | st.just(0) | st.none() | st.integers(0, 25),
+        settled_after_us=seconds | st.integers(0, 30 * SECOND_US),
     ),
+    min_size=3,
     max_size=30,
 )
 
 
+DRAINED = [
+    Asked(0, 10, 0, 9 * SECOND_US),  # all but one second's worth has drained when it is settled
+    Asked(9 * SECOND_US - 1, 19, None, 0),
+    Asked(1, 9, None, 0),
+]
+
+
 @settings(deadline=None, max_examples=300)
 @given(requests)
+@example(DRAINED)
 def test_no_window_uses_more_than_quota_times_window_plus_burst_plus_underestimates(
     asked: list[Asked],
 ) -> None:
