@@ -9,6 +9,7 @@ import pytest
 
 from gateway.errors import PolicyError
 from gateway.policy import load
+from gateway.policy.keep import keep_copy
 from gateway.policy.load import PolicyHolder, check, load_policy
 
 from .builders import HEAD, limit, rule
@@ -187,3 +188,28 @@ def test_a_holder_begins_with_a_good_policy_or_not_at_all(folder: Path) -> None:
     (folder / "rules.yaml").write_text("{")
     with pytest.raises(PolicyError):
         PolicyHolder(folder)
+
+
+def test_with_a_fallback_a_holder_begins_with_that_and_takes_the_mended_files(
+    folder: Path, tmp_path: Path
+) -> None:
+    kept = keep_copy(folder, tmp_path / "data" / "kept")
+    (folder / "rules.yaml").write_text("{")
+    holder = PolicyHolder(folder, fallback=kept)
+    assert holder.current.names == {"a"}
+    assert holder.reload_if_changed().problems != []
+    (folder / "rules.yaml").write_text(RULES.replace("name: a", "name: b"))
+    assert holder.reload_if_changed().outcome == "ok"
+    assert holder.current.names == {"b"}
+
+
+def test_a_kept_copy_is_the_same_policy_whether_folder_or_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "data" / "kept"
+    assert load_policy(keep_copy(folder, kept)).revision == load_policy(folder).revision
+    file = folder / "one.yaml"
+    file.write_text(HEAD + RULES.removeprefix("version: 1\n"))
+    for _ in range(2):  # what was kept before is replaced
+        copy = load_policy(keep_copy(file, kept))
+        assert (copy.name, copy.revision) == ("one", load_policy(file).revision)
