@@ -44,7 +44,7 @@ requests = st.lists(
 
 DRAINED = [
     Asked(0, 10, 0, 9 * SECOND_US),  # all but one second's worth has drained when it is settled
-    Asked(9 * SECOND_US - 1, 19, None, 0),
+    Asked(9 * SECOND_US - 1, 18, None, 0),
     Asked(1, 9, None, 0),
 ]
 
