@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Protocol
 
-from .core.assess import assess
+from .core.assess import Prepared, assess, prepare
 from .core.estimate import TokenEstimator
 from .core.judge import (
     judge,
@@ -105,6 +105,7 @@ class Engine:
         self._recorders = recorders
         self._event_time = event_time
         self._cache = SubjectCache()
+        self._prepared: dict[str, tuple[Policy, Subject, tuple[Prepared, ...]]] = {}
         self._shadow_all = False  # as last seen, for when the store does not answer
 
     async def decide(self, facts: RequestFacts) -> Decision:
@@ -116,7 +117,7 @@ class Engine:
         try:
             for _ in range(MAX_STALE_ROUNDS):
                 identity = await self._identify(facts)
-                assessment = assess(policy, facts, identity.subject)
+                assessment = self._assess(policy, facts, identity.subject)
                 reply = await self._charge(facts, identity.subject, assessment)
                 self._shadow_all = reply.shadow_all
                 if not reply.is_stale:
@@ -163,6 +164,17 @@ class Engine:
             )
             for recorder in self._recorders:
                 recorder.record(exchange)
+
+    def _assess(self, policy: Policy, facts: RequestFacts, subject: Subject) -> Assessment:
+        """What follows from policy and subject alone is kept while both are the same objects."""
+        if facts.credential is None or subject.status is Status.PROVISIONAL:
+            return assess(policy, facts, subject)
+        kept = self._prepared.get(facts.credential)
+        if kept is None or kept[0] is not policy or kept[1] is not subject:
+            if len(self._prepared) >= MAX_CACHED_SUBJECTS:
+                self._prepared.clear()
+            kept = self._prepared[facts.credential] = (policy, subject, prepare(policy, subject))
+        return assess(policy, facts, subject, kept[2])
 
     async def _identify(self, facts: RequestFacts) -> Identity:
         credential = facts.credential

@@ -12,8 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
+from typing import TypeVar, dataclass_transform
 
 SECOND_US = 1_000_000
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def record(cls: type[T]) -> type[T]:
+    """A dataclass that is frozen to the type checker only.
+
+    For what is made anew for each request: freezing at run time costs 0.08 us a field, which is
+    15 us a request here. Nothing assigns to a field; mypy sees to that.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
 NO_STRINGS: Mapping[str, str] = {}
 
 
@@ -93,7 +107,7 @@ class Quota:
     burst: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestFacts:
     """What a surface can see of one request. Addresses and credentials come as keyed hashes."""
 
@@ -293,7 +307,7 @@ class StepKind(StrEnum):
     LEASE = "c"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One limit of one request, in the store's terms.
 
@@ -311,7 +325,7 @@ class Step:
     ttl_us: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepResult:
     """`level`: GCRA the TAT in microseconds after the step (before it when refused or not
     applied), 0 for a key never seen; LEASE how many are held, likewise."""
@@ -320,7 +334,7 @@ class StepResult:
     level: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Charge:
     """All steps of one request; `account_id` None skips the validation of the subject.
 
@@ -334,7 +348,7 @@ class Charge:
     now_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChargeReply:
     """`is_stale`: the subject has changed, nothing was charged and `subject` is the new one
     (None: it is gone). `applied`: the enforced steps all passed and were charged."""
@@ -347,7 +361,7 @@ class ChargeReply:
     shadow_all: bool = False  # the kill switch, read in the same round trip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Correction:
     """Settles one step: `delta_us` is the true increment less the reserved one (of a lease: how
     many are freed), while `level_us` is the TAT after the reservation, which bounds a credit to
@@ -362,14 +376,14 @@ class Correction:
     ttl_us: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settlement:
     lease_id: str
     corrections: tuple[Correction, ...]
     now_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """What an exchange really used, in tokens; None where the upstream did not tell."""
 
@@ -381,7 +395,7 @@ class Usage:
 # ── opinions and the answer ──────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """One rule's or limit's opinion. `is_fixed`: who may call at all is no matter of policy
     modes, so neither shadow nor the kill switch takes it back."""
@@ -396,7 +410,7 @@ class Finding:
     is_fixed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PlannedStep:
     """A limit of the policy with the quota that applies to this subject and its step."""
 
@@ -405,7 +419,7 @@ class PlannedStep:
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Assessment:
     """What the pure core makes of facts and subject, before any counter is touched."""
 
@@ -414,7 +428,7 @@ class Assessment:
     plan: tuple[PlannedStep, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LimitState:
     """One limit as the caller may see it (the account's own limits only)."""
 
@@ -427,7 +441,7 @@ class LimitState:
     is_own: bool  # keyed by account, key or organization, so that a caller may be told
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decision:
     """The answer to one request, and everything needed to explain and settle it."""
 
@@ -468,7 +482,7 @@ class Outcome(Enum):
     UPSTREAM_FAILED = "upstream_failed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Timings:
     """Durations of one exchange: the decision, the upstream until its answer's head (None when
     not reached), and all of it."""
@@ -478,7 +492,7 @@ class Timings:
     request_us: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exchange:
     """What became of a decided request; handed to the recorder when it is over."""
 

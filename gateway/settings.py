@@ -102,7 +102,7 @@ class Settings(_Closed):
     buffered_limit_bytes: int = Field(default=512 * MIB, ge=MIB)
     body_timeout_s: Seconds = 60.0
     drain_s: Seconds = 30.0
-    store_timeout_s: float = Field(default=0.03, gt=0, le=5)
+    store_timeout_s: float = Field(default=0.045, gt=0, le=5)
     policy_poll_s: Seconds = 1.0
     log: LogConfig = LogConfig()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -115,6 +116,7 @@ async def serve(orders: Orders) -> None:
     server = GracefulServer(_server_config(settings, guard))
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
         server.on_started = link.tell_ready
+        spare_the_collector()
         poll = asyncio.create_task(_poll_policy(policies, metrics, settings.policy_poll_s))
         try:
             await server.serve(sockets=[socket.socket(fileno=orders.listen_fd)])
@@ -172,6 +174,14 @@ async def _poll_policy(policies: PolicyHolder, metrics: WorkerMetrics, every_s: 
         outcome = policies.reload_if_changed().outcome
         if outcome != "unchanged":
             metrics.inc("hydragate_policy_reload_total", (outcome,))
+
+
+def spare_the_collector() -> None:
+    """What was made while starting lives as long as the process, and an exchange makes no cycles
+    worth hunting every few hundred objects: measured, the defaults cost a tenth of the CPU."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def main() -> None:

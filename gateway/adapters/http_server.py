@@ -16,7 +16,7 @@ from typing import Any
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 MAX_HEAD_BYTES = 65_536
@@ -42,15 +42,26 @@ _BAD_REQUEST = b"".join(
 class ClientConnection:
     """What an application may do with the connection of the request it is serving."""
 
-    __slots__ = ("_protocol", "on_lost")
+    __slots__ = ("_protocol", "cycle", "on_lost")
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self._protocol = protocol
+        self.cycle: RequestResponseCycle | None = None
         self.on_lost: Callable[[], None] | None = None
 
     def is_lost(self) -> bool:
         transport: asyncio.Transport | None = self._protocol.transport
         return transport is None or transport.is_closing()
+
+    def take_body(self) -> bytes | None:
+        """The whole body when all of it has arrived, which it mostly has; else None, and it must
+        be received as ASGI has it. It can be taken once."""
+        cycle = self.cycle
+        if cycle is None or cycle.more_body:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.message_event.clear()
+        return body
 
     def abort(self) -> None:
         """Close without finishing the answer, so that the client sees it was cut short."""
@@ -147,6 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_chunked and self.parser.get_http_version() != "1.1":
             raise HeadError("HTTP/1.0 knows no transfer coding")
         super().on_headers_complete()
+        self._client.cycle = self.cycle
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # what follows would not be HTTP/1.1
 

@@ -18,6 +18,7 @@ from ..model import Decision, RequestFacts, Route
 from .body import BodyFacts, ask_for_usage, decode_content, read_body
 from .facts import NO_BODY, Address, Headers, build_facts
 from .headers import TrustedEdge, check_headers, client_address, credential_of
+from .http_server import EXTENSION, ClientConnection
 from .routes import RouteTable, dialect_of
 
 Scope = MutableMapping[str, Any]
@@ -88,7 +89,7 @@ class RequestReader:
                 headers, scope.get("client"), self._config.edge, engine.keyed
             )
             if route is not None and route.shape is not None:
-                raw = await self._receive_body(headers, receive)
+                raw = await self._receive_body(scope, headers, receive)
                 buffered = len(raw)
                 self.buffered_bytes += buffered
                 raw, body = self._parse(raw, headers, route.shape)
@@ -153,8 +154,14 @@ class RequestReader:
             raw = decode_content(raw, encoding, limit_bytes=self._config.body_limit_bytes)
         return raw, read_body(raw, shape)
 
-    async def _receive_body(self, headers: Headers, receive: Receive) -> bytes:
+    async def _receive_body(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
         limit = self._config.body_limit_bytes
+        client: ClientConnection | None = scope.get("extensions", {}).get(EXTENSION)
+        body = None if client is None else client.take_body()
+        if body is not None:
+            if len(body) > limit:
+                raise _too_large(limit)
+            return body
         declared = next((value for name, value in headers if name == b"content-length"), b"0")
         expected = int(declared) if declared.isdigit() and len(declared) < 19 else 0
         if expected > limit:

@@ -7,6 +7,7 @@ looked at. Law: the order of rules and limits changes nothing but the order of f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..model import (
     Assessment,
@@ -30,8 +31,9 @@ from .gcra import increment_us, tolerance_us
 from .quota import QuotaError, parse_quota
 from .spread import shard_of
 
-ACCOUNT_SCOPES = frozenset("a")
+_SUBJECT_SCOPES = frozenset("aoc")  # account, organization, cluster: known with the subject
 UNKNOWN_NETWORK = "unknown"
+NO_FACTS = RequestFacts("", 0, "", "", "", None, "")
 
 
 def _fixed(name: str, message: str, status: int) -> Finding:
@@ -47,19 +49,55 @@ _MISSING = _fixed(
 )
 
 
-def assess(policy: Policy, facts: RequestFacts, subject: Subject) -> Assessment:
-    """Apply every rule of `policy` and plan every limit that concerns this request."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What of a limit's step follows from policy and subject alone.
+
+    `tag` and `field` are None where they depend on the request; `one_us` is the increment of
+    one unit.
+    """
+
+    limit: Limit
+    quota: Quota
+    ceiling: int
+    one_us: int
+    tag: str | None
+    field: str | None
+
+
+def prepare(policy: Policy, subject: Subject) -> tuple[Prepared, ...]:
+    """The limits that may concern this subject, to be kept as long as both stay what they are."""
+    prepared = (_prepare(policy, limit, subject) for limit in policy.limits)
+    return tuple(one for one in prepared if one is not None)
+
+
+def assess(
+    policy: Policy,
+    facts: RequestFacts,
+    subject: Subject,
+    prepared: tuple[Prepared, ...] | None = None,
+) -> Assessment:
+    """Apply every rule of `policy` and plan every limit that concerns this request.
+
+    `prepared` is `prepare(policy, subject)`, for those who keep it.
+    """
     values = tuple([spec.read(facts, subject) for spec in policy.signals])
     findings = _admission(policy, facts, subject)
     for rule in policy.rules:
         if rule.when(values):
             findings.append(_finding(rule))
-    is_refused = any(f.mode is Mode.ENFORCE and f.verdict is not Verdict.ALLOW for f in findings)
+    looks_only = False
+    for finding in findings:
+        looks_only = looks_only or (
+            finding.mode is Mode.ENFORCE and finding.verdict is not Verdict.ALLOW
+        )
     plan = []
-    for limit in policy.limits:
-        planned = _plan(limit, values, facts, subject, looks_only=is_refused)
-        if planned is not None:
-            plan.append(planned)
+    for one in prepare(policy, subject) if prepared is None else prepared:
+        limit = one.limit
+        if limit.when is None or limit.when(values):
+            step = _step(one, values, facts, looks_only)
+            if step is not None:
+                plan.append(PlannedStep(limit, one.quota, step))
     return Assessment(values, tuple(findings), tuple(plan))
 
 
@@ -85,28 +123,44 @@ def _finding(rule: Rule) -> Finding:
     )
 
 
-def _plan(
-    limit: Limit,
-    values: Sequence[object],
-    facts: RequestFacts,
-    subject: Subject,
-    *,
-    looks_only: bool,
-) -> PlannedStep | None:
-    """The limit's step for this request; None where the limit does not apply."""
-    if limit.when is not None and not limit.when(values):
-        return None
+def _prepare(policy: Policy, limit: Limit, subject: Subject) -> Prepared | None:
+    """None where the subject has no quota for the limit, or no such key."""
     quota = _quota(limit, subject)
-    tag = _tag(limit, values, facts, subject)
-    if quota is None or tag is None:
+    if quota is None:
         return None
     if limit.shards > 1:
         quota = _share(quota, limit.shards)
-    field = limit.name
-    for position in limit.fields:
-        field += f":{_field_text(values[position])}"
+    tag: str | None = None
+    is_stranger = limit.scope == "a" and subject.status is Status.PROVISIONAL
+    if limit.scope in _SUBJECT_SCOPES and limit.scope_signal is not None and not is_stranger:
+        value = policy.signals[limit.scope_signal].read(NO_FACTS, subject)
+        if value is None:
+            return None
+        tag = f"{limit.scope}:{value}"
+    field = None if limit.fields else limit.name
+    if limit.cost is Cost.CONCURRENCY:
+        return Prepared(limit, quota, quota.limit, 1, tag, field)
+    return Prepared(limit, quota, tolerance_us(quota), increment_us(1, quota), tag, field)
+
+
+def _step(
+    one: Prepared, values: Sequence[object], facts: RequestFacts, looks_only: bool
+) -> Step | None:
+    """The limit's step for this request; None where the limit does not apply."""
+    limit = one.limit
+    tag = one.tag or _tag(limit, values, facts)
+    if tag is None:
+        return None
+    field = one.field or _field(limit, values)
     effect = _effect(limit.mode, looks_only=looks_only)
-    return PlannedStep(limit, quota, _step(limit, quota, tag, field, facts, effect))
+    cost, ceiling = limit.cost, one.ceiling
+    if cost is Cost.REQUESTS:
+        amount = one.one_us if facts.items == 1 else increment_us(facts.items, one.quota)
+    elif cost is Cost.CONCURRENCY:
+        return Step(tag, field, StepKind.LEASE, effect, facts.items, ceiling, limit.lease_us)
+    else:  # a large estimate may still begin; the debt is carried
+        amount = min(increment_us(_tokens(cost, facts), one.quota), ceiling)
+    return Step(tag, field, StepKind.GCRA, effect, amount, ceiling, ceiling)
 
 
 def _effect(mode: Mode, *, looks_only: bool) -> Effect:
@@ -115,21 +169,7 @@ def _effect(mode: Mode, *, looks_only: bool) -> Effect:
     return Effect.LOOK if looks_only else Effect.ENFORCE
 
 
-def _step(
-    limit: Limit, quota: Quota, tag: str, field: str, facts: RequestFacts, effect: Effect
-) -> Step:
-    if limit.cost is Cost.CONCURRENCY:
-        return Step(tag, field, StepKind.LEASE, effect, facts.items, quota.limit, limit.lease_us)
-    ceiling = tolerance_us(quota)
-    amount = increment_us(_units(limit.cost, facts), quota)
-    if limit.cost is not Cost.REQUESTS:
-        amount = min(amount, ceiling)  # a large estimate may still begin; the debt is carried
-    return Step(tag, field, StepKind.GCRA, effect, amount, ceiling, ceiling)
-
-
-def _units(cost: Cost, facts: RequestFacts) -> int:
-    if cost is Cost.REQUESTS:
-        return facts.items
+def _tokens(cost: Cost, facts: RequestFacts) -> int:
     if cost is Cost.INPUT_TOKENS:
         return facts.estimated_input_tokens
     if cost is Cost.OUTPUT_TOKENS:
@@ -162,21 +202,26 @@ def _override(limit: Limit, subject: Subject) -> Quota | None:
     return quota if is_held == (limit.cost is Cost.CONCURRENCY) else None
 
 
-def _tag(
-    limit: Limit, values: Sequence[object], facts: RequestFacts, subject: Subject
-) -> str | None:
-    """Where the counter lives. Bogus keys must not fill the store, so what is keyed by an
-    account that nobody knows yet is counted on the client network instead."""
+def _tag(limit: Limit, values: Sequence[object], facts: RequestFacts) -> str | None:
+    """Where the counter lives, as far as the request decides it.
+
+    Bogus keys must not fill the store, so what is keyed by an account that nobody knows yet is
+    counted on the client network instead.
+    """
     if limit.scope_signal is None:
         return f"g:{limit.name}:{shard_of(facts.decision_id, limit.shards)}"
-    if limit.scope in ACCOUNT_SCOPES and subject.status is Status.PROVISIONAL:
+    if limit.scope == "a":
         return f"n:{facts.client_network or UNKNOWN_NETWORK}"
     value = values[limit.scope_signal]
     return None if value is None else f"{limit.scope}:{value}"
 
 
-def _field_text(value: object) -> str:
-    return "-" if value is None else str(value)
+def _field(limit: Limit, values: Sequence[object]) -> str:
+    field = limit.name
+    for position in limit.fields:
+        value = values[position]
+        field += f":{'-' if value is None else value}"
+    return field
 
 
 def _share(quota: Quota, shards: int) -> Quota:

@@ -25,7 +25,7 @@ from ..model import (
     StepResult,
     Verdict,
 )
-from .gcra import remaining, retry_after_us
+from .gcra import retry_after_us
 
 OWN_SCOPES = frozenset("ao")
 STORE_UNAVAILABLE = "store_unavailable"
@@ -210,7 +210,10 @@ def limit_state(planned: PlannedStep, result: StepResult, now_us: int) -> LimitS
     if limit.cost is Cost.CONCURRENCY:
         left, reset_us = max(0, quota.limit - result.level), 0
     else:
-        left, reset_us = remaining(result.level, now_us, quota), max(0, result.level - now_us)
+        ahead_us = result.level - now_us
+        reset_us = ahead_us if ahead_us > 0 else 0
+        free_us = planned.step.ceiling - reset_us
+        left = min(quota.burst, free_us * quota.limit // quota.period_us) if free_us > 0 else 0
     return LimitState(
         limit.name,
         limit.cost,

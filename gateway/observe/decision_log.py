@@ -18,7 +18,7 @@ from typing import IO, Protocol
 
 from ..core.keyed import KeyedHash
 from ..model import Exchange, Policy
-from .log_line import encode_line
+from .log_line import LineEncoder
 from .metrics import WorkerMetrics
 from .process_log import Occasionally
 
@@ -58,7 +58,7 @@ class DecisionLog:
         self.written = 0
         self.dropped = 0
         self._policies = policies
-        self._keyed = keyed
+        self._encoder = LineEncoder(keyed)
         self._lines: deque[bytes] = deque()
         self._buffered_bytes = 0
         self._lock = threading.Lock()
@@ -71,7 +71,7 @@ class DecisionLog:
 
     def record(self, exchange: Exchange) -> None:
         """Never blocks and never raises for what the disk does."""
-        line = encode_line(exchange, self._policies.current, self._keyed)
+        line = self._encoder.encode(exchange, self._policies.current)
         with self._lock:
             if self._buffered_bytes + len(line) > MAX_BUFFERED_BYTES:
                 self.dropped += 1

@@ -13,81 +13,97 @@ import msgspec
 import orjson
 
 from ..core.keyed import KeyedHash
-from ..model import Exchange, Policy, RequestFacts, Subject
+from ..model import Exchange, Finding, Level, PlannedStep, Policy, RequestFacts, Subject
 
 VERSION = 1
 HIDDEN_SIGNALS = frozenset({"account", "account_id", "key", "key_id", "org", "org_id"})
-_FACT_NAMES = tuple(f.name for f in fields(RequestFacts))
-_FACT_DEFAULTS = {f.name: f.default for f in fields(RequestFacts)}
 _SUBJECT_DEFAULTS = {f.name: f.default for f in fields(Subject)}
 _SUBJECT_NAMES = tuple(
     f.name for f in fields(Subject) if f.name not in ("account_id", "pseudonym", "org_id")
 )
-_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
+MAX_SUBJECTS = 16_384
 
 
-def encode_line(exchange: Exchange, policy: Policy, keyed: KeyedHash) -> bytes:
-    """The line, with its newline."""
-    decision, facts, usage = exchange.decision, exchange.facts, exchange.usage
-    line = {
-        "v": VERSION,
-        "id": decision.decision_id,
-        "ts_us": facts.received_us,
-        "surface": facts.surface,
-        "policy": decision.policy_revision,
-        "verdict": decision.verdict.text,
-        "would_be": decision.would_be.text,
-        "reason": decision.reason,
-        "status": decision.status,
-        "shadow_all": decision.shadow_all,
-        "degraded": list(decision.degraded_limits)
-        if decision.degraded_limits
-        else decision.degraded,
-        "facts": _facts(facts),
-        "subject": None if decision.subject is None else _subject(decision.subject, keyed),
-        "signals": _signals(policy, decision.values, keyed),
-        "findings": [
-            [
-                f.rule,
-                f.verdict.text,
-                f.mode.value,
-                f.retry_after_us,
-                None if f.level is None else f.level.name.lower(),
-            ]
-            for f in decision.findings
-        ],
-        "charges": [
-            [
-                p.limit.name,
-                p.step.effect.value,
-                p.quota.limit,
-                p.quota.period_us,
-                p.quota.burst,
-                p.step.amount,
-                p.step.ceiling,
-            ]
-            for p in decision.plan
-        ],
-        "results": [[r.allowed, r.level] for r in decision.results],
-        "applied": decision.applied,
-        "decided_us": decision.decided_us,
-        "outcome": exchange.outcome.value,
-        "upstream_status": exchange.upstream_status,
-        "usage": [usage.input_tokens, usage.cached_input_tokens, usage.output_tokens],
-        "finished_us": exchange.finished_us,
-        "decision_us": exchange.timings.decision_us,
-    }
-    return orjson.dumps(line, default=str, option=_OPTIONS) + b"\n"
+class LineEncoder:
+    """Writes lines; what stays the same from one exchange of an account to its next is kept."""
+
+    def __init__(self, keyed: KeyedHash) -> None:
+        self._keyed = keyed
+        self._subjects: dict[str, tuple[Subject, orjson.Fragment]] = {}
+        self._hidden: tuple[Policy, tuple[int, ...], tuple[str, ...]] | None = None
+
+    def encode(self, exchange: Exchange, policy: Policy) -> bytes:
+        """One line, with its newline."""
+        decision, facts, usage = exchange.decision, exchange.facts, exchange.usage
+        subject = decision.subject
+        line = {
+            "v": VERSION,
+            "id": decision.decision_id,
+            "ts_us": facts.received_us,
+            "surface": facts.surface,
+            "policy": decision.policy_revision,
+            "verdict": decision.verdict.text,
+            "would_be": decision.would_be.text,
+            "reason": decision.reason,
+            "status": decision.status,
+            "shadow_all": decision.shadow_all,
+            "degraded": list(decision.degraded_limits) or decision.degraded,
+            "facts": facts,  # orjson writes dataclasses field by field
+            "subject": None if subject is None else self._subject(subject),
+            "signals": self._signals(policy, decision.values),
+            "findings": [_finding(finding) for finding in decision.findings],
+            "charges": [_charge(planned) for planned in decision.plan],
+            "results": [(result.allowed, result.level) for result in decision.results],
+            "applied": decision.applied,
+            "decided_us": decision.decided_us,
+            "outcome": exchange.outcome.value,
+            "upstream_status": exchange.upstream_status,
+            "usage": (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens),
+            "finished_us": exchange.finished_us,
+            "decision_us": exchange.timings.decision_us,
+        }
+        return orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
+
+    def _subject(self, subject: Subject) -> orjson.Fragment:
+        kept = self._subjects.get(subject.account_id)
+        if kept is None or kept[0] is not subject:
+            if len(self._subjects) >= MAX_SUBJECTS:
+                self._subjects.clear()
+            fragment = orjson.Fragment(orjson.dumps(_subject(subject, self._keyed)))
+            kept = self._subjects[subject.account_id] = (subject, fragment)
+        return kept[1]
+
+    def _signals(self, policy: Policy, values: tuple[object, ...]) -> dict[str, object]:
+        if len(values) != len(policy.signals):  # of an older policy, or before any signal
+            return {}
+        if self._hidden is None or self._hidden[0] is not policy:
+            names = tuple(spec.name for spec in policy.signals)
+            hidden = tuple(i for i, name in enumerate(names) if name in HIDDEN_SIGNALS)
+            self._hidden = (policy, hidden, names)
+        _, positions, names = self._hidden
+        shown = dict(zip(names, values, strict=True))
+        for position in positions:
+            if values[position] is not None:
+                shown[names[position]] = self._keyed.value("signal", str(values[position]))
+        return shown
 
 
-def _facts(facts: RequestFacts) -> dict[str, Any]:
-    """What differs from the defaults."""
-    kept = {}
-    for name in _FACT_NAMES:
-        value = getattr(facts, name)
-        if value is not None and value != _FACT_DEFAULTS[name]:
-            kept[name] = value
-    return kept
+def _finding(finding: Finding) -> tuple[object, ...]:
+    level = None if finding.level is None else finding.level.name.lower()
+    return (finding.rule, finding.verdict.text, finding.mode, finding.retry_after_us, level)
+
+
+def _charge(planned: PlannedStep) -> tuple[object, ...]:
+    step, quota = planned.step, planned.quota
+    return (
+        planned.limit.name,
+        step.effect,
+        quota.limit,
+        quota.period_us,
+        quota.burst,
+        step.amount,
+        step.ceiling,
+    )
 
 
 def _subject(subject: Subject, keyed: KeyedHash) -> dict[str, Any]:
@@ -102,24 +118,10 @@ def _subject(subject: Subject, keyed: KeyedHash) -> dict[str, Any]:
             kept[name] = value
     if subject.grants:
         kept["grants"] = [
-            [g.level.name.lower(), g.granted_us, g.expires_us] for g in subject.grants
+            [grant.level.name.lower(), grant.granted_us, grant.expires_us]
+            for grant in subject.grants
         ]
     return kept
-
-
-def _signals(policy: Policy, values: tuple[object, ...], keyed: KeyedHash) -> dict[str, object]:
-    if len(values) != len(policy.signals):  # decided by an older policy, or before any signal
-        return {}
-    return {
-        spec.name: _shown(spec.name, value, keyed)
-        for spec, value in zip(policy.signals, values, strict=True)
-    }
-
-
-def _shown(name: str, value: object, keyed: KeyedHash) -> object:
-    if name in HIDDEN_SIGNALS and value is not None:
-        return keyed.value("signal", str(value))
-    return value
 
 
 def facts_of(line: dict[str, Any]) -> RequestFacts:
@@ -142,6 +144,4 @@ def subject_of(line: dict[str, Any]) -> Subject | None:
 
 
 def _level(name: str) -> int:
-    from ..model import Level
-
     return Level[name.upper()].value

@@ -54,8 +54,8 @@ def pack_charge(charge: Charge, keys: Keys) -> Packed:
             names.append(keys.counters(step.tag, is_shadow=is_shadow))
             field = field_name(field)
         args += (
-            step.kind.value,
-            step.effect.value,
+            step.kind,
+            step.effect,
             field,
             step.amount,
             step.ceiling,

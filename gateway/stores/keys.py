@@ -8,9 +8,11 @@ Everything of one tag shares its Cluster hash tag, so that one script call can s
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 
 ADOPTED_KEY_ID = "adopted"  # as the directory shows it; in decisions its key id is None
+MAX_KEPT = 16_384
 _PLAIN = re.compile(r"[A-Za-z0-9_.:@=~-]{1,96}")
 
 
@@ -25,14 +27,13 @@ class Keys:
         self.meta = f"{prefix}meta"
 
     def counters(self, tag: str, *, is_shadow: bool) -> str:
-        return f"{self.prefix}{{{plain(tag)}}}:~" if is_shadow else f"{self.prefix}{{{plain(tag)}}}"
+        return _counters(self.prefix, tag, is_shadow)
 
     def leases(self, tag: str, field: str, *, is_shadow: bool) -> str:
-        kind = "c~" if is_shadow else "c"
-        return f"{self.prefix}{{{plain(tag)}}}:{kind}:{plain(field)}"
+        return _leases(self.prefix, tag, field, is_shadow)
 
     def subject(self, account_id: str) -> str:
-        return f"{self.prefix}{{{plain('a:' + account_id)}}}:s"
+        return _subject(self.prefix, account_id)
 
     def account_keys(self, account_id: str) -> str:
         return f"{self.prefix}{{{plain('a:' + account_id)}}}:k"
@@ -45,6 +46,24 @@ class Keys:
 
     def subjects_pattern(self) -> str:
         return f"{self.prefix}{{a:*}}:s"
+
+
+# The same few names are asked for again and again; looking one up costs a tenth of making it.
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _counters(prefix: str, tag: str, is_shadow: bool) -> str:
+    return f"{prefix}{{{plain(tag)}}}{':~' if is_shadow else ''}"
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _leases(prefix: str, tag: str, field: str, is_shadow: bool) -> str:
+    return f"{prefix}{{{plain(tag)}}}:{'c~' if is_shadow else 'c'}:{plain(field)}"
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _subject(prefix: str, account_id: str) -> str:
+    return f"{prefix}{{{plain('a:' + account_id)}}}:s"
 
 
 def plain(name: str) -> str:
