@@ -1,21 +1,24 @@
 """From a URL to an open store.
 
 `redis://[user:password@]host:port/db` and `valkey://` alike, `rediss://` and `valkeys://` with
-TLS (`?ca_file=…`), `unix:///path/to/socket`, `redis+cluster://host:port` (and `rediss+cluster`),
+TLS (`?ca_file=…&cert_file=…&key_file=…`), `unix:///path/to/socket?db=0`,
+`redis+cluster://host:port` (and `rediss+cluster`, or `?cluster=1`),
 `redis+sentinel://host:port,host:port/master-name/db`.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis.asyncio as redis_client
 from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ConstantBackoff
 
 from ..errors import StoreError, UsageError
 from .keys import Keys
@@ -29,6 +32,7 @@ ADMIN_TIMEOUT_S = 5.0
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
 CONNECTIONS = 64
+TLS_FILES = {"ca_file": "ssl_ca_certs", "cert_file": "ssl_certfile", "key_file": "ssl_keyfile"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,21 @@ class StoreUrl:
     address: Address
     hosts: tuple[tuple[str, int], ...] = ()
     master: str = ""
+    tls_files: dict[str, str] = field(default_factory=dict)  # as redis-py names them
 
 
 def parse_store_url(url: str) -> StoreUrl:
     """Raises UsageError that says what a store URL looks like (never repeating a password)."""
     parts = urlsplit(url)
     scheme, _, kind = parts.scheme.partition("+")
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    login: dict[str, Any] = {
+        "username": unquote(parts.username) if parts.username else None,
+        "password": unquote(parts.password) if parts.password else None,
+    }
     if scheme == "unix" and not kind:
-        return StoreUrl("single", Address(path=unquote(parts.path)))
+        database = _database([query["db"]] if "db" in query else [])
+        return StoreUrl("single", Address(path=unquote(parts.path), database=database, **login))
     if scheme not in ("redis", "rediss", "valkey", "valkeys") or kind not in (
         "",
         "cluster",
@@ -57,8 +68,8 @@ def parse_store_url(url: str) -> StoreUrl:
             "valkey://host:port, rediss://host:port, redis+cluster://host:port, "
             "redis+sentinel://host:port,host:port/master or unix:///path"
         )
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    tls = _tls(query) if scheme.endswith("s") and scheme != "redis" else None
+    tls_files = {TLS_FILES[name]: query[name] for name in TLS_FILES if name in query}
+    tls = _tls(tls_files) if scheme in ("rediss", "valkeys") else None
     if query.get("cluster") == "1":
         kind = "cluster"
     where = parts.netloc.rpartition("@")[2]
@@ -73,12 +84,11 @@ def parse_store_url(url: str) -> StoreUrl:
     address = Address(
         host=hosts[0][0],
         port=hosts[0][1],
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
         database=_database(segments),
         tls=tls,
+        **login,
     )
-    return StoreUrl(kind or "single", address, hosts, master)
+    return StoreUrl(kind or "single", address, hosts, master, tls_files)
 
 
 def _host(text: str, default: int) -> tuple[str, int]:
@@ -97,11 +107,11 @@ def _database(segments: list[str]) -> int:
     return int(segments[0])
 
 
-def _tls(query: dict[str, str]) -> ssl.SSLContext:
+def _tls(files: Mapping[str, str]) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=query.get("ca_file"))
-        if "cert_file" in query:
-            context.load_cert_chain(query["cert_file"], query.get("key_file"))
+        context = ssl.create_default_context(cafile=files.get("ssl_ca_certs"))
+        if "ssl_certfile" in files:
+            context.load_cert_chain(files["ssl_certfile"], files.get("ssl_keyfile"))
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"--store: the TLS files cannot be used: {error}") from None
     return context
@@ -161,30 +171,38 @@ async def _open_single(
             password=address.password,
             db=address.database,
             socket_timeout=ADMIN_TIMEOUT_S,
+            **_tls_options(parsed),
         )
     wire = Wire(address, timeout_s=timeout_s, scripts=ALL_SOURCES, locate=locate)
     await wire.open()
     return RedisStore(
         router=SingleRouter(wire, keys, observe),
-        client=client or _client(address),
+        client=client or _client(parsed),
         keys=keys,
         timeout_s=timeout_s,
         observe=observe,
     )
 
 
-def _client(address: Address) -> Any:
+def _tls_options(parsed: StoreUrl) -> dict[str, Any]:
+    return {} if parsed.address.tls is None else {"ssl": True, **parsed.tls_files}
+
+
+def _client(parsed: StoreUrl) -> Any:
+    address = parsed.address
     options: dict[str, Any] = {
         "username": address.username,
         "password": address.password,
         "db": address.database,
         "socket_timeout": ADMIN_TIMEOUT_S,
         "socket_connect_timeout": ADMIN_TIMEOUT_S,
+        "retry": _retry(),
         "max_connections": CONNECTIONS,
         "timeout": ADMIN_TIMEOUT_S,
     }
+    pool: Any
     if address.path is not None:
-        pool: Any = redis_client.BlockingConnectionPool(
+        pool = redis_client.BlockingConnectionPool(
             connection_class=redis_client.UnixDomainSocketConnection, path=address.path, **options
         )
     elif address.tls is not None:
@@ -192,11 +210,17 @@ def _client(address: Address) -> Any:
             connection_class=redis_client.SSLConnection,
             host=address.host,
             port=address.port,
-            **options,
+            **options | parsed.tls_files,
         )
     else:
         pool = redis_client.BlockingConnectionPool(host=address.host, port=address.port, **options)
     return redis_client.Redis.from_pool(pool)  # closes the pool with itself
+
+
+def _retry() -> Retry:
+    """Once more on a new connection, for one that died in the pool; by default redis-py would
+    wait for seconds and try three times."""
+    return Retry(ConstantBackoff(0.05), 1)
 
 
 async def _open_cluster(
@@ -208,8 +232,9 @@ async def _open_cluster(
         port=at.port,
         username=at.username,
         password=at.password,
-        ssl=at.tls is not None,
         socket_timeout=ADMIN_TIMEOUT_S,
+        retry=_retry(),
+        **_tls_options(parsed),
     )
 
     async def discover() -> dict[int, Address]:
