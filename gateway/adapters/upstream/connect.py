@@ -7,79 +7,76 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Any
 
+from ...errors import UpstreamError
 from .connection import Connection
-from .faults import connect_fault, handshake_fault
+from .faults import connect_fault
 from .port import UpstreamSettings
-
-Address = tuple[int, tuple[Any, ...]]  # family, and what `socket` calls an address
 
 
 async def connect(settings: UpstreamSettings, tls: ssl.SSLContext | None) -> Connection:
     """A new connection, ready for its first exchange, within `connect_timeout_s` in all.
 
-    Raises UpstreamError: connect_failed, connect_timeout, tls_failed. Cancelling it leaves
-    no socket behind.
+    Raises UpstreamError, unsent: connect_failed, connect_timeout, tls_failed. Cancelling it
+    leaves no socket behind.
     """
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + settings.connect_timeout_s
+    deadline_s = asyncio.get_running_loop().time() + settings.connect_timeout_s
     try:
         async with asyncio.timeout_at(deadline_s):
-            addresses = await look_up(settings.host, settings.wire_port)
-            sock = await connect_first(addresses, deadline_s)
+            addresses = await look_up(settings.host)
     except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
         raise connect_fault(error) from None
-    connection = Connection(settings, loop)
-    try:
-        async with asyncio.timeout_at(deadline_s):
-            await loop.create_connection(
-                lambda: connection,
-                sock=sock,
-                ssl=tls,
-                server_hostname=settings.host if tls is not None else None,
-            )
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise (handshake_fault(error) if tls is not None else connect_fault(error)) from None
-    return connection
+    return await connect_first(addresses, settings, tls, deadline_s)
 
 
-async def look_up(host: str, port: int) -> Sequence[Address]:
-    """In the resolver's order; an address literal needs no resolver. Raises OSError."""
+async def look_up(host: str) -> Sequence[str]:
+    """Addresses in the resolver's order; a literal needs no resolver. Raises OSError."""
     try:
-        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
-        return [(family, (host, port))]
+        return [str(ipaddress.ip_address(host))]
     except ValueError:
         found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+            host, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
         )
-    return [(family, address) for family, _, _, _, address in found]
+    return [str(address[0]) for _, _, _, _, address in found]
 
 
-async def connect_first(addresses: Sequence[Address], deadline_s: float) -> socket.socket:
-    """The first address that accepts. A silent one costs its share of the time left, no more.
+async def connect_first(
+    addresses: Sequence[str],
+    settings: UpstreamSettings,
+    tls: ssl.SSLContext | None,
+    deadline_s: float,
+) -> Connection:
+    """The first address that works. A silent one costs its share of the time left, no more.
 
-    Raises the last address's OSError.
+    Raises UpstreamError with the last address's fault.
     """
-    loop = asyncio.get_running_loop()
-    fault: OSError = OSError("the name has no address")
-    for tried, (family, address) in enumerate(addresses):
-        share_s = (deadline_s - loop.time()) / (len(addresses) - tried)
+    fault = UpstreamError("connect_failed", "the name has no address", sent=False)
+    for tried, address in enumerate(addresses):
+        left_s = deadline_s - asyncio.get_running_loop().time()
         try:
-            return await _connect_one(family, address, share_s)
-        except OSError as error:
-            fault = error
+            async with asyncio.timeout(left_s / (len(addresses) - tried)):
+                return await _connect_one(address, settings, tls)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            fault = connect_fault(error)
     raise fault
 
 
-async def _connect_one(family: int, address: tuple[Any, ...], timeout_s: float) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+async def _connect_one(
+    address: str, settings: UpstreamSettings, tls: ssl.SSLContext | None
+) -> Connection:
+    loop = asyncio.get_running_loop()
+    connection = Connection(settings, loop)
     try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        async with asyncio.timeout(timeout_s):
-            await asyncio.get_running_loop().sock_connect(sock, address)
+        await loop.create_connection(
+            lambda: connection,
+            address,
+            settings.wire_port,
+            ssl=tls,
+            server_hostname=settings.host if tls is not None else None,
+            # Whoever waits gives up earlier; uvloop may keep this timer of one who was cancelled.
+            ssl_handshake_timeout=settings.connect_timeout_s if tls is not None else None,
+        )
     except BaseException:
-        sock.close()
+        connection.close()  # it may have been made and never been told of its end
         raise
-    return sock
+    return connection

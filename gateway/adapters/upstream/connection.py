@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._now: Callable[[], float] = loop.time
         self._pieces: list[bytes] = []  # of the body, out of the piece from the network in hand
         self.on_body = self._pieces.append
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = None  # while closed: it refers to us
         self._headers: Headers = []
         self._codings: list[bytes] = []
         self._response: HttpResponse | None = None
@@ -93,7 +93,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._since_s = 0.0  # the last sign of progress, by the loop's clock
         self._bare_bytes = 0  # received since the last byte of a body: heads, trailers, chunk lines
-        self._is_closed = self._is_ended = self._is_reusable = self._is_until_close = False
+        self._is_closed = True  # until it is made
+        self._is_ended = self._is_reusable = self._is_until_close = False
         self._is_read_paused = self._is_write_paused = False
         # No deadline set from now on can lie before the next tick, so none is ever re-armed.
         self._tick_s = min(
@@ -114,7 +115,7 @@ class Connection(asyncio.Protocol):
         self._response = response
         self._since_s = self._now()
         self._bare_bytes = 0
-        self._is_ended = self._is_until_close = False
+        self._is_ended = False
         self._headers = []
         self._codings.clear()
         if not body:
@@ -138,7 +139,7 @@ class Connection(asyncio.Protocol):
             return
         self._is_closed = True
         self._response = None
-        self._parser = None  # it refers back to us
+        self._parser = None
         if self._timer is not None:
             self._timer.cancel()
         if self._sender is not None:
@@ -158,6 +159,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by descent
+        self._is_closed = False
+        self._parser = httptools.HttpResponseParser(self)
         self._since_s = self._now()
         self._timer = self._loop.call_later(self._tick_s, self._tick)
 
@@ -187,7 +190,7 @@ class Connection(asyncio.Protocol):
         if response is not None and self._is_until_close and ended_by_close_notify(self._transport):
             self._end(response, is_clean=False)
         else:
-            self._break_off(None)
+            self._break_off(None)  # now: the transport itself would first send what it still has
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._break_off(exc)
@@ -289,7 +292,6 @@ class Connection(asyncio.Protocol):
             and not self._transport.get_write_buffer_size()
         ):
             self._sender = None
-            self.resume()
             self.owner.release(self)
         else:
             self.close()

@@ -14,18 +14,14 @@ class MalformedError(httptools.HttpParserError):
 
 
 def connect_fault(error: Exception) -> UpstreamError:
-    """Looking up the name or connecting failed; a name that is not found is an OSError too."""
-    if isinstance(error, TimeoutError):
-        return UpstreamError("connect_timeout", "no connection in time", sent=False)
-    return UpstreamError("connect_failed", _say(error), sent=False)
-
-
-def handshake_fault(error: Exception) -> UpstreamError:
+    """Looking up the name (not found is an OSError too), connecting or the handshake failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return UpstreamError("tls_failed", error.verify_message or _say(error), sent=False)
     if isinstance(error, TimeoutError):
-        return UpstreamError("connect_timeout", "no TLS handshake in time", sent=False)
-    return UpstreamError("tls_failed", _say(error), sent=False)
+        return UpstreamError("connect_timeout", "no connection in time", sent=False)
+    # Nothing but a handshake can be broken off before a connection is there.
+    is_tls = isinstance(error, ssl.SSLError | ConnectionResetError | ConnectionAbortedError)
+    return UpstreamError("tls_failed" if is_tls else "connect_failed", _say(error), sent=False)
 
 
 def parse_fault(error: httptools.HttpParserError) -> UpstreamError:

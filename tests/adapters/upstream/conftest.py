@@ -11,9 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import pytest
 import uvloop
 
-from gateway.adapters.upstream.connection import Connection
-
-from .peer import until
+from .peer import connections_alive, until
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -27,7 +25,7 @@ async def nothing_is_left() -> AsyncIterator[None]:
     yield
     await until(lambda: open_sockets() == sockets and len(asyncio.all_tasks()) == tasks)
     gc.collect()
-    assert [it for it in gc.get_objects() if isinstance(it, Connection)] == []
+    assert connections_alive() == []
 
 
 def open_sockets() -> set[int]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from gateway.adapters.upstream import HttpUpstream, UpstreamResponse, UpstreamSettings
+from gateway.adapters.upstream.connection import Connection
 
 DEADLINE_S = 10.0
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -77,6 +83,12 @@ class Wire:
         self.writer.write(raw)
         await self.writer.drain()
 
+    def say_no_more(self) -> None:
+        """End this direction below whatever protocol is spoken: no TLS alert."""
+        descriptor = self.writer.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            sock.shutdown(socket.SHUT_WR)
+
     async def gone(self) -> None:
         """Until the client has closed or reset this connection."""
         with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -88,8 +100,17 @@ Script = Callable[[Wire], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
-    """Run `script` on every connection, and close it when the script ends."""
+async def serving(
+    script: Script,
+    *,
+    tls: ssl.SSLContext | None = None,
+    address: tuple[str, int] = ("127.0.0.1", 0),
+    receive_bytes: int | None = None,
+) -> AsyncIterator[Peer]:
+    """Run `script` on every connection, and close it when the script ends.
+
+    `receive_bytes`: the size of the socket's buffer; None leaves it to the system.
+    """
     peer = Peer()
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,7 +130,15 @@ async def serving(script: Script, *, tls: ssl.SSLContext | None = None) -> Async
         peer.tasks.add(task)
         task.add_done_callback(peer.tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    listener = socket.socket()
+    if receive_bytes is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        pytest.skip(f"{address[0]}: {error}")  # not every system has all of 127.0.0.0/8
+    server = await asyncio.start_server(accept, sock=listener, ssl=tls)
     peer.port = server.sockets[0].getsockname()[1]
     try:
         async with asyncio.timeout(DEADLINE_S):
@@ -183,6 +212,11 @@ async def whole(response: UpstreamResponse) -> bytes:
 
 async def fetch(upstream: HttpUpstream, method: bytes = b"GET") -> bytes:
     return await whole(await get(upstream, method))
+
+
+def connections_alive() -> list[Connection]:
+    """Whatever keeps one: a task, a pending timer, a pool."""
+    return [it for it in gc.get_objects() if isinstance(it, Connection)]
 
 
 async def until(claim: Callable[[], bool]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -18,6 +19,7 @@ from .peer import (
     Peer,
     Wire,
     client_of,
+    connections_alive,
     fetch,
     get,
     serving,
@@ -243,6 +245,65 @@ async def test_a_slow_response_within_each_limit_is_fine() -> None:
         assert await fetch(upstream) == b"xxxxx"
 
 
+async def test_a_slow_reader_of_a_large_body_is_no_stalled_one() -> None:
+    async def script(wire: Wire) -> None:
+        await wire.reader.readuntil(b"\r\n\r\n")
+        for _ in range(8):
+            await asyncio.sleep(0.1)
+            await wire.reader.readexactly(8 * MIB)
+        await wire.say(ANSWER)
+        await wire.request()
+
+    async with talking(script, write_timeout_s=0.4) as (upstream, _):
+        assert await post(upstream, bytes(64 * MIB)) == b"ok"
+
+
+async def test_a_reader_who_pauses_longer_than_the_read_timeout_starts_it_anew() -> None:
+    was_read = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.say(STREAM_HEAD + b"11170\r\n" + bytes(70_000) + b"\r\n")
+        await was_read.wait()
+        await asyncio.sleep(0.15)
+        await wire.say(b"1\r\nx\r\n0\r\n\r\n")
+        await wire.request()
+
+    async with talking(script, read_timeout_s=0.3) as (upstream, _):
+        response = await get(upstream)
+        await asyncio.sleep(0.5)
+        body = await response.read_chunk()
+        was_read.set()
+        assert body + await whole(response) == bytes(70_000) + b"x"
+
+
+async def test_a_peer_that_ends_early_is_noticed_while_sending() -> None:
+    async def script(wire: Wire) -> None:
+        await wire.reader.read(1)
+        wire.say_no_more()
+        await asyncio.Event().wait()
+
+    async with serving(script) as peer:
+        error, took_s = await expire(
+            peer, lambda upstream: post(upstream, bytes(64 * MIB)), write_timeout_s=5.0
+        )
+    assert (error.kind, error.sent) == ("reset", True)
+    assert took_s < 2.0
+
+
+async def test_a_closed_connection_is_freed_without_the_garbage_collector() -> None:
+    async with talking(half) as (upstream, _):
+        gc.disable()
+        try:
+            for _ in range(3):
+                response = await get(upstream)
+                response.abort()
+                del response
+            await until(lambda: not connections_alive())
+        finally:
+            gc.enable()
+
+
 async def test_a_reused_connection_counts_from_its_own_request() -> None:
     async def script(wire: Wire) -> None:
         while True:
@@ -251,6 +312,7 @@ async def test_a_reused_connection_counts_from_its_own_request() -> None:
             await wire.say(ANSWER)
 
     async with talking(script, header_timeout_s=0.25) as (upstream, peer):
-        for _ in range(6):
+        for _ in range(4):
             assert await fetch(upstream) == b"ok"
+            await asyncio.sleep(0.2)
         assert peer.connections == 1

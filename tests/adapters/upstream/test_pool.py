@@ -15,6 +15,8 @@ from gateway.errors import UpstreamError
 
 from .peer import ANSWER, Wire, answering, client_of, fetch, get, serving, talking, until, whole
 
+OTHER_LOOPBACK = "127.0.0.2"  # nobody listens there but these tests
+
 
 def free_port() -> int:
     with socket.socket() as sock:
@@ -238,6 +240,7 @@ async def test_a_stray_byte_closes_an_idle_connection() -> None:
         if wire.number == 1:
             await stray.wait()
             await wire.say(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+            await wire.gone()
         else:
             await wire.request()
 
@@ -284,22 +287,27 @@ async def test_a_name_that_does_not_exist_is_connect_failed() -> None:
     await upstream.aclose()
 
 
+async def reach_past(first: str, then: str, *, port: int, within_s: float) -> float:
+    """Connect to a name whose first address is no use; returns the seconds it took."""
+    loop = asyncio.get_running_loop()
+    async with serving(answering(ANSWER), address=(then, port)) as peer:
+        settings = UpstreamSettings(scheme="http", host="api.example", port=peer.port)
+        began_s = loop.time()
+        connection = await connect_first([first, then], settings, None, began_s + within_s)
+        took_s = loop.time() - began_s
+        await until(lambda: peer.connections == 1)
+        connection.close()
+        await until(lambda: not peer.open)
+    return took_s
+
+
 async def test_a_refusing_address_gives_way_to_the_next() -> None:
-    deadline_s = asyncio.get_running_loop().time() + 5
-    async with serving(answering(ANSWER)) as peer:
-        addresses = [(socket.AF_INET, ("127.0.0.1", port)) for port in (free_port(), peer.port)]
-        (await connect_first(addresses, deadline_s)).close()
-        await until(lambda: peer.connections == 1 and not peer.open)
+    assert await reach_past(OTHER_LOOPBACK, "127.0.0.1", port=0, within_s=5.0) < 1.0
 
 
 async def test_a_silent_address_costs_its_share_of_the_time_only() -> None:
-    loop = asyncio.get_running_loop()
-    async with silent_address() as silent, serving(answering(ANSWER)) as peer:
-        addresses = [(socket.AF_INET, silent), (socket.AF_INET, ("127.0.0.1", peer.port))]
-        began_s = loop.time()
-        (await connect_first(addresses, began_s + 0.4)).close()
-        assert 0.15 < loop.time() - began_s < 0.4
-        await until(lambda: peer.connections == 1 and not peer.open)
+    async with silent_address() as (host, port):
+        assert 0.15 < await reach_past(host, OTHER_LOOPBACK, port=port, within_s=0.4) < 0.4
 
 
 async def test_a_silent_upstream_is_connect_timeout() -> None:
@@ -315,8 +323,8 @@ async def test_a_silent_upstream_is_connect_timeout() -> None:
 
 
 async def test_every_address_of_a_name_is_known_and_a_literal_needs_no_lookup() -> None:
-    assert (socket.AF_INET, ("127.0.0.1", 80)) in await look_up("localhost", 80)
-    assert await look_up("::1", 80) == [(socket.AF_INET6, ("::1", 80))]
+    assert "127.0.0.1" in await look_up("localhost")
+    assert await look_up("::1") == ["::1"]
 
 
 async def test_a_name_with_an_address_that_refuses_still_connects() -> None:

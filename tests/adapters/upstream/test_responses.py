@@ -192,6 +192,10 @@ BROKEN_BODIES: dict[str, tuple[bytes, str]] = {
     "endless extension": (STREAM_HEAD + b"2\r\nab\r\n1;" + b"e" * 300_000, "protocol_error"),
     "endless trailer": (STREAM_HEAD + b"2\r\nab\r\n0\r\nx: " + b"y" * 300_000, "protocol_error"),
     "closed before the length": (OK + b"content-length: 3\r\n\r\nab", "reset"),
+    "closed before the length, as announced": (
+        OK + b"connection: close\r\ncontent-length: 3\r\n\r\nab",
+        "reset",
+    ),
     "closed between chunks": (STREAM_HEAD + b"2\r\nab\r\n", "reset"),
     "closed before the last CRLF": (STREAM_HEAD + b"2\r\nab\r\n0\r\n", "reset"),
     "closed within a chunk": (STREAM_HEAD + b"5\r\nab", "reset"),
@@ -245,6 +249,41 @@ async def test_a_head_at_the_bounds_is_fine_and_one_beyond_is_not() -> None:
         assert await fetch(upstream) == b""
     async with talking(answering(raw), max_head_bytes=927) as (upstream, _):
         assert (await broken(upstream))[1].kind == "protocol_error"
+
+
+async def test_a_head_at_the_bound_may_have_its_body_later() -> None:
+    head = STREAM_HEAD.removesuffix(b"\r\n") + b"x: " + b"y" * 96 + b"\r\n\r\n"
+    go = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.say(head)
+        await go.wait()
+        await wire.say(CHUNKED)
+        await wire.request()
+
+    fields_bytes = len(b"transfer-encoding: chunked\r\n") + 101
+    async with talking(script, max_head_bytes=fields_bytes) as (upstream, _):
+        response = await get(upstream)
+        go.set()
+        assert await whole(response) == b"abcde"
+
+
+async def test_the_bound_counts_each_response_alone() -> None:
+    """Trailers in a piece of their own, then a head in two pieces, each below the bound."""
+    trailer = b"x: " + b"y" * 200 + b"\r\n\r\n"
+
+    async def script(wire: Wire) -> None:
+        while True:
+            await wire.request()
+            for piece in (STREAM_HEAD[:40], STREAM_HEAD[40:] + b"1\r\nx\r\n", b"0\r\n" + trailer):
+                await wire.say(piece)
+                await asyncio.sleep(0.01)
+
+    async with talking(script, max_head_bytes=230) as (upstream, peer):
+        for _ in range(3):
+            assert await fetch(upstream) == b"x"
+        assert peer.connections == 1
 
 
 async def test_a_large_body_behind_a_small_head_is_no_large_head() -> None:

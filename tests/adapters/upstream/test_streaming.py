@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.adapters.upstream import UpstreamResponse
+from gateway.adapters.upstream.connection import Connection
 from gateway.adapters.upstream.response import HIGH_WATER_BYTES
+from gateway.adapters.upstream.sending import SLICE_BYTES
 from gateway.errors import UpstreamError
 
 from .peer import (
@@ -121,6 +123,7 @@ async def test_a_reader_who_stops_stops_the_upstream(framing: str) -> None:
         await until(lambda: sent_bytes > 0)
         stopped_at = await until_steady(lambda: sent_bytes)
         assert stopped_at < total_bytes // 2  # the rest: socket buffers of both sides
+        await asyncio.sleep(0.3)
         first = await response.read_chunk()  # long after the read timeout, which is the peer's
         assert 0 < len(first) <= HIGH_WATER_BYTES + READ_BYTES
         digest, size_bytes = hashlib.sha256(first), len(first)
@@ -297,6 +300,61 @@ async def test_an_early_refusal_stops_a_caller_who_has_nothing_more_to_send_yet(
     async with talking(script) as (upstream, _):
         response = await upstream.send(b"POST", b"/", [], body())
         assert (response.status, await whole(response)) == (413, b"big")
+
+
+async def test_a_refusal_stops_the_iterator_before_its_own_body_has_ended() -> None:
+    is_closed = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            yield b"part"
+            await asyncio.Event().wait()
+        finally:
+            is_closed.set()
+
+    async def script(wire: Wire) -> None:
+        await wire.reader.readuntil(b"part\r\n")
+        await wire.say(b"HTTP/1.1 413 Too Large\r\ntransfer-encoding: chunked\r\n\r\n")
+        await is_closed.wait()
+        await wire.say(chunk(b"big") + b"0\r\n\r\n")
+        await wire.gone()
+
+    async with talking(script) as (upstream, _):
+        response = await upstream.send(b"POST", b"/", [], body())
+        assert (response.status, await whole(response)) == (413, b"big")
+
+
+async def test_an_answer_while_the_last_bytes_wait_to_be_sent_is_early() -> None:
+    """A body that the transport has in full, but the system not: it takes trying to hit that."""
+    go = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.reader.readexactly(1)
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await go.wait()
+        await wire.say(ANSWER)
+        await asyncio.Event().wait()
+
+    async with serving(script, receive_bytes=4_096) as peer, client_of(peer) as upstream:
+        for slices in range(1, 100):
+            connection = await upstream._pool.acquire()
+            body = bytes(slices * SLICE_BYTES)
+            head = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+            response = connection.start(head, body, is_to_head=False)
+            await asyncio.sleep(0.01)  # what the system takes, it has taken
+            if _waits_in_transport(connection):
+                break
+            connection.close()
+        assert _waits_in_transport(connection)
+        go.set()
+        await response.wait_for_head()
+        assert await whole(response) == b"ok"
+        assert not connection.is_ready()
+
+
+def _waits_in_transport(connection: Connection) -> bool:
+    sender, transport = connection._sender, connection._transport
+    return sender is not None and sender.is_done and transport.get_write_buffer_size() > 0
 
 
 async def test_an_early_answer_that_is_no_refusal_lets_the_body_go_on() -> None:
