@@ -230,6 +230,31 @@ def test_a_mistake_in_a_rule(entry: str, message: str) -> None:
     assert f"a.yaml:4: rules[0]{message}" in problems(HEAD + f"rules:\n  - {entry}\n")
 
 
+@pytest.mark.parametrize(
+    ("verification", "settles"),
+    [
+        ("{below: phone}", True),
+        ("{below: email}", True),
+        ("email", True),
+        ("{eq: none}", True),
+        ("{in: [none, email]}", True),
+        ("phone", False),
+        ("{below: payment}", False),
+        ("{in: [email, phone]}", False),
+        ("{at_least: email}", False),
+        ("{not: phone}", False),
+    ],
+)
+def test_a_verification_is_asked_only_of_those_who_have_not_passed_it(
+    verification: str, settles: bool
+) -> None:
+    text = rule("r", f"{{verification: {verification}}}", then="{verify: phone}")
+    found = problems(HEAD + "rules:\n" + text)
+    assert [p.partition(": add ")[0] for p in found] == (
+        [] if settles else ["a.yaml:4: rules[0].then.verify: would ask again after it was passed"]
+    )
+
+
 def test_all_findings_are_told_at_once_in_the_order_of_lines() -> None:
     text = HEAD + "ruels: []\nrules:\n" + rule("a", "{tir: x}") + rule("b", "{asn: x}")
     assert problems(text, "limits:\n" + limit("c", "by: accont, quota: 1/s")) == [
@@ -323,6 +348,8 @@ def test_every_reason_of_the_gateway_itself_is_reserved() -> None:
         (BIG.replace("[a, b]", "[a, a]"), "sets/s.yaml:4: values[1]: 'a' comes twice"),
         (BIG.replace("[a, b]", "[true]"), "sets/s.yaml:4: values[0]: must be text or a whole "
          "number, not true"),
+        (BIG.replace("[a, b]", f"[{'x' * 257}]"), "sets/s.yaml:4: values[0]: must be text of 1 to "
+         "256 characters"),
         (BIG.replace("owner", "onwer"), "sets/s.yaml:3: onwer: no such key; did you mean owner?"),
     ],
 )  # fmt: skip

@@ -297,6 +297,7 @@ def test_a_hostile_text_against_a_hostile_glob_takes_no_time() -> None:
         ("{any: [3]}", "when.any[0]: must be a table of conditions, not 3"),
         ("{not: [{tier: a}]}", "when.not: must be a table of conditions, not a list"),
         ("{}", "when: is empty: it would hold for every request"),
+        ("~", "when: must be a table of conditions, not nothing"),
         ("7", "when: must be a table of conditions, not 7"),
     ],
 )  # fmt: skip

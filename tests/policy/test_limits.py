@@ -156,6 +156,8 @@ def test_every_quota_that_check_accepts_passes_its_first_request(text: str) -> N
         ),
         ("by: account, quota: 1/s, burst: lots", ".quota: 'lots' is no count: "
          "write 500, 200k or 1.5M"),
+        ("by: account, quota: 1/s, burst: true", ".quota: true is no count: "
+         "write 500, 200k or 1.5M"),
         ("by: account, quota: 1/s, lease: 10m", ".lease: is for cost: concurrency only"),
         ("by: account, quota: 1, cost: concurrency, lease: 2d", ".lease: must be from 1s to 1d"),
         (
