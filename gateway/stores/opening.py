@@ -8,6 +8,7 @@ TLS (`?ca_file=…&cert_file=…&key_file=…`), `unix:///path/to/socket?db=0`,
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -152,36 +153,48 @@ async def _open_single(
     parsed: StoreUrl, keys: Keys, timeout_s: float, observe: Observe
 ) -> RedisStore:
     locate: Callable[[], Awaitable[Address]] | None = None
-    address, client = parsed.address, None
-    if parsed.kind == "sentinel":
-        sentinel = cast(Any, Sentinel)(
-            list(parsed.hosts), sentinel_kwargs={"socket_timeout": ADMIN_TIMEOUT_S}
-        )
-
-        async def locate_primary() -> Address:
-            with _mapped():
-                host, port = await sentinel.discover_master(parsed.master)
-            return replace(parsed.address, host=host, port=int(port))
-
-        locate = locate_primary
-        address = await locate()
-        client = sentinel.master_for(
-            parsed.master,
-            username=address.username,
-            password=address.password,
-            db=address.database,
-            socket_timeout=ADMIN_TIMEOUT_S,
-            **_tls_options(parsed),
-        )
-    wire = Wire(address, timeout_s=timeout_s, scripts=ALL_SOURCES, locate=locate)
-    await wire.open()
+    async with contextlib.AsyncExitStack() as undo:
+        if parsed.kind == "sentinel":
+            clients, locate = _sentinel_clients(parsed)
+        else:
+            clients = [_client(parsed)]
+        for client in clients:
+            undo.push_async_callback(client.aclose)
+        address = parsed.address if locate is None else await locate()
+        wire = Wire(address, timeout_s=timeout_s, scripts=ALL_SOURCES, locate=locate)
+        await wire.open()
+        undo.pop_all()
     return RedisStore(
         router=SingleRouter(wire, keys, observe),
-        client=client or _client(parsed),
+        clients=clients,
         keys=keys,
         timeout_s=timeout_s,
         observe=observe,
     )
+
+
+def _sentinel_clients(parsed: StoreUrl) -> tuple[list[Any], Callable[[], Awaitable[Address]]]:
+    """(the primary's client and the Sentinels', a way to find the primary)."""
+    at = parsed.address
+    sentinel = cast(Any, Sentinel)(
+        list(parsed.hosts), sentinel_kwargs={"socket_timeout": ADMIN_TIMEOUT_S, "retry": _retry()}
+    )
+    primary = sentinel.master_for(
+        parsed.master,
+        username=at.username,
+        password=at.password,
+        db=at.database,
+        socket_timeout=ADMIN_TIMEOUT_S,
+        retry=_retry(),
+        **_tls_options(parsed),
+    )
+
+    async def locate() -> Address:
+        with _mapped():
+            host, port = await sentinel.discover_master(parsed.master)
+        return replace(at, host=host, port=int(port))
+
+    return [primary, *sentinel.sentinels], locate
 
 
 def _tls_options(parsed: StoreUrl) -> dict[str, Any]:
@@ -250,8 +263,14 @@ async def _open_cluster(
             raise StoreError("unreachable", "the Cluster serves no slots")
         return found
 
-    with _mapped():
-        await client.initialize()
-    router = ClusterRouter(keys, discover, timeout_s=timeout_s, observe=observe)
-    await router.open()
-    return RedisStore(router=router, client=client, keys=keys, timeout_s=timeout_s, observe=observe)
+    async with contextlib.AsyncExitStack() as undo:
+        undo.push_async_callback(client.aclose)
+        with _mapped():
+            await client.initialize()
+        router = ClusterRouter(keys, discover, timeout_s=timeout_s, observe=observe)
+        undo.push_async_callback(router.aclose)
+        await router.open()
+        undo.pop_all()
+    return RedisStore(
+        router=router, clients=[client], keys=keys, timeout_s=timeout_s, observe=observe
+    )

@@ -11,7 +11,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -39,22 +39,34 @@ class RedisStore:
     """`Store` and `Directory` on one deployment; build it with `open_store`."""
 
     def __init__(
-        self, *, router: Router, client: Any, keys: Keys, timeout_s: float, observe: Observe
+        self,
+        *,
+        router: Router,
+        clients: Sequence[Any],
+        keys: Keys,
+        timeout_s: float,
+        observe: Observe,
     ) -> None:
+        """`clients` are redis-py's: the first is used, all are closed with the store."""
         self._router = router
-        self._client = client
+        self._clients = clients
+        self._client = clients[0]
         self._keys = keys
         self._timeout_s = timeout_s
         self._observe = observe
 
     async def aclose(self) -> None:
         await self._router.aclose()
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
     # ── Store: the hot path ──────────────────────────────────────────────────────────────────
 
     async def charge(self, charge: Charge) -> ChargeReply:
         return await self._router.charge(charge)
+
+    def settle_soon(self, settlement: Settlement) -> None:
+        self._router.settle_soon(settlement)
 
     async def settle(self, settlement: Settlement) -> None:
         await self._router.settle(settlement)

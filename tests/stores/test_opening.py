@@ -1,0 +1,254 @@
+"""From a URL to an open store: single, TLS, Sentinel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.errors import StoreError, UsageError
+from gateway.model import Subject
+from gateway.stores import open_store
+from gateway.stores.keys import Keys
+from gateway.stores.opening import parse_store_url
+from gateway.stores.routing import SingleRouter
+from gateway.stores.wire import Address, Wire
+
+from .servers import Server, server
+from .steps import charge, gcra
+
+FAILOVER_S = 20.0
+
+# ── URLs ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "where", "database"),
+    [
+        ("redis://h", "single", "h:6379", 0),
+        ("valkey://h:1/5", "single", "h:1", 5),
+        ("redis://u:p%40w@h:1", "single", "h:1", 0),
+        ("redis://[::1]:7", "single", "::1:7", 0),
+        ("rediss://h", "single", "h:6379", 0),
+        ("valkeys://h", "single", "h:6379", 0),
+        ("unix:///run/store.sock?db=2", "single", "/run/store.sock", 2),
+        ("redis+cluster://h:1", "cluster", "h:1", 0),
+        ("rediss+cluster://h:1", "cluster", "h:1", 0),
+        ("valkey://h:1?cluster=1", "cluster", "h:1", 0),
+        ("redis+sentinel://a:1,b/main/3", "sentinel", "a:1", 3),
+    ],
+)
+def test_a_url_says_where_the_store_is(url: str, kind: str, where: str, database: int) -> None:
+    parsed = parse_store_url(url)
+    assert (parsed.kind, str(parsed.address), parsed.address.database) == (kind, where, database)
+    assert (parsed.address.tls is not None) == url.startswith(("rediss", "valkeys"))
+
+
+def test_logins_and_sentinels_are_read_from_the_url() -> None:
+    parsed = parse_store_url("redis+sentinel://u:p%40w@a:1,b/main")
+    assert (parsed.address.username, parsed.address.password) == ("u", "p@w")
+    assert (parsed.hosts, parsed.master) == ((("a", 1), ("b", 26379)), "main")
+    assert parse_store_url("unix://:pw@/s.sock").address.password == "pw"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://h", "'http://' is no store"),
+        ("embedded", "is no store"),
+        ("redis://", "names no host"),
+        ("redis://h:port", "'h:port' is no host:port"),
+        ("redis://h/five", "'five' is no database number"),
+        ("redis+sentinel://h", "ends in /master-name"),
+        ("rediss://h?ca_file=/nowhere.pem", "TLS files cannot be used"),
+    ],
+)
+def test_a_bad_url_says_what_is_wrong_and_no_password(url: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        parse_store_url(url.replace("://h", "://u:s3cret@h"))
+    assert "s3cret" not in str(caught.value)
+
+
+# ── databases and TLS ────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_database_number_holds_for_every_client(valkey: Server) -> None:
+    store = await open_store(f"{valkey.url}/3", secret_fingerprint="0", prefix="db3:")
+    try:
+        await store.put(Subject("acc_1"), {"c" * 32: "key_1"})
+        assert await store.resolve("c" * 32) is not None
+        await store.charge(charge(gcra()))
+    finally:
+        await store.aclose()
+    with redis.Redis(port=valkey.port, db=3) as third, valkey.client() as first:
+        assert third.exists("db3:{a:acc_1}", "db3:{a:acc_1}:s") == 2
+        assert not list(first.scan_iter(match="db3:*"))
+
+
+@contextlib.asynccontextmanager
+async def tls_in_front_of(behind: Server, folder: Path) -> AsyncIterator[int]:
+    """The port of a TLS end with a certificate for 127.0.0.1, `folder`/cert.pem."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+
+    async def relay(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, ssl.SSLError):
+            while chunk := await source.read(65536):
+                sink.write(chunk)
+                await sink.drain()
+        sink.close()
+
+    async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", behind.port)
+        await asyncio.gather(relay(reader, inner_writer), relay(inner_reader, writer))
+
+    front = await asyncio.start_server(on_client, "127.0.0.1", 0, ssl=context)
+    try:
+        yield front.sockets[0].getsockname()[1]
+    finally:
+        front.close()
+        await asyncio.sleep(0.05)
+
+
+async def test_tls_holds_for_every_client_and_an_unknown_authority_is_refused(
+    valkey: Server, tmp_path: Path
+) -> None:
+    async with tls_in_front_of(valkey, tmp_path) as port:
+        url = f"rediss://127.0.0.1:{port}?ca_file={tmp_path}/cert.pem"
+        store = await open_store(url, secret_fingerprint="0", prefix="tls:", timeout_s=5.0)
+        try:
+            await store.put(Subject("acc_1"), None)
+            assert (await store.charge(charge(gcra()))).applied
+        finally:
+            await store.aclose()
+        with pytest.raises(StoreError, match="certificate"):
+            await open_store(f"rediss://127.0.0.1:{port}", secret_fingerprint="0", timeout_s=5.0)
+
+
+# ── Sentinel ─────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def watched_pair(folder: Path) -> Iterator[tuple[Server, Server, Server]]:
+    """(primary, replica, their Sentinel)."""
+    with server(folder) as primary:
+        of = ("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0")
+        with server(folder, *of) as replica:
+            settings = folder / "sentinel.conf"
+            settings.write_text(
+                f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
+                "sentinel down-after-milliseconds main 300\n"
+                "sentinel failover-timeout main 3000\n"
+            )
+            sentinel = Server(folder)
+            sentinel._command = [
+                *(sentinel._command[0], str(settings), "--sentinel"),
+                *("--port", str(sentinel.port), "--dir", str(folder)),
+            ]
+            try:
+                sentinel.start()
+                _wait_for_replica(primary, sentinel)
+                yield primary, replica, sentinel
+            finally:
+                sentinel.stop()
+
+
+def _wait_for_replica(primary: Server, sentinel: Server) -> None:
+    deadline = time.monotonic() + FAILOVER_S
+    with primary.client() as at_primary, sentinel.client() as at_sentinel:
+        at_primary.config_set("repl-ping-replica-period", 1)
+        while time.monotonic() < deadline:
+            known = at_sentinel.execute_command("SENTINEL", "REPLICAS", "main")
+            state = at_primary.info("replication")
+            if known and "online" in str(state.get("slave0", "")):
+                return
+            time.sleep(0.02)
+    raise RuntimeError("the replica did not come online")
+
+
+async def test_sentinel_leads_to_the_new_primary_after_the_old_one_died(tmp_path: Path) -> None:
+    with watched_pair(tmp_path) as (primary, replica, sentinel):
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/main"
+        store = await open_store(url, secret_fingerprint="0", timeout_s=1.0)
+        try:
+            await store.put(Subject("acc_1"), {"c" * 32: "key_1"})
+            first = await store.charge(charge(gcra()))
+            with primary.client() as client:
+                assert client.wait(1, 5000) == 1
+            primary.stop()
+            reply, deadline = None, time.monotonic() + FAILOVER_S
+            while reply is None and time.monotonic() < deadline:
+                try:
+                    reply = await store.charge(charge(gcra()))
+                except StoreError:
+                    await asyncio.sleep(0.05)
+            assert reply is not None
+            assert reply.results[0].level == first.results[0].level + gcra().amount
+            assert await store.resolve("c" * 32) is not None
+            assert await store.get("acc_1") is not None
+        finally:
+            await store.aclose()
+        with replica.client() as client:
+            assert client.info("replication")["role"] == "master"
+
+
+async def test_a_primary_that_becomes_a_replica_is_left(tmp_path: Path) -> None:
+    """Its connections stay open and it answers READONLY: look for the primary anew."""
+    with server(tmp_path) as old, server(tmp_path) as new:
+
+        async def locate() -> Address:
+            return Address(port=new.port)
+
+        wire = Wire(Address(port=old.port), timeout_s=1.0, locate=locate)
+        await wire.open()
+        router = SingleRouter(wire, Keys("hg:"), lambda call, seconds, kind: None)
+        try:
+            assert (await router.charge(charge(gcra()))).applied
+            with old.client() as client:
+                client.replicaof("127.0.0.1", new.port)
+            with pytest.raises(StoreError, match="READONLY"):
+                await router.charge(charge(gcra()))
+            await asyncio.sleep(0)  # it leaves in the next turn
+            await wire.connected(FAILOVER_S)
+            assert (await router.charge(charge(gcra()))).applied
+        finally:
+            await router.aclose()
+        with new.client() as client:
+            assert client.exists("hg:{a:acc_1}")
