@@ -363,6 +363,13 @@ def test_a_set_of_the_policy_that_nobody_uses_is_a_warning_a_shared_one_is_not()
     ]
 
 
+def test_a_set_is_named_like_everything_else() -> None:
+    assert problems(HEAD + "sets: {Big Set: [a]}")[0] == (
+        "a.yaml:3: sets['Big Set']: 'Big Set' must be 1 to 40 of a-z, 0-9, - and _, "
+        "not - or _ first"
+    )
+
+
 def test_a_name_stands_for_one_set() -> None:
     text = (
         HEAD

@@ -287,6 +287,11 @@ def test_a_hostile_text_against_a_hostile_glob_takes_no_time() -> None:
             "when.verification.below: 'phoen' is no level; did you mean phone?",
         ),
         ("{verification: {below: none}}", "when.verification.below: no level is below none"),
+        (
+            "{sdk: {prefix: [a, 7]}}",
+            "when.sdk.prefix: must be text of 1 to 256 characters, not 7",
+        ),
+        ("{sdk: {suffix: ''}}", "when.sdk.suffix: must be text of 1 to 256 characters, not ''"),
         ("{sdk: {glob: abc}}", "when.sdk.glob: must be a text with at least one * "
          "(which stands for any text)"),
         ("{contracts: bulk}", "when.contracts: must say how: {contains: …}"),

@@ -214,6 +214,11 @@ def test_a_daily_quota_with_hardly_any_burst_is_a_warning() -> None:
     ]
 
 
+@pytest.mark.parametrize("quota", ["5/min", "5/s", "600/hour", "9/day, burst: 1"])
+def test_a_small_burst_that_is_meant_is_no_warning(quota: str) -> None:
+    assert problems(HEAD + "limits:\n" + limit("one", f"by: account, quota: {quota}")) == []
+
+
 def test_a_tier_that_the_policy_does_not_list_is_an_error() -> None:
     text = HEAD + "tiers: [start, scale]\nlimits:\n"
     text += limit("one", "by: account, tiers: {strat: 1/s}")

@@ -48,6 +48,17 @@ def test_a_single_file_is_a_policy_too(folder: Path) -> None:
     assert check(file) == []
 
 
+def test_sets_beside_a_single_file_may_belong_to_other_policies(folder: Path) -> None:
+    file = folder.parent / "one.yaml"
+    file.write_text(HEAD)
+    assert check(file) == []
+
+
+def test_a_set_of_the_folder_that_nobody_uses_is_a_warning(folder: Path) -> None:
+    (folder / "sets" / "lonely.yaml").write_text(BIG)
+    assert [problem.message for problem in check(folder)] == ["no rule or limit uses this set"]
+
+
 def test_a_relative_path_finds_the_shared_sets(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
