@@ -153,7 +153,7 @@ class Engine:
         try:
             due = settlement(decision, usage, now_us=finished_us if self._event_time else None)
             if due is not None:
-                await self.store.settle(due)
+                self.store.settle_soon(due)
             if upstream_status is not None and 200 <= upstream_status < 300:
                 await self._adopt(facts, decision)
         except StoreError:

@@ -33,6 +33,11 @@ class Store(Protocol):
         """Replace reservations by the truth and free leases; settling twice frees once."""
         ...
 
+    def settle_soon(self, settlement: Settlement) -> None:
+        """The same, but nobody waits: never blocks, never raises. What fails is counted by the
+        store; leases then lapse by themselves and estimates stand."""
+        ...
+
     async def adopt(self, credential: str, subject: Subject, *, ttl_us: int) -> Subject:
         """Store an unknown credential's account unless it is known by now; returns the stored."""
         ...

@@ -48,6 +48,8 @@ def limit_headers(decision: Decision, dialect: str) -> Headers:
         for cost, kind in _ANTHROPIC_KINDS.items():
             if (state := strictest.get(cost)) is not None:
                 headers += _anthropic_triple(kind, state, decision.decided_us)
+    if decision.is_served:  # vendors' clients read theirs on every answer, the draft's nobody yet
+        return headers
     return headers + _ietf_pair(strictest, decision)
 
 

@@ -6,6 +6,7 @@ Up to `MAX_ENTRIES` requests share a script call; one that meets a broken key fa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -24,13 +25,14 @@ from .wire import Observe, Wire
 log = logging.getLogger("hydragate.store")
 
 MAX_ENTRIES = 64
+SETTLE_WITHIN_S = 0.002  # nobody waits for a settlement, so it may travel with the next charge
 ASKING = hiredis.pack_command(("ASKING",))
 UNAVAILABLE = frozenset({"LOADING", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "TRYAGAIN"})
 
 _Asked = TypeVar("_Asked")
 _Reply = TypeVar("_Reply")
-_Entry = tuple[_Asked, asyncio.Future[_Reply], "Lane"]
-"""(what is asked, who waits for it, what it may travel with)."""
+_Entry = tuple[_Asked, asyncio.Future[_Reply] | None, "Lane"]
+"""(what is asked, who waits for it if anyone does, what it may travel with)."""
 
 Packed = tuple[list[str | bytes | int], list[str | bytes | int]]
 """(keys, arguments) of one entry."""
@@ -128,6 +130,7 @@ class Batcher:
         self._charges: list[_Entry[Charge, ChargeReply]] = []
         self._settlements: list[_Entry[Settlement, None]] = []
         self._is_due = False
+        self._settling: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     def charge(self, charge: Charge, lane: Lane = ONE_LANE) -> asyncio.Future[ChargeReply]:
@@ -139,8 +142,21 @@ class Batcher:
     def settle(self, settlement: Settlement, lane: Lane = ONE_LANE) -> asyncio.Future[None]:
         answer: asyncio.Future[None] = self._loop.create_future()
         self._settlements.append((settlement, answer, lane))
-        self._schedule()
+        if not self._is_due and self._settling is None:
+            self._settling = self._loop.call_later(SETTLE_WITHIN_S, self._flush)
         return answer
+
+    def settle_soon(self, settlement: Settlement, lane: Lane = ONE_LANE) -> None:
+        """As `settle`, for those who do not wait."""
+        self._settlements.append((settlement, None, lane))
+        if not self._is_due and self._settling is None:
+            self._settling = self._loop.call_later(SETTLE_WITHIN_S, self._flush)
+
+    async def drain(self) -> None:
+        """Send what has not been sent, and wait until it has arrived."""
+        self._flush()
+        with contextlib.suppress(StoreError):
+            await self.wire.call("PING")
 
     def _schedule(self) -> None:
         if not self._is_due:
@@ -148,13 +164,19 @@ class Batcher:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        """Settlements first: a charge of the same turn sees what they give back."""
         self._is_due = False
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
         charges, self._charges = self._charges, []
         settlements, self._settlements = self._settlements, []
-        for some in _portions(charges):
-            self._attempt(self._send_charges, some)
+        self.wire.hold()
         for few in _portions(settlements):
             self._attempt(self._send_settlements, few)
+        for some in _portions(charges):
+            self._attempt(self._send_charges, some)
+        self.wire.release()
 
     def _attempt(self, send: Callable[[list[Any]], None], entries: list[Any]) -> None:
         """Whatever goes wrong, nobody is left waiting."""
@@ -275,8 +297,8 @@ def _portions(entries: list[_Entry[Any, Any]]) -> list[list[_Entry[Any, Any]]]:
     return portions
 
 
-def _resolve(answer: asyncio.Future[Any], outcome: Any) -> None:
-    if answer.done():  # the caller was cancelled
+def _resolve(answer: asyncio.Future[Any] | None, outcome: Any) -> None:
+    if answer is None or answer.done():  # nobody waits, or the caller was cancelled
         return
     if isinstance(outcome, Exception):
         answer.set_exception(outcome)

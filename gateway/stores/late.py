@@ -32,6 +32,10 @@ class LateStore:
     async def charge(self, charge: Charge) -> ChargeReply:
         return await (self._store or await self._open()).charge(charge)
 
+    def settle_soon(self, settlement: Settlement) -> None:
+        if self._store is not None:  # without it nothing was charged
+            self._store.settle_soon(settlement)
+
     async def settle(self, settlement: Settlement) -> None:
         await (self._store or await self._open()).settle(settlement)
 

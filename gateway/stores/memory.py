@@ -46,6 +46,10 @@ class _Counters:
             self.expires_us = until_us
 
 
+_Place = tuple[_Counters | None, str]
+"""Counters and field."""
+
+
 class MemoryStore:
     """`Store` and `Directory` of one process."""
 
@@ -79,20 +83,26 @@ class MemoryStore:
         steps = charge.steps
         looked = [self._look(one, now_us) for one in steps]
         applied = True
-        for one, (allowed, _, _, _) in zip(steps, looked, strict=True):
-            if not allowed and one.effect is Effect.ENFORCE:
+        for one, (result, _, _) in zip(steps, looked, strict=True):
+            if not result.allowed and one.effect is Effect.ENFORCE:
                 applied = False
         results = []
-        for one, (allowed, level, advanced, field) in zip(steps, looked, strict=True):
+        for one, (result, level, place) in zip(steps, looked, strict=True):
             effect = one.effect
-            if (effect is Effect.ENFORCE and applied) or (effect is Effect.SHADOW and allowed):
-                self._apply(one, advanced, field, charge.lease_id, now_us)
-                level = advanced
-            results.append(StepResult(allowed, level))
-        self._sweep_sometimes(now_us)
+            if applied if effect is Effect.ENFORCE else effect is Effect.SHADOW and result.allowed:
+                self._apply(one, result.level, place, charge.lease_id, now_us)
+            elif result.level != level:
+                result = StepResult(result.allowed, level)
+            results.append(result)
+        self._charges += 1
+        if self._charges % SWEEP_EVERY == 0:
+            self._sweep(now_us)
         return ChargeReply(now_us, tuple(results), applied=applied, shadow_all=self._shadow_all)
 
     async def settle(self, settlement: Settlement) -> None:
+        self._settle(settlement)
+
+    def _settle(self, settlement: Settlement) -> None:
         now_us = self._instant(settlement.now_us)
         for correction in settlement.corrections:
             if correction.kind is StepKind.LEASE:
@@ -110,20 +120,23 @@ class MemoryStore:
         stored = self._subjects.get(account_id)
         return stored if stored is not None else await self.put(subject, None, ttl_us=ttl_us)
 
-    def _look(self, one: Step, now_us: int) -> tuple[bool, int, int, str]:
-        """(would pass, level, level if applied, field)."""
+    def _look(self, one: Step, now_us: int) -> tuple[StepResult, int, _Place]:
+        """(the result if applied, the level before, where it is kept)."""
         if one.kind is StepKind.LEASE:
             held = self._held(one, now_us)
-            return held + one.amount <= one.ceiling, held, held + one.amount, one.field
+            after = held + one.amount
+            return StepResult(after <= one.ceiling, after), held, (None, "")
+        field = one.field
         counters = self._alive(one.tag, one.effect.is_shadow, now_us)
-        field, tat_us = one.field, 0
-        if counters is not None:
+        if counters is None:
+            return step(0, now_us, one.amount, one.ceiling), 0, (None, field)
+        tat_us = counters.fields.get(field)
+        if tat_us is None:
             field = _charged_field(counters, field, now_us)
             tat_us = counters.fields.get(field, 0)
-        result = step(tat_us, now_us, one.amount, one.ceiling)
-        return result.allowed, tat_us, result.level, field
+        return step(tat_us, now_us, one.amount, one.ceiling), tat_us, (counters, field)
 
-    def _apply(self, one: Step, advanced: int, field: str, lease_id: str, now_us: int) -> None:
+    def _apply(self, one: Step, level: int, place: _Place, lease_id: str, now_us: int) -> None:
         if one.amount == 0:
             return
         if one.kind is StepKind.LEASE:
@@ -135,12 +148,15 @@ class MemoryStore:
                 leases.fields[name] = now_us + one.ttl_us
             leases.keep(now_us + one.ttl_us + SLACK_US)
             return
-        key = (one.tag, one.effect.is_shadow)
-        counters = self._counters.get(key)
-        if counters is None:
-            counters = self._counters[key] = _Counters()
-        counters.fields[field] = advanced
-        counters.keep(max(now_us + one.ttl_us, advanced) + SLACK_US)
+        counters, field = place
+        if counters is None:  # perhaps made by an earlier step of this request
+            key = (one.tag, one.effect.is_shadow)
+            counters = self._counters.get(key)
+            if counters is None:
+                counters = self._counters[key] = _Counters()
+        counters.fields[field] = level
+        until_us = now_us + one.ttl_us
+        counters.keep((level if level > until_us else until_us) + SLACK_US)
 
     def _held(self, one: Step, now_us: int) -> int:
         leases = self._leases.get((one.tag, one.field, one.effect.is_shadow))
@@ -180,11 +196,8 @@ class MemoryStore:
     def _instant(self, now_us: int | None) -> int:
         return self._now_us() if now_us is None else now_us
 
-    def _sweep_sometimes(self, now_us: int) -> None:
+    def _sweep(self, now_us: int) -> None:
         """What is idle past its time goes, without a pass over everything at each charge."""
-        self._charges += 1
-        if self._charges % SWEEP_EVERY:
-            return
         self._counters = {k: c for k, c in self._counters.items() if c.expires_us > now_us}
         self._leases = {k: c for k, c in self._leases.items() if c.expires_us > now_us}
 

@@ -47,6 +47,7 @@ log = logging.getLogger("hydragate.store")
 class Router(Protocol):
     async def charge(self, charge: Charge) -> ChargeReply: ...
     async def settle(self, settlement: Settlement) -> None: ...
+    def settle_soon(self, settlement: Settlement) -> None: ...
     async def get(self, name: str) -> bytes | None:
         """A plain read on the fast wire. Raises StoreError."""
         ...
@@ -67,10 +68,14 @@ class SingleRouter:
     async def settle(self, settlement: Settlement) -> None:
         await self._batcher.settle(settlement)
 
+    def settle_soon(self, settlement: Settlement) -> None:
+        self._batcher.settle_soon(settlement)
+
     async def get(self, name: str) -> bytes | None:
         return await _get(self._batcher, name, ONE_LANE)
 
     async def aclose(self) -> None:
+        await self._batcher.drain()
         await self._wire.aclose()
 
 
@@ -85,6 +90,7 @@ class ClusterRouter:
         self, keys: Keys, discover: Discover, *, timeout_s: float, observe: Observe
     ) -> None:
         self._keys = keys
+        self._settling: set[asyncio.Task[None]] = set()
         self._discover = discover
         self._timeout_s = timeout_s
         self._observe = observe
@@ -135,7 +141,19 @@ class ClusterRouter:
             if isinstance(outcome, BaseException):
                 raise outcome
 
+    def settle_soon(self, settlement: Settlement) -> None:
+        """Bounded like everything else that is in flight: by the wires of the nodes."""
+        task = asyncio.ensure_future(self._settle_quietly(settlement))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _settle_quietly(self, settlement: Settlement) -> None:
+        with contextlib.suppress(StoreError):
+            await self.settle(settlement)
+
     async def aclose(self) -> None:
+        if self._settling:
+            await asyncio.wait(self._settling, timeout=1.0)
         if self._refreshing is not None:
             self._refreshing.cancel()
         for node in self._nodes.values():

@@ -66,6 +66,7 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._replies = 0
+        self._held: list[bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -90,9 +91,21 @@ class _Connection(asyncio.Protocol):
         if len(self._pending) >= MAX_IN_FLIGHT:
             raise StoreError("overloaded", f"{MAX_IN_FLIGHT} calls are in flight")
         self._pending.append((on_reply, self._loop.time() + self._timeout_s))
-        self.transport.write(packed)
+        if self._held is None:
+            self.transport.write(packed)
+        else:
+            self._held.append(packed)
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s, self._check)
+
+    def hold(self) -> None:
+        """Keep what is sent until `release`, which writes it with one system call."""
+        self._held = []
+
+    def release(self) -> None:
+        held, self._held = self._held, None
+        if held and self.transport is not None:
+            self.transport.write(b"".join(held))
 
     def _check(self) -> None:
         """One timer for the oldest call in flight, armed again only while there is one."""
@@ -175,6 +188,15 @@ class Wire:
         """Drop the connection, fail what is in flight, and look for the server anew."""
         if self._connection is not None:
             self._connection.fail(StoreError("unreachable", why))
+
+    def hold(self) -> None:
+        """What is sent until `release` goes out together."""
+        if self._connection is not None:
+            self._connection.hold()
+
+    def release(self) -> None:
+        if self._connection is not None:
+            self._connection.release()
 
     def send(self, packed: bytes, on_reply: OnReply) -> None:
         """Write now; `on_reply` is called once. Raises StoreError when not connected."""

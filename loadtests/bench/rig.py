@@ -125,10 +125,21 @@ def rig(*standin_options: str) -> Iterator[tuple[Measured, Measured, str]]:
                 for i, key in enumerate(keys())
             )
         )
+        config = folder / "config.yaml"  # patient: a store that waits for a core is not broken
+        config.write_text("store_timeout_s: 1.0\n")
         server = stack.enter_context(
             gateway(
                 folder / "data",
-                *("--upstream", upstream, "--policy", str(folder / "policy"), "--store", store),
+                *(
+                    "--config",
+                    str(config),
+                    "--upstream",
+                    upstream,
+                    "--policy",
+                    str(folder / "policy"),
+                    "--store",
+                    store,
+                ),
                 *("--accounts", str(accounts)),
                 cpu=MEASURED_CPU,
             )
