@@ -102,6 +102,9 @@ class MemoryStore:
     async def settle(self, settlement: Settlement) -> None:
         self._settle(settlement)
 
+    def settle_soon(self, settlement: Settlement) -> None:
+        self._settle(settlement)
+
     def _settle(self, settlement: Settlement) -> None:
         now_us = self._instant(settlement.now_us)
         for correction in settlement.corrections:

@@ -127,7 +127,7 @@ async def _hold_open(measured: Measured, sent: list[bytes]) -> int:
         tasks.append(asyncio.ensure_future(one(wire)))
         await asyncio.sleep(0.002)
     ends = time.monotonic() + 60
-    while begun < len(sent) and time.monotonic() < ends:
+    while begun < len(sent) and time.monotonic() < ends:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
     if begun < len(sent):
         print(f"{measured.name}: only {begun} of {len(sent)} streams began", file=sys.stderr)

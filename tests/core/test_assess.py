@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_a_shadow_limit_is_a_shadow_step() -> None:
     ],
 )
 def test_a_limit_is_counted_where_its_key_says(
-    changes: dict[str, object], tag: str, field: str
+    changes: dict[str, Any], tag: str, field: str
 ) -> None:
     (planned,) = assess(policy(limit("l", **changes)), FACTS, SUBJECT).plan
     assert (planned.step.tag, planned.step.field) == (tag, field)
