@@ -142,8 +142,7 @@ class Batcher:
     def settle(self, settlement: Settlement, lane: Lane = ONE_LANE) -> asyncio.Future[None]:
         answer: asyncio.Future[None] = self._loop.create_future()
         self._settlements.append((settlement, answer, lane))
-        if not self._is_due and self._settling is None:
-            self._settling = self._loop.call_later(SETTLE_WITHIN_S, self._flush)
+        self._schedule()
         return answer
 
     def settle_soon(self, settlement: Settlement, lane: Lane = ONE_LANE) -> None:

@@ -108,11 +108,14 @@ class ClusterRouter:
 
     async def charge(self, charge: Charge) -> ChargeReply:
         groups = self._groups(charge)
-        answers = await asyncio.gather(
+        answers: list[Any] = await asyncio.gather(
             self._shadow_all(),
-            *(self._charge_group(slot, part) for slot, (part, _) in groups.items()),
+            *(self._begin_charge(slot, part) for slot, (part, _) in groups.items()),
             return_exceptions=True,
         )
+        for number, (slot, (part, _)) in enumerate(groups.items(), start=1):
+            if isinstance(answers[number], StoreError):
+                answers[number] = await self._charge_again(slot, part, answers[number])
         shadow_all, *replies = answers
         failed = next((a for a in answers if isinstance(a, BaseException)), None)
         parts = list(groups.values())
@@ -171,21 +174,39 @@ class ClusterRouter:
             steps[account_slot] = []
         for position, step in enumerate(charge.steps):
             steps.setdefault(self._slot(step.tag), []).append(position)
+        if not steps:  # somebody must tell the time
+            steps[int(key_slot(self._keys.mode.encode()))] = []
         return {
             slot: (
-                replace(
-                    charge,
-                    account_id=charge.account_id if slot == account_slot else None,
-                    steps=tuple(charge.steps[position] for position in positions),
+                Charge(
+                    charge.lease_id,
+                    charge.account_id if slot == account_slot else None,
+                    charge.version,
+                    tuple([charge.steps[position] for position in positions]),
+                    charge.now_us,
                 ),
                 positions,
             )
             for slot, positions in steps.items()
         }
 
-    async def _charge_group(self, slot: int, part: Charge) -> ChargeReply:
-        reply: ChargeReply = await self._on_node(slot, lambda node, lane: node.charge(part, lane))
-        return reply
+    def _begin_charge(self, slot: int, part: Charge) -> Awaitable[ChargeReply]:
+        """Straight to the node where the slot is thought to be: the way of nearly all."""
+        node = self._nodes.get(str(self._slots.get(slot)))
+        if node is not None:
+            return node.charge(part, Lane(slot))
+        return self._on_node(slot, lambda node, lane: node.charge(part, lane))
+
+    async def _charge_again(self, slot: int, part: Charge, error: StoreError) -> Any:
+        """Where the error says that nothing ran, follow it; else return it."""
+        if not _has_not_run(error):
+            if error.kind != "refused":
+                self._refresh_soon()
+            return error
+        try:
+            return await self._on_node(slot, lambda node, lane: node.charge(part, lane))
+        except StoreError as final:
+            return final
 
     async def _settle_group(self, slot: int, part: Settlement) -> None:
         await self._on_node(slot, lambda node, lane: node.settle(part, lane))
@@ -235,12 +256,12 @@ class ClusterRouter:
     def _slot(self, tag: str) -> int:
         return int(key_slot(plain(tag).encode()))
 
-    async def _shadow_all(self) -> bool:
+    def _shadow_all(self) -> asyncio.Future[bool]:
         """The kill switch, read once for all that ask in one turn of the loop."""
         if self._mode is None:
             asyncio.get_running_loop().call_soon(self._forget_mode)  # before the task begins
             self._mode = asyncio.create_task(self._read_mode())
-        return await asyncio.shield(self._mode)
+        return asyncio.shield(self._mode)
 
     def _forget_mode(self) -> None:
         self._mode = None
@@ -316,6 +337,10 @@ class ClusterRouter:
             for name in [name for name in wanted if name not in self._nodes]:
                 self._add(wanted[name]).wire.start()
         await asyncio.sleep(REFRESH_PAUSE_S)
+
+
+def _has_not_run(error: StoreError) -> bool:
+    return REDIRECT.match(error.detail) is not None or error.detail.startswith("TRYAGAIN")
 
 
 async def _get(node: Batcher, name: str, lane: Lane) -> bytes | None:

@@ -99,6 +99,12 @@ async def test_without_an_instant_the_stores_clock_counts(store: AnyStore) -> No
     assert second.now_us >= first.now_us > NOW_US - 10 * 365 * DAY_US
 
 
+async def test_a_charge_of_nothing_passes_and_tells_the_time(store: AnyStore) -> None:
+    reply = await store.charge(charge(now_us=None))
+    assert (reply.applied, reply.is_stale, reply.results) == (True, False, ())
+    assert reply.now_us > NOW_US - 10 * 365 * DAY_US
+
+
 @pytest.mark.parametrize("tag", ["a:acc_1", "o:org_1", "n:network", "g:rpm:3"])
 async def test_a_refusal_elsewhere_charges_no_neighbour(store: AnyStore, tag: str) -> None:
     full = gcra("full", tag=tag)
@@ -259,6 +265,21 @@ async def test_a_debit_has_no_limit(store: AnyStore) -> None:
     debt = 100 * step.amount
     await store.settle(Settlement("x", (correction(step, reply.results[0], debt),), NOW_US))
     assert await level_of(store, step) == reply.results[0].level + debt
+
+
+async def test_a_settlement_that_nobody_waits_for_arrives(store: AnyStore) -> None:
+    held = await store.charge(charge(lease(), gcra(cost=10), lease_id="one"))
+    corrections = (
+        correction(lease(), held.results[0], 1),
+        correction(gcra(), held.results[1], -gcra(cost=10).amount),
+    )
+    store.settle_soon(Settlement("one", corrections, NOW_US))
+    for _ in range(200):
+        if await level_of(store, lease()) == 0:
+            break
+        await asyncio.sleep(0.005)
+    assert await level_of(store, lease()) == 0
+    assert await level_of(store, gcra()) == NOW_US
 
 
 async def test_settling_reaches_every_tag_and_leaves_the_shadow_apart(store: AnyStore) -> None:

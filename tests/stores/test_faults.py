@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import StoreError, StoreMismatchError
-from gateway.model import ChargeReply, Effect, Status, Subject
+from gateway.model import ChargeReply, Effect, Settlement, Status, Subject
 from gateway.stores import RedisStore, open_store
 from gateway.stores.opening import DEFAULT_TIMEOUT_S
 
 from .cluster import Cluster
 from .servers import Server, server
-from .steps import TAG, charge, gcra, lease, look
+from .steps import NOW_US, TAG, charge, correction, gcra, lease, look
 
 RECOVERY_S = 5.0  # a bound for busy machines; the pause between tries is at most half a second
 STOPPED_P99_S = 0.15  # the timeout, and what a busy machine adds
@@ -124,6 +124,23 @@ async def test_nobody_is_left_waiting_when_the_store_closes(valkey: Server) -> N
     await store.aclose()
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(outcome, StoreError | ChargeReply) for outcome in outcomes)
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis_cluster"])
+async def test_closing_the_store_delivers_what_was_settled_last(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    running: Server | Cluster = request.getfixturevalue(kind)
+    prefix = new_prefix()
+    for expected in (1, 1):
+        opened = await open_store(
+            running.url, secret_fingerprint="0", prefix=prefix, timeout_s=PATIENT_S
+        )
+        reply = await opened.charge(charge(lease(), lease_id="one"))
+        assert reply.results[0].level == expected
+        freed = correction(lease(), reply.results[0], 1)
+        opened.settle_soon(Settlement("one", (freed,), NOW_US))
+        await opened.aclose()
 
 
 async def test_a_cancelled_caller_disturbs_nobody(store: RedisStore) -> None:
