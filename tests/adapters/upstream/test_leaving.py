@@ -214,6 +214,19 @@ async def test_each_phase_has_its_own_timeout(kind: str, other_s: float) -> None
     assert 0.14 < took_s < 1.0
 
 
+async def test_a_short_limit_after_a_long_one_is_kept() -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await asyncio.sleep(0.3)
+        await wire.say(STREAM_HEAD)
+        await wire.gone()
+
+    async with serving(script) as peer:
+        error, took_s = await expire(peer, fetch, header_timeout_s=9.0, read_timeout_s=0.15)
+    assert error.kind == "read_timeout"
+    assert 0.44 < took_s < 1.5
+
+
 async def test_a_large_body_that_stalls_as_iterator_is_write_timeout() -> None:
     async def body() -> AsyncIterator[bytes]:
         while True:

@@ -192,6 +192,33 @@ async def test_a_slot_handed_to_a_waiter_in_its_last_moment_goes_on_to_the_next(
         assert second.cancelled()
 
 
+async def test_a_connection_lost_on_its_way_to_a_waiter_is_replaced() -> None:
+    async with talking(answering(ANSWER), max_connections=1) as (upstream, peer):
+        pool = upstream._pool
+        first = await pool.acquire()
+        waiting = asyncio.create_task(pool.acquire())
+        await until(lambda: upstream.usage().waiting == 1)
+        pool.release(first)
+        first.close()
+        second = await waiting
+        assert second.is_ready()
+        await until(lambda: peer.connections == 2)
+        assert upstream.usage().connections == 1
+
+
+async def test_a_peer_that_accepts_and_closes_is_an_error_and_no_leak() -> None:
+    async def script(wire: Wire) -> None:
+        pass
+
+    async with talking(script, max_connections=1) as (upstream, peer):
+        for number in range(1, 4):
+            with pytest.raises(UpstreamError) as caught:
+                await get(upstream)
+            assert caught.value.kind in ("connect_failed", "reset")
+            assert upstream.usage().connections == 0
+            await until(lambda number=number: peer.connections == number)  # type: ignore[misc]
+
+
 async def test_idle_connections_are_bounded() -> None:
     held = Held()
     async with talking(held, max_idle_connections=2) as (upstream, peer):

@@ -239,6 +239,21 @@ async def test_an_iterators_own_error_comes_back_and_closes_the_connection() -> 
         await until(lambda: not peer.open)
 
 
+async def test_an_iterator_that_gives_up_ends_the_request() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"part"
+        raise asyncio.CancelledError
+
+    async def script(wire: Wire) -> None:
+        await wire.gone()
+
+    async with talking(script) as (upstream, peer):
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.send(b"POST", b"/", [], body())
+        assert (caught.value.kind, caught.value.sent) == ("reset", True)
+        await until(lambda: not peer.open)
+
+
 async def test_an_iterator_that_is_not_read_to_its_end_is_closed() -> None:
     is_closed = False
 
