@@ -48,7 +48,7 @@ def limit_headers(decision: Decision, dialect: str) -> Headers:
         for cost, kind in _ANTHROPIC_KINDS.items():
             if (state := strictest.get(cost)) is not None:
                 headers += _anthropic_triple(kind, state, decision.decided_us)
-    if decision.is_served:  # vendors' clients read theirs on every answer, the draft's nobody yet
+    if headers and decision.is_served:  # the vendors' clients read their own on every answer
         return headers
     return headers + _ietf_pair(strictest, decision)
 

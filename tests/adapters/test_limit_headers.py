@@ -37,13 +37,19 @@ def told(dialect: str, *limits: LimitState, **changes: Any) -> dict[str, str]:
 
 
 def test_openai_callers_see_requests_and_tokens() -> None:
-    assert told("openai", state(), state(Cost.TOTAL_TOKENS, 7, reset_after_us=61 * SECOND_US)) == {
+    """The draft's fields come with a throttle; on every answer they would cost and help nobody."""
+    limits = (state(), state(Cost.TOTAL_TOKENS, 7, reset_after_us=61 * SECOND_US))
+    vendor = {
         "x-ratelimit-limit-requests": "100",
         "x-ratelimit-remaining-requests": "99",
         "x-ratelimit-reset-requests": "100ms",
         "x-ratelimit-limit-tokens": "100",
         "x-ratelimit-remaining-tokens": "7",
         "x-ratelimit-reset-tokens": "1m1s",
+    }
+    assert told("openai", *limits) == vendor
+    assert told("openai", *limits, verdict=Verdict.THROTTLE) == {
+        **vendor,
         "ratelimit-policy": '"requests";q=600;w=60, "tokens";q=600;qu="tokens";w=60',
         "ratelimit": '"requests";r=99;t=1, "tokens";r=7;t=61',
     }
