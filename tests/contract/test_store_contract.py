@@ -249,6 +249,25 @@ async def test_a_credit_gives_back_what_has_not_drained(store: AnyStore) -> None
     assert await level_of(store, step, half_drained) == half_drained
 
 
+async def test_a_credit_leaves_later_reservations_alone(store: AnyStore) -> None:
+    """Half of the first has drained when it is settled: the other half is all there is to give."""
+    first = await store.charge(charge(gcra(cost=4)))
+    half_drained = NOW_US + gcra(cost=2).amount
+    second = await store.charge(charge(gcra(cost=6), now_us=half_drained))
+    credit = correction(gcra(), first.results[0], -gcra(cost=4).amount)
+    await store.settle(Settlement("x", (credit,), half_drained))
+    left = second.results[0].level - gcra(cost=2).amount
+    assert await level_of(store, gcra(), half_drained) == left
+
+
+async def test_no_credit_moves_a_counter_before_now(store: AnyStore) -> None:
+    reply = await store.charge(charge(gcra(cost=10)))
+    credit = correction(gcra(), reply.results[0], -gcra(cost=10).amount)
+    for _ in range(2):
+        await store.settle(Settlement("x", (credit,), NOW_US))
+        assert await level_of(store, gcra()) == NOW_US
+
+
 async def test_a_credit_for_what_has_drained_changes_nothing(store: AnyStore) -> None:
     step = gcra()
     first = await store.charge(charge(step))

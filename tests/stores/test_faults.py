@@ -17,6 +17,7 @@ import pytest
 from gateway.errors import StoreError, StoreMismatchError
 from gateway.model import ChargeReply, Effect, Settlement, Status, Subject
 from gateway.stores import RedisStore, open_store
+from gateway.stores.codec import join, pack
 from gateway.stores.opening import DEFAULT_TIMEOUT_S
 
 from .cluster import Cluster
@@ -252,6 +253,46 @@ async def test_every_key_but_the_operators_own_expires(valkey: Server) -> None:
             await opened.put(replace(adopted, status=Status.BANNED), None)
             assert client.ttl(f"{prefix}k:{'d' * 32}") == -1
             assert client.ttl(f"{prefix}{{a:key_1}}:s") == -1
+    finally:
+        await opened.aclose()
+
+
+async def test_an_adopted_account_that_is_used_is_kept_and_a_permanent_one_stays_permanent(
+    valkey: Server,
+) -> None:
+    prefix = new_prefix()
+    opened = await open_store(
+        valkey.url, secret_fingerprint="0", prefix=prefix, timeout_s=PATIENT_S
+    )
+    names = [f"{prefix}k:{'d' * 32}", f"{prefix}{{a:key_1}}:s", f"{prefix}{{a:key_1}}:k"]
+    try:
+        adopted = await opened.adopt(
+            "d" * 32, Subject("key_1", status=Status.ADOPTED), ttl_us=10**9
+        )
+        names.append(f"{prefix}p:{adopted.pseudonym}")
+        with valkey.client() as client:
+            assert all(0 < client.ttl(name) <= 1000 for name in names)
+            await opened.resolve("d" * 32)
+            assert all(client.ttl(name) > 29 * 86_400 for name in names)
+            await opened.put(replace(adopted, tier="known"), None)
+            await opened.resolve("d" * 32)
+            assert [client.ttl(name) for name in names] == [-1] * 4
+    finally:
+        await opened.aclose()
+
+
+async def test_a_version_grows_even_when_the_servers_clock_was_set_back(valkey: Server) -> None:
+    prefix = new_prefix()
+    opened = await open_store(
+        valkey.url, secret_fingerprint="0", prefix=prefix, timeout_s=PATIENT_S
+    )
+    future = 4_000_000_000_000_000
+    try:
+        with valkey.client() as client:
+            stored = await opened.put(Subject("acc_1"), None)
+            client.set(f"{prefix}{{a:acc_1}}:s", join(future, pack(stored)))
+        assert (await opened.put(Subject("acc_1"), None)).version == future + 1
+        assert (await opened.put(Subject("acc_1"), {})).version == future + 3
     finally:
         await opened.aclose()
 
