@@ -1,57 +1,43 @@
 """Open-loop HTTP load from asyncio.Protocol and httptools, and a closed loop for saturation.
 
 Open loop: every shot has a due time, and its latency counts from there, so that a slow server
-cannot hide its queue by slowing the load down. Every run is bounded in time.
+cannot hide its queue by slowing the load down. Every run is bounded in time, and every shot that
+was due ends in the result: with a status, or with an error.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import multiprocessing
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httptools
 
-BUCKETS_PER_DOUBLING = 64  # 1.1 % between bounds
-LEAST_S = 1e-6
+from .load_result import Latencies, LoadResult, Outcome
 
+__all__ = [
+    "Latencies",
+    "LoadResult",
+    "Numbered",
+    "Outcome",
+    "Shot",
+    "drive",
+    "poisson",
+    "request_bytes",
+    "run_many",
+    "saturate",
+]
 
-class Latencies:
-    """A histogram of seconds with 1.1 % precision and bounded memory; mergeable."""
-
-    def __init__(self, counts: dict[int, int] | None = None) -> None:
-        self.counts: Counter[int] = Counter(counts or {})
-
-    def add(self, seconds: float) -> None:
-        self.counts[_bucket(seconds)] += 1
-
-    def merge(self, other: Latencies) -> None:
-        self.counts.update(other.counts)
-
-    def __len__(self) -> int:
-        return sum(self.counts.values())
-
-    def quantile(self, share: float) -> float:
-        """The upper bound of the bucket that holds the quantile; nan when empty."""
-        left = math.ceil(share * len(self))
-        for bucket in sorted(self.counts):
-            left -= self.counts[bucket]
-            if left <= 0:
-                return float(LEAST_S * 2 ** ((bucket + 1) / BUCKETS_PER_DOUBLING))
-        return math.nan
-
-    def as_ms(self) -> dict[str, float]:
-        shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
-        return {name: round(self.quantile(share) * 1000, 3) for name, share in shares.items()}
-
-
-def _bucket(seconds: float) -> int:
-    return math.floor(math.log2(max(seconds, LEAST_S) / LEAST_S) * BUCKETS_PER_DOUBLING)
+SHOTS_PER_TURN = 64
+KEPT_GAPS = 10_000
+MAX_WAITING = 100_000
+SWEEP_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,104 +49,49 @@ class Shot:
     tag: str = ""
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What came back; `status` 0 means that nothing did, and `error` says why."""
-
-    status: int = 0
-    latency_s: float = 0.0
-    first_byte_s: float = 0.0
-    bytes_in: int = 0
-    chunks: int = 0
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    body: bytes = b""
-    error: str | None = None
-
-
-@dataclass(slots=True)
-class LoadResult:
-    """Counts and latencies of a run, of one process or several."""
-
-    sent: int = 0
-    wall_s: float = 0.0
-    statuses: Counter[int] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    latencies: Latencies = field(default_factory=Latencies)
-    first_bytes: Latencies = field(default_factory=Latencies)
-    late: Latencies = field(default_factory=Latencies)  # how late shots were sent
-    bytes_in: int = 0
-
-    def add(self, outcome: Outcome) -> None:
-        if outcome.error is not None:
-            self.errors[outcome.error] += 1
-            return
-        self.statuses[outcome.status] += 1
-        self.latencies.add(outcome.latency_s)
-        self.first_bytes.add(outcome.first_byte_s)
-        self.bytes_in += outcome.bytes_in
-
-    def merge(self, other: LoadResult) -> None:
-        self.sent += other.sent
-        self.wall_s = max(self.wall_s, other.wall_s)
-        self.statuses.update(other.statuses)
-        self.errors.update(other.errors)
-        self.latencies.merge(other.latencies)
-        self.first_bytes.merge(other.first_bytes)
-        self.late.merge(other.late)
-        self.bytes_in += other.bytes_in
-
-    @property
-    def rate(self) -> float:
-        """Answered requests a second."""
-        return sum(self.statuses.values()) / self.wall_s if self.wall_s else 0.0
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "sent": self.sent,
-            "wall_s": round(self.wall_s, 3),
-            "per_s": round(self.rate, 1),
-            "statuses": {str(status): n for status, n in sorted(self.statuses.items())},
-            "errors": dict(self.errors),
-            "latency_ms": self.latencies.as_ms(),
-            "first_byte_ms": self.first_bytes.as_ms(),
-            "sent_late_ms": self.late.as_ms(),
-        }
+Done = Callable[["_Connection", Outcome], None]
 
 
 class _Connection(asyncio.Protocol):
     """One connection with at most one request out."""
 
-    def __init__(self, keeps_body: bool) -> None:
+    def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
-        self._keeps_body = keeps_body
-        self._done: Callable[[_Connection, Outcome], None] | None = None
+        self.gives_up_s = math.inf
+        self._done: Done | None = None
         self._outcome = Outcome()
-        self._from_s = 0.0
+        self._from_s = self._last_s = 0.0
         self._parser = httptools.HttpResponseParser(self)
-        self._parts: list[bytes] = []
+
+    @property
+    def is_usable(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
-    def send(
-        self, wire: bytes, from_s: float, done: Callable[[_Connection, Outcome], None]
-    ) -> None:
-        self._outcome, self._from_s, self._done, self._parts = Outcome(), from_s, done, []
+    def send(self, wire: bytes, from_s: float, gives_up_s: float, done: Done) -> None:
+        """Send one request; `done` hears once what became of it, an error included."""
+        self._outcome, self._from_s, self._last_s, self._done = Outcome(), from_s, 0.0, done
+        self.gives_up_s = gives_up_s
         if self.transport is None:
             self._finish("connection_lost")
         else:
             self.transport.write(wire)
 
     def fail(self, error: str) -> None:
-        if self.transport is not None:
-            self.transport.abort()
-            self.transport = None
+        transport, self.transport = self.transport, None
+        if transport is not None:
+            transport.abort()
         self._finish(error)
 
     def data_received(self, data: bytes) -> None:
-        outcome = self._outcome
-        if outcome.first_byte_s == 0.0:
-            outcome.first_byte_s = time.perf_counter() - self._from_s
+        outcome, now_s = self._outcome, time.perf_counter()
+        if self._last_s == 0.0:
+            outcome.first_byte_s = now_s - self._from_s
+        elif len(outcome.gaps_s) < KEPT_GAPS:
+            outcome.gaps_s.append(now_s - self._last_s)
+        self._last_s = now_s
         outcome.bytes_in += len(data)
         outcome.chunks += 1
         try:
@@ -172,76 +103,174 @@ class _Connection(asyncio.Protocol):
         self.transport = None
         self._finish("reset" if exc else "closed")
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._outcome.headers.append((name.lower(), value))
-
-    def on_body(self, body: bytes) -> None:
-        if self._keeps_body:
-            self._parts.append(body)
-
     def on_message_complete(self) -> None:
-        outcome = self._outcome
-        outcome.status = self._parser.get_status_code()
-        outcome.body = b"".join(self._parts)
+        status = self._parser.get_status_code()
+        if status < 200:  # an interim answer; the real one follows
+            return
+        self._outcome.status = status
         if not self._parser.should_keep_alive() and self.transport is not None:
             self.transport.close()
             self.transport = None
         self._finish(None)
-        self._parser = httptools.HttpResponseParser(self)
 
     def _finish(self, error: str | None) -> None:
         done, self._done = self._done, None
         if done is None:
             return
+        self.gives_up_s = math.inf
         self._outcome.error = error
         self._outcome.latency_s = time.perf_counter() - self._from_s
         done(self, self._outcome)
 
 
-class _Pool:
-    def __init__(self, url: str, size: int, keeps_body: bool) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        self._size, self._keeps_body = size, keeps_body
-        self._open = 0
-        self._idle: list[_Connection] = []
-        self._waiting: deque[asyncio.Future[_Connection]] = deque()
+class _Listening(_Connection):
+    """Keeps the answer's headers, for who looks at single answers."""
 
-    async def take(self) -> _Connection:
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._outcome.headers.append((name.lower(), value))
+
+
+class _Keeping(_Listening):
+    """Keeps the answer's body as well."""
+
+    def on_body(self, body: bytes) -> None:
+        self._outcome.body += body
+
+
+@dataclass(slots=True)
+class _Target:
+    host: str
+    port: int
+    connection: type[_Connection]
+
+    @classmethod
+    def of(cls, url: str, connection: type[_Connection] = _Connection) -> _Target:
+        parts = urlsplit(url)
+        return cls(parts.hostname or "127.0.0.1", parts.port or 80, connection)
+
+    async def connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(self.connection, self.host, self.port)
+        return connection
+
+
+class _Range:
+    """The connections, the shots that wait for one, and the result that all end in."""
+
+    def __init__(
+        self,
+        target: _Target,
+        *,
+        connections: int,
+        timeout_s: float,
+        on_result: Callable[[Shot, Outcome], None] | None,
+    ) -> None:
+        self.result = LoadResult()
+        self.started_s = time.perf_counter()
+        self._target, self._most, self._timeout_s = target, connections, timeout_s
+        self._on_result = on_result
+        self._open: set[_Connection] = set()
+        self._idle: list[_Connection] = []
+        self._waiting: deque[Shot] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        self._empty = asyncio.Event()
+
+    async def emptied(self, timeout_s: float) -> None:
+        """Until every shot fired has ended, or the time is up."""
+        if self._under_way:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), timeout_s)
+
+    def fire(self, shot: Shot) -> None:
+        self.result.sent += 1
+        self._under_way += 1
         while self._idle:
             connection = self._idle.pop()
-            if connection.transport is not None and not connection.transport.is_closing():
-                return connection
-            self._open -= 1
-        if self._open < self._size:
-            self._open += 1
-            return await self._connect()
-        waiter: asyncio.Future[_Connection] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        connection = await waiter
-        if connection.transport is None or connection.transport.is_closing():
-            return await self._connect()
-        return connection
-
-    async def _connect(self) -> _Connection:
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            lambda: _Connection(self._keeps_body), self._host, self._port
-        )
-        return connection
-
-    def give_back(self, connection: _Connection) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(connection)
+            if connection.is_usable:
+                self._send(connection, shot)
                 return
-        self._idle.append(connection)
+            self._open.discard(connection)
+        if len(self._waiting) >= MAX_WAITING:
+            self._end(shot, Outcome(error="queue_full"))
+            return
+        self._waiting.append(shot)
+        self._connect_if_needed()
+
+    def sweep(self) -> None:
+        """Give up whatever is overdue, sent or still waiting."""
+        now_s = time.perf_counter()
+        for connection in [c for c in self._open if c.gives_up_s <= now_s]:
+            connection.fail("timeout")
+        while self._waiting and self._due(self._waiting[0]) + self._timeout_s <= now_s:
+            self._end(self._waiting.popleft(), Outcome(error="timeout"))
 
     def close(self) -> None:
-        for connection in self._idle:
-            if connection.transport is not None:
-                connection.transport.close()
+        for task in self._connecting:
+            task.cancel()
+        while self._waiting:  # before the connections, or each that fails would open another
+            self._end(self._waiting.popleft(), Outcome(error="unfinished"))
+        for connection in list(self._open):
+            connection.fail("unfinished")
+
+    def _due(self, shot: Shot) -> float:
+        return self.started_s + shot.due_s
+
+    def _send(self, connection: _Connection, shot: Shot) -> None:
+        due_s, now_s = self._due(shot), time.perf_counter()
+        self.result.late.add(max(0.0, now_s - due_s))
+        # A timer may fire a fraction of a millisecond early: then the request began when it left.
+        begun_s = min(due_s, now_s)
+        connection.send(
+            shot.wire,
+            begun_s,
+            begun_s + self._timeout_s,
+            lambda connection, outcome: self._answered(connection, shot, outcome),
+        )
+
+    def _answered(self, connection: _Connection, shot: Shot, outcome: Outcome) -> None:
+        self._end(shot, outcome)
+        if not connection.is_usable:
+            self._open.discard(connection)
+            self._connect_if_needed()
+        elif self._waiting:
+            self._send(connection, self._waiting.popleft())
+        else:
+            self._idle.append(connection)
+
+    def _end(self, shot: Shot, outcome: Outcome) -> None:
+        self._under_way -= 1
+        if self._under_way == 0:
+            self._empty.set()
+        self.result.add(outcome)
+        if self._on_result is not None:
+            self._on_result(shot, outcome)
+
+    def _connect_if_needed(self) -> None:
+        wanted = len(self._waiting) > len(self._connecting)
+        if wanted and len(self._open) + len(self._connecting) < self._most:
+            task = asyncio.ensure_future(self._connect())
+            self._connecting.add(task)
+            task.add_done_callback(self._connected)
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self._target.connect()
+        except OSError:
+            if self._waiting:
+                self._end(self._waiting.popleft(), Outcome(error="connect_failed"))
+            return
+        self._open.add(connection)
+        if self._waiting:
+            self._send(connection, self._waiting.popleft())
+        else:
+            self._idle.append(connection)
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        if not task.cancelled():
+            self._connect_if_needed()
 
 
 async def drive(
@@ -256,59 +285,85 @@ async def drive(
 ) -> LoadResult:
     """Send every shot when it is due; shots come in order of `due_s`.
 
-    Shots that would be due after `deadline_s` are not sent.
+    A shot ends `timeout_s` after it was due at the latest, also when it never got a connection.
+    Shots that would be due after `deadline_s` are not sent. Errors by kind: connect_failed,
+    connection_lost, closed, reset, bad_http, timeout, queue_full, unfinished.
     """
-    result = LoadResult()
-    pool = _Pool(url, connections, keeps_body)
-    started = time.perf_counter()
-    under_way: set[asyncio.Task[None]] = set()
-    for shot in shots:
+    kind = _Keeping if keeps_body else _Connection if on_result is None else _Listening
+    range_ = _Range(
+        _Target.of(url, kind), connections=connections, timeout_s=timeout_s, on_result=on_result
+    )
+    sweeper = asyncio.ensure_future(_sweep(range_))
+    try:
+        await _fire_all(range_, shots, deadline_s)
+        await range_.emptied(timeout_s + 1)
+    finally:
+        sweeper.cancel()
+        range_.close()
+        await asyncio.sleep(0)  # the sockets close in the loop's next turn
+    range_.result.wall_s = time.perf_counter() - range_.started_s
+    return range_.result
+
+
+async def _fire_all(range_: _Range, shots: Iterable[Shot], deadline_s: float) -> None:
+    for number, shot in enumerate(shots):
         if shot.due_s > deadline_s:
             break
-        pause_s = started + shot.due_s - time.perf_counter()
+        pause_s = range_.started_s + shot.due_s - time.perf_counter()
         if pause_s > 0.0005:
             await asyncio.sleep(pause_s)
-        result.sent += 1
-        task = asyncio.ensure_future(_fire(pool, shot, started, timeout_s, result, on_result))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-    if under_way:
-        await asyncio.wait(under_way, timeout=timeout_s + 1)
-    result.wall_s = time.perf_counter() - started
-    pool.close()
-    return result
+        elif number % SHOTS_PER_TURN == 0:
+            await asyncio.sleep(0)  # late as we are, answers must be read too
+        range_.fire(shot)
 
 
-async def _fire(
-    pool: _Pool,
-    shot: Shot,
-    started: float,
-    timeout_s: float,
-    result: LoadResult,
-    on_result: Callable[[Shot, Outcome], None] | None,
-) -> None:
-    due = started + shot.due_s
-    outcome = Outcome(error="connect_failed")
-    try:
-        connection = await pool.take()
-    except OSError:
-        outcome.latency_s = time.perf_counter() - due
-    else:
-        result.late.add(max(0.0, time.perf_counter() - due))
-        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        connection.send(shot.wire, due, lambda _, got: _answer(answered, got))
-        timer = asyncio.get_running_loop().call_later(timeout_s, connection.fail, "timeout")
-        outcome = await answered
-        timer.cancel()
-        pool.give_back(connection)
-    result.add(outcome)
-    if on_result is not None:
-        on_result(shot, outcome)
+async def _sweep(range_: _Range) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        range_.sweep()
 
 
-def _answer(answered: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not answered.done():
-        answered.set_result(outcome)
+class _Lane:
+    """One place of the closed loop; a connection that ends is replaced."""
+
+    def __init__(
+        self, target: _Target, make_wire: Callable[[], bytes], begins_s: float, ends_s: float
+    ) -> None:
+        self.result = LoadResult()
+        self._target, self._make_wire = target, make_wire
+        self._begins_s, self._ends_s = begins_s, ends_s
+        self._ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._sent_s = 0.0
+
+    async def run(self, timeout_s: float) -> LoadResult:
+        while time.perf_counter() < self._ends_s:
+            try:
+                connection = await self._target.connect()
+            except OSError:
+                self.result.sent += 1
+                self.result.add(Outcome(error="connect_failed"))
+                await asyncio.sleep(0.01)
+                continue
+            self._ended = asyncio.get_running_loop().create_future()
+            self._next(connection)
+            left_s = self._ends_s - time.perf_counter() + timeout_s
+            await asyncio.wait([self._ended], timeout=max(0.0, left_s))
+            connection.fail("timeout")
+            await asyncio.sleep(0)  # its socket closes in the loop's next turn
+        return self.result
+
+    def _next(self, connection: _Connection) -> None:
+        self._sent_s = time.perf_counter()
+        if self._sent_s < self._ends_s and connection.is_usable:
+            connection.send(self._make_wire(), self._sent_s, math.inf, self._answered)
+        elif not self._ended.done():
+            self._ended.set_result(True)
+
+    def _answered(self, connection: _Connection, outcome: Outcome) -> None:
+        if self._sent_s >= self._begins_s:
+            self.result.sent += 1
+            self.result.add(outcome)
+        asyncio.get_running_loop().call_soon(self._next, connection)
 
 
 async def saturate(
@@ -318,43 +373,61 @@ async def saturate(
     connections: int = 32,
     duration_s: float = 5.0,
     warm_up_s: float = 0.0,
+    timeout_s: float = 30.0,
 ) -> LoadResult:
-    """Every connection sends its next request as soon as it has its answer."""
-    result, parts = LoadResult(), urlsplit(url)
-    loop = asyncio.get_running_loop()
-    counter = iter(range(1 << 62))
-    begins = time.perf_counter() + warm_up_s
-    ends = begins + duration_s
-    finished = [loop.create_future() for _ in range(connections)]
+    """Every connection sends its next request as soon as it has its answer.
 
-    def start(connection: _Connection, index: int) -> None:
-        sent_s = time.perf_counter()
-        if sent_s >= ends or connection.transport is None:
-            if not finished[index].done():
-                finished[index].set_result(None)
-            return
-
-        def done(_: _Connection, outcome: Outcome) -> None:
-            if sent_s >= begins:
-                result.sent += 1
-                result.add(outcome)
-            loop.call_soon(start, connection, index)
-
-        connection.send(make_wire(next(counter)), sent_s, done)
-
-    open_connections = []
-    for index in range(connections):
-        _, connection = await loop.create_connection(
-            lambda: _Connection(False), parts.hostname or "127.0.0.1", parts.port or 80
-        )
-        open_connections.append(connection)
-        start(connection, index)
-    await asyncio.wait(finished, timeout=warm_up_s + duration_s + 30)
+    What is still unanswered `timeout_s` after the end counts as a timeout.
+    """
+    numbers = iter(range(1 << 62))
+    begins_s = time.perf_counter() + warm_up_s
+    lanes = [
+        _Lane(_Target.of(url), lambda: make_wire(next(numbers)), begins_s, begins_s + duration_s)
+        for _ in range(connections)
+    ]
+    result = LoadResult()
+    for found in await asyncio.gather(*(lane.run(timeout_s) for lane in lanes)):
+        result.merge(found)
     result.wall_s = duration_s
-    for connection in open_connections:
-        if connection.transport is not None:
-            connection.transport.close()
     return result
+
+
+def run_many(
+    job: Callable[[int], LoadResult], *, processes: int = 2, timeout_s: float = 120.0
+) -> LoadResult:
+    """`job(0)` to `job(processes - 1)`, each in a process of its own, merged.
+
+    `job` must be picklable: a function of a module, or a `functools.partial` of one. Raises what
+    a job raised, or TimeoutError; no process outlives the call.
+    """
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        try:
+            parts = pool.map_async(job, range(processes), chunksize=1).get(timeout_s)
+        except multiprocessing.TimeoutError:
+            raise TimeoutError(f"no result within {timeout_s} s") from None
+    result = LoadResult()
+    for part in parts:
+        result.merge(part)
+    return result
+
+
+class Numbered:
+    """Distinct bodies at the price of a splice: a request whose `mark` becomes its number.
+
+    The number is padded to the mark's length, so that Content-Length stays true; a number that
+    is too long for it starts over. Raises ValueError unless `mark` is there exactly once.
+    """
+
+    def __init__(self, wire: bytes, mark: bytes = b"@NUMBER@@@") -> None:
+        parts = wire.split(mark)
+        if len(parts) != 2:
+            raise ValueError(f"the mark {mark!r} must be there exactly once")
+        self._before, self._after = parts
+        self._width = len(mark)
+
+    def __call__(self, number: int) -> bytes:
+        digits = b"%0*d" % (self._width, number % 10**self._width)
+        return self._before + digits + self._after
 
 
 def request_bytes(
