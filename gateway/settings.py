@@ -34,7 +34,7 @@ class UpstreamConfig(_Closed):
     api_key_file: Path | None = None  # replaces the caller's credential
     api_key_header: str = Field(default="authorization", pattern=r"^[a-z0-9-]{1,64}$")
     ca_file: Path | None = None
-    max_connections: int = Field(default=512, ge=1, le=65_536)
+    max_connections: int = Field(default=4096, ge=1, le=65_536)  # of each worker; one a stream
     connect_timeout_s: Seconds = 5.0
     pool_timeout_s: Seconds = 5.0
     write_timeout_s: Seconds = 30.0

@@ -13,6 +13,11 @@ from ..driver import LoadResult, Outcome, Shot
 from .scene import CAMPAIGN, CUSTOMER, RUNAWAY, Scene
 
 BIN_S = 1.0
+NAMES = {
+    CUSTOMER: "ordinary customers",
+    RUNAWAY: "one runaway script",
+    CAMPAIGN: "the campaign",
+}
 
 
 @dataclass(slots=True)
@@ -94,15 +99,10 @@ def text(found: dict[str, Any], plots: Sequence[Path], out: Path) -> str:
         "",
         f"  {'':24}{'accounts':>9}{'requests':>10}{'served':>9}{'refused accounts':>18}",
     ]
-    names = {
-        CUSTOMER: "ordinary customers",
-        RUNAWAY: "one runaway script",
-        CAMPAIGN: "the campaign",
-    }
     for kind, group in found["groups"].items():
         share = group["served_share"]
         lines.append(
-            f"  {names[kind]:24}{group['accounts']:>9,}{group['requests']:>10,}"
+            f"  {NAMES[kind]:24}{group['accounts']:>9,}{group['requests']:>10,}"
             f"{'–' if share is None else f'{share:.1%}':>9}{group['accounts_refused']:>18,}"
         )
     campaign = found["groups"][CAMPAIGN]
@@ -156,7 +156,9 @@ def _plot_served(found: dict[str, Any], tally: Tally, path: Path) -> Path:
             label=("served", "refused"),
         )
         axis.set_ylabel("requests/s")
-        axis.set_title(f"{kind} ({found['groups'][kind]['accounts']:,} accounts)", loc="left")
+        count = found["groups"][kind]["accounts"]
+        accounts = f"{count:,} account{'' if count == 1 else 's'}"
+        axis.set_title(f"{NAMES[kind]} ({accounts})", loc="left")
     axes[0].legend(frameon=False, ncols=2, loc="upper right")
     axes[-1].set_xlabel("seconds")
     figure.suptitle("What per-account limits let through")
@@ -174,7 +176,15 @@ def _plot_rates(found: dict[str, Any], tally: Tally, path: Path) -> Path:
     for kind, colour in ((CUSTOMER, "#4c72b0"), (RUNAWAY, "#8c6bb1"), (CAMPAIGN, "#c8553d")):
         counts = sorted(tally.per_account.get(kind, Counter()).values(), reverse=True)
         rates = [count / minutes for count in counts]
-        axis.step(range(1, len(rates) + 1), rates, where="mid", color=colour, label=kind, lw=2)
+        axis.plot(
+            range(1, len(rates) + 1),
+            rates,
+            drawstyle="steps-mid",
+            marker="o" if len(rates) == 1 else "",
+            color=colour,
+            label=NAMES[kind],
+            lw=2,
+        )
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xlabel("account, busiest first")

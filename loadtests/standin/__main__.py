@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 
 import click
@@ -22,6 +23,8 @@ from .server import StandInSettings, serve
 def main(host: str, port: int, fast: bool, time_scale: float, seed: int, error_rate: float) -> None:
     """A model API that answers plausibly and costs nothing."""
     settings = StandInSettings(fast=fast, time_scale=time_scale, seed=seed, error_rate=error_rate)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     uvloop.run(_run(host, port, settings))
 
 

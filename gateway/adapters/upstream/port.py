@@ -83,7 +83,7 @@ class UpstreamSettings:
     header_timeout_s: float = 600.0  # request fully sent to response head
     read_timeout_s: float = 120.0  # between two pieces of the body
     idle_ttl_s: float = 30.0
-    max_connections: int = 512
+    max_connections: int = 4096  # one for each stream that is open
     max_idle_connections: int = 128
     max_waiting: int = 4096  # requests waiting for a connection
     max_head_bytes: int = 65_536  # response head, informational ones included; trailers alike
