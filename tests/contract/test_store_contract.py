@@ -18,6 +18,7 @@ from gateway.model import (
     Settlement,
     Status,
     Step,
+    StepResult,
     Subject,
 )
 from tests.stores.steps import (
@@ -178,6 +179,24 @@ async def test_names_that_have_drained_make_room_for_new_ones(store: AnyStore) -
         await store.charge(charge(gcra(f"rpm:new-{n}", cost=10), now_us=later)) for n in range(200)
     ]
     assert all(reply.applied for reply in replies)
+
+
+async def test_a_full_set_of_names_is_looked_through_once_a_second(store: AnyStore) -> None:
+    fast = Quota(1, SECOND_US // 2, 1)  # drains in half a second
+    await store.charge(charge(gcra("rpm:fast", quota=fast)))
+    for n in range(300):
+        await store.charge(charge(gcra(f"rpm:model-{n}", cost=10)))
+    for after_us, passes in ((0, False), (SECOND_US // 2, False), (SECOND_US, True)):
+        reply = await store.charge(charge(gcra("rpm:new"), now_us=NOW_US + after_us))
+        assert reply.applied is passes
+
+
+async def test_settling_cannot_fill_a_store_with_names_either(store: AnyStore) -> None:
+    for n in range(256):
+        await store.charge(charge(gcra(f"rpm:model-{n}", cost=10)))
+    debt = correction(gcra("rpm:forgotten"), StepResult(True, NOW_US), MINUTE_US)
+    await store.settle(Settlement("x", (debt,), NOW_US))
+    assert await level_of(store, gcra("rpm:other")) == NOW_US + MINUTE_US
 
 
 # ── shadow ───────────────────────────────────────────────────────────────────────────────────
