@@ -16,6 +16,15 @@ _NEXT = {
     "refusal at once.",
 }
 
+_NEXT_BY_REASON = {
+    "account_banned": "An operator closed the account; hydragate accounts unban opens it again.",
+    "unknown_credential": "Import the account (hydragate accounts import), or adopt unknown "
+    "credentials in the policy.",
+    "missing_credential": "The caller must send its key.",
+    "route_not_listed": "List the path under `routes` in the policy, if it is to be served.",
+    "store_unavailable": "Mend the store; on_store_error says what limits do meanwhile.",
+}
+
 
 def explain(
     line: dict[str, Any], policy: Policy | None, account: str | None = None
@@ -100,4 +109,4 @@ def _aftermath(line: dict[str, Any]) -> Iterator[str]:
         yield f"{answered}; {line.get('outcome')}; {tokens[0]} tokens in, {tokens[2]} out."
         return
     yield f"The caller was told {line['status']} and this decision's id, no threshold."
-    yield _NEXT.get(line["verdict"], "")
+    yield _NEXT_BY_REASON.get(line["reason"]) or _NEXT.get(line["verdict"], "")
