@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,7 @@ def error(status: int, message: str) -> dict[str, Any]:
     return {
         "type": "error",
         "error": {"type": kind, "message": message},
-        "request_id": "req_standin",
+        "request_id": "req_" + secrets.token_hex(12),
     }
 
 
@@ -43,7 +44,7 @@ def _blocks(body: dict[str, Any], answer: Answer) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     thinking = body.get("thinking") or {}
     if thinking.get("type") in ("enabled", "adaptive"):
-        signature = base64.b64encode(answer.rng.randbytes(96)).decode()
+        signature = base64.b64encode(secrets.token_bytes(96)).decode()
         blocks.append(
             {"type": "thinking", "thinking": "Let me think it through.", "signature": signature}
         )
@@ -61,6 +62,12 @@ def _blocks(body: dict[str, Any], answer: Answer) -> list[dict[str, Any]]:
     return blocks
 
 
+def _stop_reason(answer: Answer) -> str:
+    if answer.tool:
+        return "tool_use"
+    return "max_tokens" if answer.is_cut else "end_turn"
+
+
 def message(body: dict[str, Any], answer: Answer) -> dict[str, Any]:
     return {
         "id": answer.new_id("msg_"),
@@ -68,7 +75,7 @@ def message(body: dict[str, Any], answer: Answer) -> dict[str, Any]:
         "role": "assistant",
         "model": answer.model,
         "content": _blocks(body, answer),
-        "stop_reason": "tool_use" if answer.tool else "end_turn",
+        "stop_reason": _stop_reason(answer),
         "stop_sequence": None,
         "usage": _usage(answer, answer.output_tokens),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -48,12 +50,18 @@ def chat(body: dict[str, Any], answer: Answer) -> dict[str, Any]:
                 "index": index,
                 "message": _message(answer),
                 "logprobs": None,
-                "finish_reason": "tool_calls" if answer.tool else "stop",
+                "finish_reason": _finish_reason(answer),
             }
             for index in range(choices)
         ],
         "usage": usage(answer, choices),
     }
+
+
+def _finish_reason(answer: Answer) -> str:
+    if answer.tool:
+        return "tool_calls"
+    return "length" if answer.is_cut else "stop"
 
 
 def _message(answer: Answer) -> dict[str, Any]:
@@ -73,6 +81,7 @@ def _call(answer: Answer) -> dict[str, Any]:
 
 def chat_stream(body: dict[str, Any], answer: Answer) -> Iterator[Chunk]:
     options = body.get("stream_options") or {}
+    choices = int(body.get("n") or 1)
     tells_usage = bool(options.get("include_usage"))
     head = {
         "id": answer.new_id("chatcmpl-"),
@@ -81,27 +90,33 @@ def chat_stream(body: dict[str, Any], answer: Answer) -> Iterator[Chunk]:
         "model": answer.model,
     }
 
-    def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def chunk(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         return event({**head, "choices": [choice]} | ({"usage": None} if tells_usage else {}))
 
-    yield chunk({"role": "assistant", "content": "" if answer.tool is None else None}), 0
-    if answer.tool is not None:
-        call = _call(answer)
-        arguments = call["function"].pop("arguments")
-        call["function"]["arguments"] = ""
-        yield chunk({"tool_calls": [{"index": 0, **call}]}), 1
-        for start in range(0, len(arguments), 8):
-            part = {"index": 0, "function": {"arguments": arguments[start : start + 8]}}
-            yield chunk({"tool_calls": [part]}), 1
-        yield chunk({}, "tool_calls"), 0
-    else:
-        for index, word in enumerate(answer.words):
-            yield chunk({"content": word if index == 0 else f" {word}"}), 1
-        yield chunk({}, "stop"), 0
+    for index in range(choices):
+        content = "" if answer.tool is None else None
+        yield chunk(index, {"role": "assistant", "content": content}), 0
+        for delta in _deltas(answer):
+            yield chunk(index, delta), 1
+        yield chunk(index, {}, _finish_reason(answer)), 0
     if tells_usage:
-        yield event({**head, "choices": [], "usage": usage(answer)}), 0
+        yield event({**head, "choices": [], "usage": usage(answer, choices)}), 0
     yield event("[DONE]"), 0
+
+
+def _deltas(answer: Answer) -> Iterator[dict[str, Any]]:
+    if answer.tool is None:
+        for index, word in enumerate(answer.words):
+            yield {"content": word if index == 0 else f" {word}"}
+        return
+    call = _call(answer)
+    arguments = call["function"]["arguments"]
+    call["function"]["arguments"] = ""
+    yield {"tool_calls": [{"index": 0, **call}]}
+    for start in range(0, len(arguments), 8):
+        part = {"index": 0, "function": {"arguments": arguments[start : start + 8]}}
+        yield {"tool_calls": [part]}
 
 
 def responses(body: dict[str, Any], answer: Answer, *, status: str = "completed") -> dict[str, Any]:
@@ -212,12 +227,21 @@ def embeddings(body: dict[str, Any], answer: Answer) -> dict[str, Any]:
             {
                 "object": "embedding",
                 "index": index,
-                "embedding": [round(answer.rng.uniform(-1, 1), 6) for _ in range(EMBEDDING_SIZE)],
+                "embedding": _embedding(body, answer),
             }
             for index in range(count)
         ],
         "usage": {"prompt_tokens": answer.input_tokens, "total_tokens": answer.input_tokens},
     }
+
+
+def _embedding(body: dict[str, Any], answer: Answer) -> list[float] | str:
+    """In the encoding asked for; the SDK asks for base64 of little-endian floats."""
+    size = int(body.get("dimensions") or EMBEDDING_SIZE)
+    vector = [round(answer.rng.uniform(-1, 1), 6) for _ in range(size)]
+    if body.get("encoding_format") != "base64":
+        return vector
+    return base64.b64encode(array.array("f", vector).tobytes()).decode()
 
 
 def models(names: tuple[str, ...]) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """What the stand-in answers: text, tool calls and token counts that follow from the request.
 
-Deterministic for a seed and a body. Sizes are believable: output tokens are log-normal (median
-about 180, heavy tail) and capped by the caller's maximum; input tokens follow the body's size.
+Deterministic for a seed and a body, but for ids and signatures: those are fresh and unguessable,
+as the real APIs' are, or two callers with one prompt would share artefacts. Sizes are believable:
+output tokens are log-normal (median about 180, heavy tail) and capped by the caller's maximum;
+input tokens follow the body's size.
 """
 
 from __future__ import annotations
 
 import random
+import secrets
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -22,6 +25,7 @@ _WORDS = (  # noqa: SIM905 - prose
     "numbers names and short examples keep every claim easy to check against the question"
 ).split()
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_TO_ALPHABET = bytes(ord(ID_ALPHABET[byte % len(ID_ALPHABET)]) for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Controls:
         return cls({name.strip(): value.strip() for name, _, value in pairs})
 
     def number(self, name: str) -> float | None:
+        """None if it was not asked for. Raises ValueError unless it is a number."""
         return float(self.values[name]) if name in self.values else None
 
     def has(self, name: str) -> bool:
@@ -53,6 +58,7 @@ class Answer:
     output_tokens: int
     first_token_s: float
     seconds_per_token: float
+    is_cut: bool
     rng: random.Random
 
     @property
@@ -61,7 +67,7 @@ class Answer:
 
     def new_id(self, prefix: str) -> str:
         """An id that nobody can guess, as the real APIs hand them out."""
-        return prefix + "".join(self.rng.choices(ID_ALPHABET, k=24))
+        return prefix + secrets.token_bytes(24).translate(_TO_ALPHABET).decode()
 
 
 def answer_to(body: dict[str, Any], raw: bytes, *, seed: int, controls: Controls) -> Answer:
@@ -70,7 +76,8 @@ def answer_to(body: dict[str, Any], raw: bytes, *, seed: int, controls: Controls
     asked = controls.number("tokens")
     most = min(_maximum(body), MAX_OUTPUT_TOKENS)
     drawn = max(1, int(rng.lognormvariate(OUTPUT_MU, OUTPUT_SIGMA)))
-    tokens = min(most, int(asked) if asked is not None else drawn)
+    wanted = int(asked) if asked is not None else drawn
+    tokens = min(most, wanted)
     tool = _tool_of(body) if rng.random() < 0.7 or body.get("tool_choice") else None
     return Answer(
         model=str(body.get("model", "stand-in")),
@@ -80,6 +87,7 @@ def answer_to(body: dict[str, Any], raw: bytes, *, seed: int, controls: Controls
         output_tokens=tokens,
         first_token_s=min(5.0, rng.lognormvariate(FIRST_TOKEN_S_MU, FIRST_TOKEN_S_SIGMA)),
         seconds_per_token=SECONDS_PER_TOKEN,
+        is_cut=wanted > most,
         rng=rng,
     )
 
@@ -102,9 +110,11 @@ def _tool_of(body: dict[str, Any]) -> dict[str, Any] | None:
     if isinstance(messages, list) and messages and _is_tool_result(messages[-1]):
         return None
     tool = tools[0].get("function", tools[0])
+    if not isinstance(tool, dict):
+        return None
     schema = tool.get("parameters") or tool.get("input_schema") or {}
     properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    arguments = {name: _value(spec) for name, spec in properties.items()}
+    arguments = {name: _value(spec) for name, spec in (properties or {}).items()}
     return {"name": str(tool.get("name", "tool")), "arguments": arguments}
 
 

@@ -12,11 +12,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import random
+import secrets
 import socket
 import struct
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import httptools
@@ -69,7 +72,7 @@ class Stats:
 class StandIn(asyncio.Protocol):
     """One connection; requests on it are answered one after the other."""
 
-    def __init__(self, settings: StandInSettings, stats: Stats) -> None:
+    def __init__(self, settings: StandInSettings, stats: Stats, shared: _Shared) -> None:
         self._settings = settings
         self._stats = stats
         self._parser = httptools.HttpRequestParser(self)
@@ -80,7 +83,8 @@ class StandIn(asyncio.Protocol):
         self._body = bytearray()
         self._queue: deque[tuple[str, str, list[tuple[bytes, bytes]], bytes, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._fast_json, self._fast_stream = _fast_answers(settings.output_bytes)
+        self._has_begun = False
+        self._shared = shared
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
@@ -113,7 +117,7 @@ class StandIn(asyncio.Protocol):
             self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
-        if len(self._body) + len(body) <= MAX_BODY_BYTES:
+        if len(self._body) <= MAX_BODY_BYTES:  # one byte too many is kept, to be told
             self._body += body
 
     def on_message_complete(self) -> None:
@@ -123,7 +127,10 @@ class StandIn(asyncio.Protocol):
         self._stats.requests += 1
         if self._settings.fast and self._task is None and method == "POST":
             is_stream = b'"stream":true' in self._body or b'"stream": true' in self._body
-            self._write(self._fast_stream if is_stream else self._fast_json)
+            is_anthropic = path.startswith("/v1/messages")
+            self._write(self._shared.fast[is_anthropic, is_stream])
+            if not keep_alive:
+                self._close()
             return
         self._queue.append((method, path, self._pairs, bytes(self._body), keep_alive))
         if self._task is None or self._task.done():
@@ -135,16 +142,27 @@ class StandIn(asyncio.Protocol):
             self._stats.inflight += 1
             try:
                 await self._answer(method, path, pairs, body)
+            except (ValueError, TypeError, AttributeError, KeyError) as error:
+                self._refuse(path, f"not understood: {error}")
             finally:
                 self._stats.inflight -= 1
             if not keep_alive:
                 self._close()
         self._task = None
 
+    def _refuse(self, path: str, message: str) -> None:
+        """400 for what a real API's checks would refuse; a stream that has begun is broken off."""
+        if self._has_begun:
+            self._reset()
+        else:
+            dialect = anthropic if path.startswith("/v1/messages") else openai
+            self._json(400, dialect.error(400, message))
+
     async def _answer(
         self, method: str, path: str, pairs: list[tuple[bytes, bytes]], raw: bytes
     ) -> None:
         headers = dict(pairs)
+        self._has_begun = False
         if path.startswith("/standin/"):
             self._own(path)
             return
@@ -179,6 +197,9 @@ class StandIn(asyncio.Protocol):
         if method in ("GET", "HEAD"):
             self._list_models(method, path, is_anthropic=is_anthropic)
             return
+        if len(raw) > MAX_BODY_BYTES:
+            self._json(413, dialect.error(413, "The body is too large."))
+            return
         try:
             body = json.loads(raw)
             if not isinstance(body, dict):
@@ -187,10 +208,12 @@ class StandIn(asyncio.Protocol):
             self._json(400, dialect.error(400, "The body is no JSON object."))
             return
         answer = answer_to(body, raw, seed=self._settings.seed, controls=controls)
-        if answer.rng.random() < self._settings.error_rate:
-            self._fail(answer.rng.choice((429, 500, 529)), dialect, controls)
+        if self._shared.errors.random() < self._settings.error_rate:
+            overloaded = 529 if is_anthropic else 503
+            self._fail(self._shared.errors.choice((429, 500, overloaded)), dialect, controls)
             return
-        self._stats.tokens_out += answer.output_tokens
+        if path not in ("/v1/embeddings", "/v1/messages/count_tokens", "/v1/messages/batches"):
+            self._stats.tokens_out += answer.output_tokens
         latency = controls.number("latency")
         await self._pause(
             answer.first_token_s * self._settings.time_scale if latency is None else latency
@@ -220,7 +243,8 @@ class StandIn(asyncio.Protocol):
         }
         build = builders.get(path)
         if build is None:
-            self._json(404, openai.error(404, f"no route {path}"))
+            dialect = anthropic if path.startswith("/v1/messages") else openai
+            self._json(404, dialect.error(404, f"no route {path}"))
             return
         said = build()
         if controls.has("no-usage"):
@@ -230,11 +254,15 @@ class StandIn(asyncio.Protocol):
         self._json(200, said, controls=controls)
 
     async def _stream(self, chunks: Iterator[Chunk], answer: Answer, controls: Controls) -> None:
+        chunks = chain(
+            [next(chunks)], chunks
+        )  # a body that is not understood fails before the head
         self._stats.by_status[200] += 1
         self._write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
-            b"transfer-encoding: chunked\r\nx-request-id: req_standin\r\n\r\n"
+            b"transfer-encoding: chunked\r\n" + _request_id() + b"\r\n"
         )
+        self._has_begun = True
         delay = controls.number("chunk-delay")
         pace_s = answer.seconds_per_token * self._settings.time_scale if delay is None else delay
         reset_after, stall_after = controls.number("reset-after"), controls.number("stall-after")
@@ -273,8 +301,9 @@ class StandIn(asyncio.Protocol):
 
     def _fail(self, status: int, dialect: Any, controls: Controls) -> None:
         extra = b""
-        if controls.has("retry-after"):
-            extra = b"retry-after: " + controls.values["retry-after"].encode() + b"\r\n"
+        if status == 429 or controls.has("retry-after"):
+            wait = controls.values.get("retry-after", "1")
+            extra = b"retry-after: " + wait.encode() + b"\r\n"
         self._json(status, dialect.error(status, f"stand-in says {status}"), extra=extra)
 
     def _own(self, path: str) -> None:
@@ -302,7 +331,7 @@ class StandIn(asyncio.Protocol):
             REASONS.get(status, b"Status"),
             len(data),
         )
-        head += b"x-request-id: req_standin\r\n" + extra + b"\r\n"
+        head += _request_id() + extra + b"\r\n"
         self._write(head if method == "HEAD" else head + data)
         if controls is not None and controls.has("close"):
             self._close()
@@ -328,29 +357,45 @@ class StandIn(asyncio.Protocol):
         self._transport.abort()
 
 
-def _fast_answers(size: int) -> tuple[bytes, bytes]:
-    """Fixed answers of about `size` bytes: a whole one, and a stream of 20 chunks."""
-    controls = Controls({"tokens": "20"})
-    answer = answer_to({"model": "stand-in"}, b"{}", seed=1, controls=controls)
-    said = openai.chat({}, answer)
-    missing = size - len(json.dumps(said))
-    said["choices"][0]["message"]["content"] += "x" * max(0, missing)
+def _request_id() -> bytes:
+    """Both dialects' header: OpenAI's SDK reads the one, Anthropic's the other."""
+    number = secrets.token_hex(12).encode()
+    return b"x-request-id: req_%b\r\nrequest-id: req_%b\r\n" % (number, number)
+
+
+class _Shared:
+    """What all connections of a server share: fixed answers, and the order of drawn errors."""
+
+    def __init__(self, settings: StandInSettings) -> None:
+        self.errors = random.Random(settings.seed)
+        self.fast = {
+            (is_anthropic, is_stream): _fast_answer(settings.output_bytes, is_anthropic, is_stream)
+            for is_anthropic in (False, True)
+            for is_stream in (False, True)
+        }
+
+
+def _fast_answer(size: int, is_anthropic: bool, is_stream: bool) -> bytes:
+    """A fixed answer: a whole one of about `size` bytes, or a stream of 20 tokens."""
+    answer = answer_to({"model": "stand-in"}, b"{}", seed=1, controls=Controls({"tokens": "20"}))
+    if is_stream:
+        options = {"stream_options": {"include_usage": True}}
+        make = anthropic.message_stream if is_anthropic else openai.chat_stream
+        chunks = (b"%x\r\n%b\r\n" % (len(data), data) for data, _ in make(options, answer))
+        head = b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        return b"HTTP/1.1 200 OK\r\n" + head + b"".join(chunks) + b"0\r\n\r\n"
+    said = anthropic.message({}, answer) if is_anthropic else openai.chat({}, answer)
+    holder = said["content"][0] if is_anthropic else said["choices"][0]["message"]
+    holder["text" if is_anthropic else "content"] += "x" * max(0, size - len(json.dumps(said)))
     body = json.dumps(said, separators=(",", ":")).encode()
-    whole = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (
-        len(body)
-    )
-    options = {"stream_options": {"include_usage": True}}
-    chunks = b"".join(
-        b"%x\r\n%b\r\n" % (len(data), data) for data, _ in openai.chat_stream(options, answer)
-    )
-    stream = (
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-    )
-    return whole + body, stream + chunks + b"0\r\n\r\n"
+    head = b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    return b"HTTP/1.1 200 OK\r\n" + head + body
 
 
 async def serve(host: str, port: int, settings: StandInSettings) -> asyncio.Server:
     """Start listening; the caller closes the server."""
-    stats = Stats()
+    stats, shared = Stats(), _Shared(settings)
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: StandIn(settings, stats), host, port, backlog=4096)
+    return await loop.create_server(
+        lambda: StandIn(settings, stats, shared), host, port, backlog=4096
+    )
