@@ -52,7 +52,7 @@ class HttpResponse:
 
     async def wait_for_head(self) -> None:
         """Raises what the exchange failed with; cancelling it aborts."""
-        if self.status == 0 and not self._is_over:
+        if not self._is_over:
             await self._wait()
         if self.status == 0 and self._error is not None:
             raise self._error

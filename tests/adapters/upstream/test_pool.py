@@ -255,6 +255,7 @@ async def test_a_connection_closed_by_the_peer_while_idle_is_not_used_again() ->
         for number in range(1, 4):
             assert await fetch(upstream) == b"ok"
             await until(lambda: upstream.usage().connections == 0)
+            assert upstream.usage().idle == 0
             assert peer.connections == number
 
 
