@@ -165,9 +165,10 @@ class RotatingFile:
     def _rotate(self) -> None:
         self.close()
         stamp = int(time.time() * 1000)
-        rotated = self._folder / f"{self._name}.{stamp}.jsonl"
+        while (packed := self._folder / f"{self._name}.{stamp}.jsonl.gz").exists():
+            stamp += 1  # two within a millisecond
+        rotated = packed.with_suffix("")
         self._path.rename(rotated)
-        packed = rotated.with_suffix(".jsonl.gz")
         with rotated.open("rb") as source, gzip.open(packed, "wb", compresslevel=3) as target:
             shutil.copyfileobj(source, target)
         rotated.unlink()
