@@ -6,6 +6,7 @@ A bad line is reported with its number, counted and skipped; it costs no other l
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -20,6 +21,7 @@ from ..errors import Problem, UsageError
 MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_PROBLEMS = 100
 MAX_BAD_SHARE = 0.01
+NO_BODY = msgspec.Raw(b"null")
 
 
 class LoggedResponse(msgspec.Struct):
@@ -34,7 +36,8 @@ class LoggedResponse(msgspec.Struct):
 
 
 class LoggedRequest(msgspec.Struct):
-    """One line. `body` is the raw JSON of the request, so that it is read as live traffic is."""
+    """One line. `body` is the raw JSON of the request, so that it is read as live traffic is;
+    `null` where the operator keeps none."""
 
     ts: float
     account_id: str
@@ -44,7 +47,7 @@ class LoggedRequest(msgspec.Struct):
     client_ip: str | None = None
     headers: list[tuple[str, str]] = []
     ja4: str | None = None
-    body: msgspec.Raw | None = None
+    body: msgspec.Raw = NO_BODY
     response: LoggedResponse | None = None
 
 
@@ -69,7 +72,7 @@ def open_log(path: Path) -> IO[bytes]:
         if path.suffix == ".gz":
             return cast(IO[bytes], gzip.open(path, "rb"))
         if path.suffix == ".zst":
-            return cast(IO[bytes], zstandard.open(path, "rb"))
+            return io.BufferedReader(zstandard.open(path, "rb"), buffer_size=1 << 20)
         return path.open("rb")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
