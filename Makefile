@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help install demo test check bench soak lock clean
+.PHONY: help install demo test check bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -38,9 +38,6 @@ test: install check ## everything
 
 bench: install ## the benchmarks in loadtests/
 	$(BIN)/python -m hydragate.loadtests.bench
-
-soak: install ## the long proofs
-	$(BIN)/python -m hydragate.loadtests.soak
 
 lock: install ## refresh requirements/*.lock
 	$(BIN)/python -m pip -q install uv

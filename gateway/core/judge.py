@@ -19,7 +19,6 @@ from ..model import (
     OnStoreError,
     PlannedStep,
     Policy,
-    Quota,
     RequestFacts,
     StepKind,
     StepResult,
@@ -223,8 +222,3 @@ def limit_state(planned: PlannedStep, result: StepResult, now_us: int) -> LimitS
         limit.mode is Mode.ENFORCE and planned.step.effect is not Effect.SHADOW,
         limit.scope in OWN_SCOPES,
     )
-
-
-def free_share(quota: Quota, left: int) -> float:
-    """0..1: how much of the burst is left; the strictest of several limits has the least."""
-    return left / quota.burst
