@@ -93,6 +93,11 @@ class RequestReader:
                 buffered = len(raw)
                 self.buffered_bytes += buffered
                 raw, body = self._parse(raw, headers, route.shape)
+                grown = len(raw) - buffered  # what came compressed counts at its true size
+                if grown > 0:
+                    self._check_room(grown)
+                    buffered += grown
+                    self.buffered_bytes += grown
         except RequestError as found:
             error = found
         facts = build_facts(
@@ -166,13 +171,16 @@ class RequestReader:
         expected = int(declared) if declared.isdigit() and len(declared) < 19 else 0
         if expected > limit:
             raise _too_large(limit)
-        if self.buffered_bytes + expected > self._config.buffered_limit_bytes:
-            raise RequestError(429, "gateway_busy", "Too much is being received right now.")
+        self._check_room(expected)
         try:
             async with asyncio.timeout(self._config.body_timeout_s):
                 return await self._collect(receive, limit)
         except TimeoutError:
             raise RequestError(400, "body_too_slow", "The body did not arrive in time.") from None
+
+    def _check_room(self, more_bytes: int) -> None:
+        if self.buffered_bytes + more_bytes > self._config.buffered_limit_bytes:
+            raise RequestError(429, "gateway_busy", "Too much is being received right now.")
 
     async def _collect(self, receive: Receive, limit: int) -> bytes:
         message = await receive()
@@ -189,8 +197,7 @@ class RequestReader:
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
-            if self.buffered_bytes + size > self._config.buffered_limit_bytes:
-                raise RequestError(429, "gateway_busy", "Too much is being received right now.")
+            self._check_room(size)
         if message["type"] == "http.disconnect":
             raise ClientLeftError
         return b"".join(parts)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,33 @@ def test_a_body_that_trickles_is_400_in_time(edge: GatewayProcess) -> None:
     assert answer.status == 400
     assert answer.json()["error"]["code"] == "body_too_slow"
     assert time.monotonic() - started < 5
+
+
+def test_a_compressed_body_counts_at_its_true_size(upstream: str, tmp_path: Path) -> None:
+    """Five slow calls of 8 MiB that travelled as 8 KiB fill a bound of 32 MiB."""
+    config = tmp_path / "config.yaml"
+    config.write_text(f"buffered_limit_bytes: 33554432\nupstreams: [{{url: '{upstream}'}}]\n")
+    packed = gzip.compress(chat(padding="x" * (8 << 20)))
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {GOOD_KEY}\r\n"
+        f"Content-Encoding: gzip\r\nx-standin: latency=5\r\nContent-Length: {len(packed)}\r\n\r\n"
+    ).encode()
+    with ExitStack() as stack:
+        server = stack.enter_context(
+            gateway(
+                tmp_path / "data",
+                *("--config", str(config), "--policy", str(write_policy(tmp_path / "policy"))),
+                *("--accounts", str(write_accounts(tmp_path / "accounts.jsonl"))),
+            )
+        )
+        for _ in range(3):
+            stack.enter_context(connect(server.url)).sendall(head + packed)
+        threading.Event().wait(1.5)
+        fourth = stack.enter_context(connect(server.url))
+        fourth.sendall(head + packed)
+        fifth = stack.enter_context(connect(server.url))
+        fifth.sendall(head + packed)
+        assert read_answer(fifth).status == 429
 
 
 def test_admin_calls_need_the_token(edge: GatewayProcess, tmp_path: Path) -> None:
