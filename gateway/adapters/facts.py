@@ -12,7 +12,7 @@ from ..core.estimate import TokenEstimator
 from ..core.keyed import KeyedHash, network_bytes
 from ..model import RequestFacts, Route
 from .body import BodyFacts
-from .headers import sdk_of
+from .headers import sdk_in
 
 Headers = list[tuple[bytes, bytes]]
 Address = IPv4Address | IPv6Address
@@ -49,36 +49,35 @@ def build_facts(
             body.model or None, body_bytes, body.max_output_tokens
         )
         output_tokens *= body.choices * body.items
+    found = dict(headers)
+    user_agent = found.get(b"user-agent")
+    # By position: naming 27 fields costs more than everything else here together.
     return RequestFacts(
-        decision_id=decision_id,
-        received_us=received_us,
-        surface=surface,
-        method=method,
-        path=path[:MAX_PATH],
-        route=None if route is None else route.name,
-        dialect=dialect,
-        is_inference=is_inference,
-        credential=credential,
-        client_network=None if address is None else keyed.address(network_bytes(address)),
-        user_agent=_user_agent(headers),
-        sdk=sdk_of(headers),
-        ja4=ja4,
-        model=body.model or None,
-        stream=body.stream,
-        items=body.items,
-        body_bytes=body_bytes,
-        message_count=body.message_count,
-        tool_count=body.tool_count,
-        max_output_tokens=body.max_output_tokens,
-        temperature=body.temperature,
-        end_user=None if body.end_user is None else keyed.value("end_user", body.end_user),
-        estimated_input_tokens=input_tokens,
-        estimated_output_tokens=output_tokens,
+        decision_id,
+        received_us,
+        surface,
+        method,
+        path[:MAX_PATH],
+        None if route is None else route.name,
+        dialect,
+        is_inference,
+        credential,
+        None if address is None else keyed.address(network_bytes(address)),
+        None,  # country, asn and network_class: no address data yet
+        None,
+        None,
+        None if user_agent is None else user_agent[:MAX_USER_AGENT].decode("latin-1"),
+        sdk_in(found),
+        ja4,
+        body.model or None,
+        body.stream,
+        body.items,
+        body_bytes,
+        body.message_count,
+        body.tool_count,
+        body.max_output_tokens,
+        body.temperature,
+        None if body.end_user is None else keyed.value("end_user", body.end_user),
+        input_tokens,
+        output_tokens,
     )
-
-
-def _user_agent(headers: Headers) -> str | None:
-    for name, value in headers:
-        if name == b"user-agent":
-            return value[:MAX_USER_AGENT].decode("latin-1")
-    return None

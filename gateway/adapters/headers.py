@@ -7,7 +7,7 @@ Names are lower case, as ASGI hands them over. Source: RFC 9110 §7.6 (message f
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 
 from ..core.keyed import KeyedHash
@@ -22,6 +22,7 @@ __all__ = [
     "identity_credential",
     "request_headers",
     "response_headers",
+    "sdk_in",
     "sdk_of",
 ]
 
@@ -175,7 +176,11 @@ def _invalid_key(message: str) -> RequestError:
 def sdk_of(headers: Headers) -> str | None:
     """`openai-python/2.0.0` from the headers that the vendors' SDKs send; at most 90
     characters. None unless product, language and version are all told, plausibly."""
-    found = dict(headers)
+    return sdk_in(dict(headers))
+
+
+def sdk_in(found: Mapping[bytes, bytes]) -> str | None:
+    """`sdk_of`, for those who have the headers as a mapping already."""
     lang = found.get(b"x-stainless-lang")
     version = found.get(b"x-stainless-package-version")
     if lang is None or version is None or max(len(lang), len(version)) > MAX_SDK_WORD_BYTES:

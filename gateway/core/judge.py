@@ -128,32 +128,37 @@ def _decide(
     degraded_limits: tuple[str, ...] = (),
     decided_us: int | None = None,
 ) -> Decision:
-    worst_of_all = max(findings, key=severity, default=None)
-    enforced = [f for f in findings if f.mode is Mode.ENFORCE and (f.is_fixed or not shadow_all)]
-    deciding = max(enforced, key=severity, default=None)
+    worst_of_all = deciding = None
+    if findings:
+        worst_of_all = max(findings, key=severity)
+        enforced = [
+            f for f in findings if f.mode is Mode.ENFORCE and (f.is_fixed or not shadow_all)
+        ]
+        deciding = max(enforced, key=severity, default=None)
     served = deciding is None or deciding.verdict is Verdict.ALLOW
+    # By position: naming 21 fields costs more than all of the judging.
     return Decision(
-        decision_id=facts.decision_id,
-        verdict=Verdict.ALLOW if deciding is None else deciding.verdict,
-        would_be=Verdict.ALLOW if worst_of_all is None else worst_of_all.verdict,
-        reason="ok" if served or deciding is None else deciding.rule,
-        findings=tuple(findings),
-        subject=identity.subject if identity else None,
-        key_id=identity.key_id if identity else None,
-        policy_revision=policy.revision,
-        decided_us=facts.received_us if decided_us is None else decided_us,
-        status=200 if deciding is None else _status(deciding),
-        message="" if deciding is None else deciding.message,
-        level=None if deciding is None else deciding.level,
-        retry_after_us=0 if deciding is None else deciding.retry_after_us,
-        degraded=degraded,
-        degraded_limits=degraded_limits,
-        shadow_all=shadow_all,
-        values=values,
-        plan=plan,
-        results=results,
-        limits=limits,
-        applied=applied,
+        facts.decision_id,
+        Verdict.ALLOW if deciding is None else deciding.verdict,
+        Verdict.ALLOW if worst_of_all is None else worst_of_all.verdict,
+        "ok" if served or deciding is None else deciding.rule,
+        tuple(findings),
+        identity.subject if identity else None,
+        identity.key_id if identity else None,
+        policy.revision,
+        facts.received_us if decided_us is None else decided_us,
+        200 if deciding is None else _status(deciding),
+        "" if deciding is None else deciding.message,
+        None if deciding is None else deciding.level,
+        0 if deciding is None else deciding.retry_after_us,
+        degraded,
+        degraded_limits,
+        shadow_all,
+        values,
+        plan,
+        results,
+        limits,
+        applied,
     )
 
 

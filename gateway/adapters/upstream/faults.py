@@ -15,8 +15,6 @@ class MalformedError(httptools.HttpParserError):
 
 def connect_fault(error: Exception) -> UpstreamError:
     """Looking up the name (not found is an OSError too), connecting or the handshake failed."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return UpstreamError("tls_failed", error.verify_message or _say(error), sent=False)
     if isinstance(error, TimeoutError):
         return UpstreamError("connect_timeout", "no connection in time", sent=False)
     # Nothing but a handshake can be broken off before a connection is there.

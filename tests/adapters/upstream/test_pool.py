@@ -391,6 +391,19 @@ async def test_closing_cuts_off_at_the_deadline() -> None:
         assert upstream.usage().connections == 0
 
 
+async def test_closing_while_connecting_leaves_nothing() -> None:
+    async with serving(answering(ANSWER)) as peer:
+        for turns in range(10):
+            async with client_of(peer) as upstream:
+                call = asyncio.create_task(fetch(upstream))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await upstream.aclose()
+                result = (await asyncio.gather(call, return_exceptions=True))[0]
+                assert getattr(result, "kind", None) in ("connect_failed", "reset")
+                assert upstream.usage().connections == 0
+
+
 async def test_closing_closes_idle_connections_at_once() -> None:
     async with talking(answering(ANSWER)) as (upstream, peer):
         await fetch(upstream)

@@ -288,6 +288,29 @@ async def test_an_iterator_that_is_not_read_to_its_end_is_closed() -> None:
         await until(lambda: is_closed)
 
 
+async def test_an_iterator_is_closed_while_the_peer_does_not_read() -> None:
+    class Body:
+        is_closed = False
+
+        def __aiter__(self) -> Body:
+            return self
+
+        async def __anext__(self) -> bytes:
+            return bytes(MIB)
+
+        async def aclose(self) -> None:
+            self.is_closed = True
+
+    async def script(wire: Wire) -> None:
+        await asyncio.Event().wait()
+
+    body = Body()
+    async with talking(script, write_timeout_s=0.1) as (upstream, _):
+        with pytest.raises(UpstreamError):
+            await upstream.send(b"POST", b"/", [], body)
+        await until(lambda: body.is_closed)
+
+
 TOO_LARGE = b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig"
 
 
@@ -351,6 +374,26 @@ async def test_a_refusal_stops_the_iterator_before_its_own_body_has_ended() -> N
     async with talking(script) as (upstream, _):
         response = await upstream.send(b"POST", b"/", [], body())
         assert (response.status, await whole(response)) == (413, b"big")
+
+
+async def test_after_a_refusal_no_more_of_a_large_body_is_sent() -> None:
+    is_refused, received_bytes = asyncio.Event(), 0
+
+    async def script(wire: Wire) -> None:
+        nonlocal received_bytes
+        await wire.reader.readuntil(b"\r\n\r\n")
+        await wire.say(b"HTTP/1.1 413 Too Large\r\ntransfer-encoding: chunked\r\n\r\n")
+        await is_refused.wait()
+        while received := await wire.reader.read(MIB):
+            received_bytes += len(received)
+
+    async with talking(script) as (upstream, _):
+        response = await upstream.send(b"POST", b"/", [], bytes(64 * MIB))
+        assert response.status == 413
+        is_refused.set()
+        await until(lambda: received_bytes > 0)
+        assert await until_steady(lambda: received_bytes) < 32 * MIB
+        response.abort()
 
 
 async def test_an_answer_while_the_last_bytes_wait_to_be_sent_is_early() -> None:
