@@ -30,6 +30,7 @@ class LineEncoder:
     def __init__(self, keyed: KeyedHash) -> None:
         self._keyed = keyed
         self._subjects: dict[str, tuple[Subject, orjson.Fragment]] = {}
+        self._hashes: dict[str, str] = {}
         self._hidden: tuple[Policy, tuple[int, ...], tuple[str, ...]] | None = None
 
     def encode(self, exchange: Exchange, policy: Policy) -> bytes:
@@ -84,8 +85,16 @@ class LineEncoder:
         shown = dict(zip(names, values, strict=True))
         for position in positions:
             if values[position] is not None:
-                shown[names[position]] = self._keyed.value("signal", str(values[position]))
+                shown[names[position]] = self._hashed(str(values[position]))
         return shown
+
+    def _hashed(self, text: str) -> str:
+        kept = self._hashes.get(text)
+        if kept is None:
+            if len(self._hashes) >= MAX_SUBJECTS:
+                self._hashes.clear()
+            kept = self._hashes[text] = self._keyed.value("signal", text)
+        return kept
 
 
 def _finding(finding: Finding) -> tuple[object, ...]:
