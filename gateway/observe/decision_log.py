@@ -164,9 +164,9 @@ class RotatingFile:
 
     def _rotate(self) -> None:
         self.close()
-        stamp = int(time.time() * 1000)
-        while (packed := self._folder / f"{self._name}.{stamp}.jsonl.gz").exists():
-            stamp += 1  # two within a millisecond
+        newest = max((int(path.name.split(".")[1]) for path in self._rotated()), default=0)
+        stamp = max(int(time.time() * 1000), newest + 1)  # names sort as the files were made
+        packed = self._folder / f"{self._name}.{stamp}.jsonl.gz"
         rotated = packed.with_suffix("")
         self._path.rename(rotated)
         with rotated.open("rb") as source, gzip.open(packed, "wb", compresslevel=3) as target:
@@ -176,7 +176,11 @@ class RotatingFile:
             old.unlink()
 
     def _rotated(self) -> list[Path]:
-        return sorted(self._folder.glob(f"{self._name}.*.jsonl.gz"))
+        return sorted(
+            path
+            for path in self._folder.glob(f"{self._name}.*.jsonl.gz")
+            if path.name.split(".")[1].isdigit()
+        )
 
 
 def _ends_in_newline(path: Path) -> bool:
