@@ -367,7 +367,7 @@ async def test_closing_waits_for_what_is_under_way_and_takes_nothing_new() -> No
     async with talking(held) as (upstream, peer):
         call = asyncio.create_task(fetch(upstream))
         await until(lambda: len(peer.requests) == 1)
-        closing = asyncio.create_task(upstream.aclose(drain_s=5))
+        closing = asyncio.create_task(upstream.aclose(drain_s=60))
         await asyncio.sleep(0)
         with pytest.raises(UpstreamError) as caught:
             await get(upstream)
@@ -392,7 +392,7 @@ async def test_closing_cuts_off_at_the_deadline() -> None:
 
 
 async def test_closing_while_connecting_leaves_nothing() -> None:
-    async with serving(answering(ANSWER)) as peer:
+    async with serving(Wire.gone) as peer:
         for turns in range(10):
             async with client_of(peer) as upstream:
                 call = asyncio.create_task(fetch(upstream))
