@@ -157,6 +157,10 @@ async def serving(
                 raise result
 
 
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 def answering(*answers: bytes) -> Script:
     """Each connection gives these answers in turn, the last one again and again."""
 
