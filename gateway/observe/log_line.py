@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from ..core.keyed import KeyedHash
-from ..model import Exchange, Finding, Level, PlannedStep, Policy, RequestFacts, Subject
+from ..model import Decision, Exchange, Finding, Level, PlannedStep, Policy, RequestFacts, Subject
 
 VERSION = 1
 HIDDEN_SIGNALS = frozenset({"account", "account_id", "key", "key_id", "org", "org_id"})
@@ -51,7 +51,7 @@ class LineEncoder:
             "degraded": list(decision.degraded_limits) or decision.degraded,
             "facts": facts,  # orjson writes dataclasses field by field
             "subject": None if subject is None else self._subject(subject),
-            "signals": self._signals(policy, decision.values),
+            "signals": self._signals(policy, decision),
             "findings": [_finding(finding) for finding in decision.findings],
             "charges": [_charge(planned) for planned in decision.plan],
             "results": [(result.allowed, result.level) for result in decision.results],
@@ -74,8 +74,10 @@ class LineEncoder:
             kept = self._subjects[subject.account_id] = (subject, fragment)
         return kept[1]
 
-    def _signals(self, policy: Policy, values: tuple[object, ...]) -> dict[str, object]:
-        if len(values) != len(policy.signals):  # of an older policy, or before any signal
+    def _signals(self, policy: Policy, decision: Decision) -> dict[str, object]:
+        """Nothing where another policy decided: its values would stand under wrong names."""
+        values = decision.values
+        if decision.policy_revision != policy.revision or len(values) != len(policy.signals):
             return {}
         if self._hidden is None or self._hidden[0] is not policy:
             names = tuple(spec.name for spec in policy.signals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
@@ -25,7 +26,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
             for line in lines:
                 if line.endswith(b"\n"):
                     yield line
-        except (EOFError, OSError):
+        except (EOFError, OSError, zlib.error):
             return
 
 

@@ -16,9 +16,10 @@ import orjson
 MAX_MESSAGE = 4_000
 REPEAT_S = 60.0
 _SECRETS = re.compile(
-    r"(?i)(sk-[a-z0-9_-]{6})[a-z0-9_-]+"
-    r"|(bearer\s+)\S+"
-    r"|((?:x-api-key|api-key|authorization|password|secret|token)[\"']?\s*[:=]\s*)[^\s,;}]+"
+    r"(?i)((?:authorization|api-key|password|secret|token)"
+    r"(?:[\"']\s*,|[\"']?\s*[:=])\s*(?:b?[\"'])?(?:(?:bearer|basic)\s+)?)[^\s,;}\"')]+"
+    r"|((?:bearer|basic)\s+)\S+"
+    r"|(sk-[a-z0-9_-]{6})[a-z0-9_-]+"
     r"|(://[^/\s:@]*:)[^/\s@]+(?=@)"
 )
 

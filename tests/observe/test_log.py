@@ -31,6 +31,7 @@ from gateway.observe.explain import explain
 from gateway.observe.ids import DecisionIds, id_time_us
 from gateway.observe.log_line import LineEncoder, facts_of, subject_of
 from gateway.observe.log_reader import find_decision, read_decisions
+from gateway.observe.process_log import redact
 from tests.core.builders import FACTS, NOW_US, limit, policy, rule
 
 PAST_US = 1_700_000_000 * SECOND_US  # before the files are written, as it is in life
@@ -81,6 +82,45 @@ def test_a_line_names_nobody() -> None:
     assert "org_secret" not in text
     assert SUBJECT.pseudonym is not None
     assert SUBJECT.pseudonym in text
+
+
+def test_values_of_another_policy_are_left_out_so_that_no_id_slips_under_another_name() -> None:
+    exchange = an_exchange()
+    swapped = replace(Fixed().current, revision="f" * 12)
+    line = orjson.loads(LineEncoder(KEYED).encode(exchange, swapped))
+    assert line["signals"] == {}
+    assert a_line(exchange)["signals"] != {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer SECRETVALUE",
+        "authorization: Basic SECRETVALUE",
+        "{'authorization': 'Bearer SECRETVALUE'}",
+        "(b'x-api-key', b'SECRETVALUE')",
+        '{"password": "SECRETVALUE"}',
+        "redis://user:SECRETVALUE@host:6379/0",
+        "key sk-abcdefSECRETVALUE was refused",
+        "token=SECRETVALUE",
+    ],
+)
+def test_no_credential_gets_into_the_process_log(text: str) -> None:
+    assert "SECRETVALUE" not in redact(text)
+    assert "[redacted]" in redact(text)
+
+
+def test_ordinary_words_stay() -> None:
+    said = "the token, kept in the data directory, has not changed; worker 1 ended with 0"
+    assert redact(said) == said
+
+
+def test_a_damaged_archive_costs_no_other_file(tmp_path: Path) -> None:
+    written(tmp_path, 2)
+    packed = bytearray(gzip.compress(b'{"id":"x"}\n' * 1000))
+    packed[20:60] = b"\xff" * 40
+    (tmp_path / "decisions-0.1.jsonl.gz").write_bytes(packed)
+    assert len([line for line in read_decisions(tmp_path) if line["id"] != "x"]) == 2
 
 
 def test_facts_and_subject_come_back_as_the_policy_saw_them() -> None:
