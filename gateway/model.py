@@ -430,15 +430,13 @@ class Assessment:
 
 @record
 class LimitState:
-    """One limit as the caller may see it (the account's own limits only)."""
+    """One limit as the caller may see it: an enforced one, of its account or organization."""
 
     name: str
     cost: Cost
     quota: Quota
     remaining: int
     reset_after_us: int
-    is_enforced: bool
-    is_own: bool  # keyed by account, key or organization, so that a caller may be told
 
 
 @record
@@ -464,7 +462,6 @@ class Decision:
     values: tuple[object, ...] = ()
     plan: tuple[PlannedStep, ...] = ()
     results: tuple[StepResult, ...] = ()
-    limits: tuple[LimitState, ...] = ()
     applied: bool = False
 
     @property

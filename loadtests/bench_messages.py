@@ -20,10 +20,12 @@ from ..adapters.headers import (
     client_address,
     credential_of,
     request_headers,
+    request_plan,
     response_headers,
     sdk_of,
 )
-from ..adapters.render import limit_headers, merge_limit_headers, render_decision
+from ..adapters.limit_headers import merge_limit_headers, tell_limits
+from ..adapters.render import render_decision
 from ..adapters.routes import RouteTable
 from ..adapters.usage import UsageReader
 from ..core.keyed import KeyedHash
@@ -159,16 +161,18 @@ def header_cases() -> list[Case]:
     keyed, nobody = KeyedHash(b"a benchmark's secret"), TrustedEdge()
     edge = TrustedEdge(networks(["10.0.0.0/8"]))
     return [
-        Case("check request headers (15)", lambda: check_headers(headers)),
+        Case("check request headers (15)", lambda: check_headers(headers, request_plan(headers))),
         Case(
             "credential to keyed hash",
-            lambda: credential_of(headers, ("203.0.113.7", 1), nobody, keyed),
+            lambda: credential_of(
+                headers, ("203.0.113.7", 1), nobody, keyed, request_plan(headers)
+            ),
         ),
         Case(
             "client address, no proxy", lambda: client_address(("203.0.113.7", 1), headers, nobody)
         ),
         Case("client address, two proxies", lambda: client_address(("10.0.0.1", 1), headers, edge)),
-        Case("SDK", lambda: sdk_of(headers)),
+        Case("SDK", lambda: sdk_of(headers, request_plan(headers))),
         Case("request headers to forward", lambda: request_headers(headers)),
         Case("response headers to return (9)", lambda: response_headers(answer)),
     ]
@@ -177,7 +181,7 @@ def header_cases() -> list[Case]:
 def answer_cases() -> list[Case]:
     limits = tuple(
         [
-            LimitState("n", cost, Quota(600, 60 * SECOND_US, 600), 7, 5, True, True)
+            LimitState("n", cost, Quota(600, 60 * SECOND_US, 600), 7, 5)
             for cost in (Cost.REQUESTS, Cost.TOTAL_TOKENS)
         ]
     )
@@ -193,7 +197,6 @@ def answer_cases() -> list[Case]:
         decided_us=1_800_000_000 * SECOND_US,
         status=429,
         retry_after_us=SECOND_US,
-        limits=limits,
     )
     facts = RequestFacts("d" * 26, 0, "proxy", "POST", "/", None, "openai")
     theirs = [(b"content-type", b"application/json"), (b"date", b"x"), (b"server", b"x")]
@@ -202,7 +205,7 @@ def answer_cases() -> list[Case]:
         return render_decision(decision, facts, request_id="r", appeal=None, verification_url=None)
 
     def add_limits() -> object:
-        return merge_limit_headers(theirs, limit_headers(decision, "openai"))
+        return merge_limit_headers(theirs, tell_limits(limits, decision, "openai"))
 
     return [Case("limit headers onto an answer", add_limits), Case("a whole refusal", refuse)]
 

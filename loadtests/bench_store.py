@@ -24,7 +24,6 @@ import uvloop
 from ..core.gcra import increment_us, tolerance_us
 from ..model import SECOND_US, Charge, Effect, Quota, Step, StepKind, Subject
 from ..stores import RedisStore, open_store
-from ..stores.batch import pack_charge
 from ..stores.embedded import EmbeddedStore
 from ..stores.keys import Keys
 from ..stores.memory import MemoryStore
@@ -100,8 +99,12 @@ def through_a_pool(client: Any) -> Decide:
     sha = CHARGE.sha
 
     async def decide(charge: Charge) -> Any:
-        names, args = pack_charge(charge, keys)
-        return await client.evalsha(sha, len(names) + 1, keys.mode, *names, *(0, 1, 1), *args)
+        names = [keys.mode, keys.subject(charge.account_id or "")]
+        args: list[Any] = [0, 1, 1, charge.version, charge.lease_id, len(charge.steps)]
+        for step in charge.steps:
+            names.append(keys.counters(step.tag, is_shadow=step.effect.is_shadow))
+            args += (step.kind, step.effect, step.field, step.amount, step.ceiling, step.ttl_us)
+        return await client.evalsha(sha, len(names), *names, *args)
 
     return decide
 

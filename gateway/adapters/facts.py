@@ -12,7 +12,8 @@ from ..core.estimate import TokenEstimator
 from ..core.keyed import KeyedHash, network_bytes
 from ..model import RequestFacts, Route
 from .body import BodyFacts
-from .headers import sdk_in
+from .header_plan import RequestPlan
+from .headers import sdk_of
 
 Headers = list[tuple[bytes, bytes]]
 Address = IPv4Address | IPv6Address
@@ -32,6 +33,7 @@ def build_facts(
     route: Route | None,
     dialect: str,
     headers: Headers,
+    plan: RequestPlan,
     credential: str | None,
     address: Address | None,
     body: BodyFacts = NO_BODY,
@@ -40,8 +42,8 @@ def build_facts(
     keyed: KeyedHash,
     estimator: TokenEstimator,
 ) -> RequestFacts:
-    """Everything known of one request. `credential` is hashed already; `address` is the
-    client's own, as far as the trusted chain vouches for it."""
+    """Everything known of one request. `plan` is `request_plan(headers)`; `credential` is hashed
+    already; `address` is the client's own, as far as the trusted chain vouches for it."""
     is_inference = route is not None and route.is_inference
     input_tokens = output_tokens = 0
     if is_inference:
@@ -49,8 +51,7 @@ def build_facts(
             body.model or None, body_bytes, body.max_output_tokens
         )
         output_tokens *= body.choices * body.items
-    found = dict(headers)
-    user_agent = found.get(b"user-agent")
+    user_agent = plan.value(headers, b"user-agent")
     # By position: naming 27 fields costs more than everything else here together.
     return RequestFacts(
         decision_id,
@@ -67,7 +68,7 @@ def build_facts(
         None,
         None,
         None if user_agent is None else user_agent[:MAX_USER_AGENT].decode("latin-1"),
-        sdk_in(found),
+        sdk_of(headers, plan),
         ja4,
         body.model or None,
         body.stream,

@@ -7,12 +7,19 @@ Names are lower case, as ASGI hands them over. Source: RFC 9110 §7.6 (message f
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 
 from ..core.keyed import KeyedHash
 from ..errors import RequestError
 from .client import Client, Headers, TrustedEdge, client_address, values_of, vouches_for
+from .header_plan import (
+    CREDENTIAL_HEADERS,
+    SINGLE,
+    RequestPlan,
+    request_plan,
+    response_plan,
+)
 
 __all__ = [
     "TrustedEdge",
@@ -21,84 +28,39 @@ __all__ = [
     "credential_of",
     "identity_credential",
     "request_headers",
+    "request_plan",
     "response_headers",
-    "sdk_in",
     "sdk_of",
 ]
 
-CREDENTIAL_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 MAX_IDENTITY_CHARS = 256
 MAX_SDK_WORD_BYTES = 32
 MAX_PRODUCT_BYTES = 64
-VIA = b"1.1 hydragate"
-_SINGLE = CREDENTIAL_HEADERS | {
-    b"host",
-    b"content-length",
-    b"content-type",
-    b"content-encoding",
-    b"expect",
-    b"transfer-encoding",
-}
-_HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"http2-settings",
-        b"keep-alive",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-_CLIENT_CLAIMS = frozenset(
-    {
-        b"cf-connecting-ip",
-        b"client-ip",
-        b"fastly-client-ip",
-        b"forwarded",
-        b"true-client-ip",
-        b"x-client-ip",
-        b"x-cluster-client-ip",
-        b"x-original-forwarded-for",
-        b"x-real-ip",
-    }
-)
-_NOT_FORWARDED = _HOP_BY_HOP | _CLIENT_CLAIMS | {b"host", b"content-length", b"expect"}
-_NOT_FORWARDED_PREFIXES = (b"proxy-", b"x-forwarded-", b"x-hydragate-")
-_NOT_RETURNED = _HOP_BY_HOP | {b"alt-svc"}  # it would lead callers around the gateway
-_NOT_RETURNED_PREFIXES = (b"proxy-", b"x-hydragate-")
+_VIA_FIELD = (b"via", b"1.1 hydragate")
 _USUAL_CONNECTION = frozenset({b"keep-alive", b"close"})
 _KEY = re.compile(rb"[!-~]{1,4096}")
 _PRODUCT = re.compile(rb"(?:Async)?(?:Azure)?([A-Za-z0-9]{1,24})/")
 _SDK_WORD = re.compile(rb"[A-Za-z0-9._+-]+")
 
 
-def check_headers(headers: Headers) -> None:
+def check_headers(headers: Headers, plan: RequestPlan) -> None:
     """Refuse what two readers may understand differently.
 
     Raises RequestError 400: `duplicate_header` for a field that may come once only,
     `unsupported_expectation`, `unsafe_connection_option` for a Connection field that would
     make a proxy drop what identifies or frames the request.
     """
-    found = dict(headers)
-    if len(found) < len(headers):
-        _refuse_duplicates(headers)
-    expect = found.get(b"expect")
+    if plan.duplicate is not None:
+        raise _duplicate(plan.duplicate)
+    expect = plan.value(headers, b"expect")
     if expect is not None and expect.strip().lower() != b"100-continue":
         raise RequestError(400, "unsupported_expectation", "Expect may only be 100-continue.")
-    if b"connection" in found and not _SINGLE.isdisjoint(_connection_options(headers)):
+    if plan.connections and not SINGLE.isdisjoint(_options(headers, plan.connections)):
         raise RequestError(
             400,
             "unsafe_connection_option",
             "Connection must not name a header that identifies or frames the request.",
         )
-
-
-def _refuse_duplicates(headers: Headers) -> None:
-    names = [name for name, _ in headers if name in _SINGLE]
-    for name in names:
-        if names.count(name) > 1:
-            raise _duplicate(name)
 
 
 def _duplicate(name: bytes) -> RequestError:
@@ -110,7 +72,11 @@ def _duplicate(name: bytes) -> RequestError:
 
 
 def credential_of(
-    headers: Headers, client: Client | None, edge: TrustedEdge, keyed: KeyedHash
+    headers: Headers,
+    client: Client | None,
+    edge: TrustedEdge,
+    keyed: KeyedHash,
+    plan: RequestPlan,
 ) -> str | None:
     """The caller's credential as a keyed hash; None where the request carries none.
 
@@ -125,14 +91,11 @@ def credential_of(
         identities = values_of(headers, edge.identity_header)
         if identities:
             return identity_credential(_identity(identities, edge.identity_header), keyed)
+    if plan.duplicate in CREDENTIAL_HEADERS:
+        raise _duplicate(plan.duplicate or b"")
     key: bytes | None = None
-    seen: list[bytes] = []
-    for name, value in headers:
-        if name not in CREDENTIAL_HEADERS:
-            continue
-        if name in seen:
-            raise _duplicate(name)
-        seen.append(name)
+    for position in plan.credentials:
+        name, value = headers[position]
         found = _bearer(value) if name == b"authorization" else value.strip()
         if not found:
             continue
@@ -173,19 +136,15 @@ def _invalid_key(message: str) -> RequestError:
     return RequestError(401, "invalid_api_key", message)
 
 
-def sdk_of(headers: Headers) -> str | None:
+def sdk_of(headers: Headers, plan: RequestPlan) -> str | None:
     """`openai-python/2.0.0` from the headers that the vendors' SDKs send; at most 90
     characters. None unless product, language and version are all told, plausibly."""
-    return sdk_in(dict(headers))
-
-
-def sdk_in(found: Mapping[bytes, bytes]) -> str | None:
-    """`sdk_of`, for those who have the headers as a mapping already."""
-    lang = found.get(b"x-stainless-lang")
-    version = found.get(b"x-stainless-package-version")
+    lang = plan.value(headers, b"x-stainless-lang")
+    version = plan.value(headers, b"x-stainless-package-version")
     if lang is None or version is None or max(len(lang), len(version)) > MAX_SDK_WORD_BYTES:
         return None
-    return _sdk(found.get(b"user-agent", b"")[:MAX_PRODUCT_BYTES], lang, version)
+    agent = plan.value(headers, b"user-agent") or b""
+    return _sdk(agent[:MAX_PRODUCT_BYTES], lang, version)
 
 
 @lru_cache(maxsize=1024)
@@ -212,37 +171,35 @@ def request_headers(
     host, content-length and expect, which are the business of whoever writes the request.
     `credential` replaces every credential of the caller.
     """
-    named = _connection_options(headers)
-    left_out = _NOT_FORWARDED if credential is None else _NOT_FORWARDED | CREDENTIAL_HEADERS
-    kept = [
-        pair
-        for pair in headers
-        if pair[0] not in left_out
-        and not pair[0].startswith(_NOT_FORWARDED_PREFIXES)
-        and pair[0] not in named
-        and pair[0] not in drops
-    ]
-    kept.append((b"via", VIA))
+    plan = request_plan(headers)
+    positions = plan.forwarded if credential is None else plan.forwarded_keyless
+    kept = [headers[position] for position in positions]
+    if plan.connections:
+        named = _options(headers, plan.connections)
+        if named is not _USUAL_CONNECTION:
+            kept = [pair for pair in kept if pair[0] not in named]
+    if drops:
+        kept = [pair for pair in kept if pair[0] not in drops]
+    kept.append(_VIA_FIELD)
     if credential is not None:
         kept.append(credential)
     return kept
 
 
 def response_headers(headers: Headers) -> Headers:
-    """The fields of an upstream's answer to hand on, in lower case."""
-    lower = [(name.lower(), value) for name, value in headers]
-    named = _connection_options(lower)
-    return [
-        pair
-        for pair in lower
-        if pair[0] not in _NOT_RETURNED
-        and not pair[0].startswith(_NOT_RETURNED_PREFIXES)
-        and pair[0] not in named
-    ]
+    """The fields of an upstream's answer to hand on; their names are in lower case."""
+    plan = response_plan(headers)
+    kept = [headers[position] for position in plan.returned]
+    if plan.connections:
+        named = _options(headers, plan.connections)
+        if named is not _USUAL_CONNECTION:
+            kept = [pair for pair in kept if pair[0] not in named]
+    return kept
 
 
-def _connection_options(headers: Headers) -> frozenset[bytes] | set[bytes]:
-    values = [value.lower() for name, value in headers if name == b"connection"]
-    if not values or (len(values) == 1 and values[0] in _USUAL_CONNECTION):
+def _options(headers: Headers, positions: Sequence[int]) -> frozenset[bytes] | set[bytes]:
+    """What the Connection fields at `positions` name, in lower case."""
+    values = [headers[position][1].lower() for position in positions]
+    if len(values) == 1 and values[0] in _USUAL_CONNECTION:
         return _USUAL_CONNECTION
     return {option.strip() for value in values for option in value.split(b",")}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 import httptools
 from uvicorn.config import Config
@@ -43,12 +44,17 @@ _BAD_REQUEST = b"".join(
 class ClientConnection:
     """What an application may do with the connection of the request it is serving."""
 
-    __slots__ = ("_protocol", "cycle", "on_lost")
+    __slots__ = ("_cycle", "_protocol", "on_lost")
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self._protocol = protocol
-        self.cycle: RequestResponseCycle | None = None
+        self._cycle: ref[RequestResponseCycle] | None = None
         self.on_lost: Callable[[], None] | None = None
+
+    def belongs_to(self, cycle: RequestResponseCycle) -> None:
+        """Weakly: the cycle holds the scope and the scope holds this, and what an exchange
+        allocates must be free when it is over, without a garbage collection."""
+        self._cycle = ref(cycle)
 
     def is_lost(self) -> bool:
         transport: asyncio.Transport | None = self._protocol.transport
@@ -57,7 +63,7 @@ class ClientConnection:
     def take_body(self) -> bytes | None:
         """The whole body when all of it has arrived, which it mostly has; else None, and it must
         be received as ASGI has it. It can be taken once."""
-        cycle = self.cycle
+        cycle = None if self._cycle is None else self._cycle()
         if cycle is None or cycle.more_body:
             return None
         body, cycle.body = bytes(cycle.body), bytearray()
@@ -208,7 +214,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_chunked and self.parser.get_http_version() != "1.1":
             raise HeadError("HTTP/1.0 knows no transfer coding")
         super().on_headers_complete()
-        self._client.cycle = self.cycle
+        self._client.belongs_to(self.cycle)
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # what follows would not be HTTP/1.1
 

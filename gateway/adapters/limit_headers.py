@@ -11,10 +11,11 @@ draft-ietf-httpapi-ratelimit-headers-11, whose registry knows no unit for tokens
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
+from ..core.judge import own_limits
 from ..model import SECOND_US, Cost, Decision, LimitState, Quota, Verdict
 
 Headers = list[tuple[bytes, bytes]]
@@ -32,24 +33,44 @@ _IETF_UNITS = {Cost.REQUESTS: b"", Cost.CONCURRENCY: b';qu="concurrent-requests"
 _TOKEN_UNIT = b';qu="tokens"'
 _ANTHROPIC_PREFIX = b"anthropic-ratelimit-"
 _VENDOR_PREFIXES = (b"x-ratelimit-", _ANTHROPIC_PREFIX)
+_FIELDS = (b"limit", b"remaining", b"reset")
+_NAMES: dict[str, dict[Cost, tuple[bytes, ...]]] = {
+    "openai": {
+        cost: tuple(b"x-ratelimit-%b-%b" % (field, kind) for field in _FIELDS)
+        for cost, kind in _OPENAI_KINDS.items()
+    },
+    "anthropic": {
+        cost: tuple(_ANTHROPIC_PREFIX + kind + b"-" + field for field in _FIELDS)
+        for cost, kind in _ANTHROPIC_KINDS.items()
+    },
+}
+"""Per dialect and cost the names that say limit, remaining and reset."""
 
 
 def limit_headers(decision: Decision, dialect: str) -> Headers:
     """For an allowed answer or a throttled one; empty where there is nothing to tell."""
-    strictest = _strictest(decision.limits)
-    if not strictest:
+    return tell_limits(own_limits(decision), decision, dialect)
+
+
+def tell_limits(limits: Sequence[LimitState], decision: Decision, dialect: str) -> Headers:
+    """`limits` are the caller's own, as `core.judge.own_limits` gives them."""
+    if not limits:
         return []
+    strictest = _strictest(limits)
     headers: Headers = []
-    if dialect == "openai":
-        for cost, kind in _OPENAI_KINDS.items():
-            if (state := strictest.get(cost)) is not None:
-                headers += _openai_triple(kind, state)
-    elif dialect == "anthropic":
-        for cost, kind in _ANTHROPIC_KINDS.items():
-            if (state := strictest.get(cost)) is not None:
-                headers += _anthropic_triple(kind, state, decision.decided_us)
-    if headers and decision.is_served:  # the vendors' clients read their own on every answer
-        return headers
+    names = _NAMES.get(dialect)
+    if names is not None:
+        write = duration if dialect == "openai" else partial(_reset_instant, decision.decided_us)
+        for cost, (limit, remaining, reset) in names.items():
+            state = strictest.get(cost)
+            if state is not None:
+                headers += (
+                    (limit, b"%d" % state.quota.burst),
+                    (remaining, b"%d" % state.remaining),
+                    (reset, write(state.reset_after_us)),
+                )
+        if headers and decision.is_served:  # the vendors' clients read their own on every answer
+            return headers
     return headers + _ietf_pair(strictest, decision)
 
 
@@ -79,10 +100,9 @@ def merge_limit_headers(theirs: Headers, ours: Headers) -> Headers:
 def _strictest(limits: Iterable[LimitState]) -> dict[Cost, LimitState]:
     strictest: dict[Cost, LimitState] = {}
     for state in limits:
-        if state.is_own and state.is_enforced:
-            known = strictest.get(state.cost)
-            if known is None or _strictness(state) < _strictness(known):
-                strictest[state.cost] = state
+        known = strictest.get(state.cost)
+        if known is None or _strictness(state) < _strictness(known):
+            strictest[state.cost] = state
     return strictest
 
 
@@ -90,21 +110,8 @@ def _strictness(state: LimitState) -> tuple[int, int, int]:
     return (state.remaining, state.quota.burst, -state.reset_after_us)
 
 
-def _openai_triple(kind: bytes, state: LimitState) -> Headers:
-    return [
-        (b"x-ratelimit-limit-" + kind, b"%d" % state.quota.burst),
-        (b"x-ratelimit-remaining-" + kind, b"%d" % state.remaining),
-        (b"x-ratelimit-reset-" + kind, duration(state.reset_after_us)),
-    ]
-
-
-def _anthropic_triple(kind: bytes, state: LimitState, decided_us: int) -> Headers:
-    prefix = _ANTHROPIC_PREFIX + kind
-    return [
-        (prefix + b"-limit", b"%d" % state.quota.burst),
-        (prefix + b"-remaining", b"%d" % state.remaining),
-        (prefix + b"-reset", _instant(-(-(decided_us + state.reset_after_us) // SECOND_US))),
-    ]
+def _reset_instant(decided_us: int, reset_after_us: int) -> bytes:
+    return _instant(-(-(decided_us + reset_after_us) // SECOND_US))
 
 
 def _ietf_pair(strictest: Mapping[Cost, LimitState], decision: Decision) -> Headers:
@@ -148,8 +155,10 @@ def _instant(unix_s: int) -> bytes:
 
 def duration(duration_us: int) -> bytes:
     """As OpenAI writes it, rounded up to milliseconds: `0s`, `20ms`, `8.64s`, `1m0s`, `2h0m1s`."""
+    if duration_us == 0:
+        return b"0s"
     ms = -(-duration_us // 1000)
-    if 0 < ms < 1000:
+    if ms < 1000:
         return b"%dms" % ms
     minutes, ms = divmod(ms, 60_000)
     seconds, ms = divmod(ms, 1000)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..engine import Engine
@@ -17,7 +17,13 @@ from ..errors import RequestError
 from ..model import Decision, RequestFacts, Route
 from .body import BodyFacts, ask_for_usage, decode_content, read_body
 from .facts import NO_BODY, Address, Headers, build_facts
-from .headers import TrustedEdge, check_headers, client_address, credential_of
+from .header_plan import RequestPlan, request_plan
+from .headers import (
+    TrustedEdge,
+    check_headers,
+    client_address,
+    credential_of,
+)
 from .http_server import EXTENSION, ClientConnection
 from .routes import RouteTable, dialect_of
 
@@ -25,7 +31,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 MIB = 1024 * 1024
-REPLACED_HEADERS = frozenset({b"content-length", b"content-encoding", b"transfer-encoding"})
 NO_EDGE = TrustedEdge()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
@@ -50,13 +55,13 @@ class ReadRequest:
     """One request as far as it has been read; `error` says why no further."""
 
     facts: RequestFacts
-    headers: Headers
     request_id: bytes
     shape: str | None = None
     body: bytes = b""
-    buffered_bytes: int = 0
     hides_usage: bool = False
     error: RequestError | None = None
+    headers: Headers = field(default_factory=list)
+    buffered_bytes: int = 0
 
 
 class RequestReader:
@@ -73,6 +78,7 @@ class RequestReader:
     async def read(self, scope: Scope, receive: Receive) -> ReadRequest:
         """Raises ClientLeftError only. What was buffered counts until `release`."""
         headers: Headers = scope["headers"]
+        plan = request_plan(headers)
         engine = self._engine
         received_us = engine.clock.now_us()
         decision_id = engine.ids.new_id(received_us)
@@ -83,16 +89,15 @@ class RequestReader:
         error: RequestError | None = None
         raw, body, buffered = b"", NO_BODY, 0
         try:
-            check_headers(headers)
-            address = client_address(scope.get("client"), headers, self._config.edge)
-            credential = credential_of(
-                headers, scope.get("client"), self._config.edge, engine.keyed
-            )
+            check_headers(headers, plan)
+            client, edge = scope.get("client"), self._config.edge
+            address = client_address(client, headers, edge)
+            credential = credential_of(headers, client, edge, engine.keyed, plan)
             if route is not None and route.shape is not None:
-                raw = await self._receive_body(scope, headers, receive)
+                raw = await self._receive_body(scope, plan, receive)
                 buffered = len(raw)
                 self.buffered_bytes += buffered
-                raw, body = self._parse(raw, headers, route.shape)
+                raw, body = self._parse(raw, headers, plan, route.shape)
                 grown = len(raw) - buffered  # what came compressed counts at its true size
                 if grown > 0:
                     self._check_room(grown)
@@ -109,6 +114,7 @@ class RequestReader:
             route=route,
             dialect=dialect,
             headers=headers,
+            plan=plan,
             credential=credential,
             address=address,
             body=body,
@@ -116,36 +122,32 @@ class RequestReader:
             keyed=engine.keyed,
             estimator=engine.estimator,
         )
-        if self._config.edge.identity_header is not None:
-            named = self._config.edge.identity_header
-            headers = [pair for pair in headers if pair[0] != named]
-        request = ReadRequest(
-            facts, headers, _request_id(headers, decision_id), buffered_bytes=buffered, error=error
-        )
+        request_id = _request_id(headers, plan, decision_id)
         if error is None and route is not None and route.shape is not None:
-            self._prepare(request, raw, body, route.shape)
+            request = self._prepared(facts, request_id, raw, body, route.shape)
+            headers = _with_body(headers, plan, request.body)
+        else:
+            request = ReadRequest(facts, request_id, error=error)
+        identity = self._config.edge.identity_header
+        if identity is not None:
+            headers = [pair for pair in headers if pair[0] != identity]
+        request.headers, request.buffered_bytes = headers, buffered
         return request
 
     def release(self, request: ReadRequest) -> None:
         self.buffered_bytes -= request.buffered_bytes
         request.buffered_bytes = 0
 
-    def _prepare(self, request: ReadRequest, raw: bytes, body: BodyFacts, shape: str) -> None:
-        """What the application behind will get: usage asked for, no compression either way."""
-        request.shape = shape
+    def _prepared(
+        self, facts: RequestFacts, request_id: bytes, raw: bytes, body: BodyFacts, shape: str
+    ) -> ReadRequest:
+        """With the body that the application behind will get: usage is asked for."""
+        hides_usage = False
         if body.stream and not body.wants_usage:
             asked = ask_for_usage(raw, body)
-            request.hides_usage = asked is not raw
+            hides_usage = asked is not raw
             raw = asked
-        request.body = raw
-        kept = [
-            pair
-            for pair in request.headers
-            if pair[0] not in REPLACED_HEADERS and pair[0] != b"accept-encoding"
-        ]
-        kept.append((b"content-length", b"%d" % len(raw)))
-        kept.append((b"accept-encoding", b"identity"))
-        request.headers = kept
+        return ReadRequest(facts, request_id, shape, raw, hides_usage)
 
     def _route(self, scope: Scope) -> Route | None:
         policy = self._engine.policies.current
@@ -153,13 +155,15 @@ class RequestReader:
             self._routes, self._routes_of = RouteTable(policy.routes), policy
         return self._routes.match(scope["method"], scope.get("raw_path") or b"", scope["path"])
 
-    def _parse(self, raw: bytes, headers: Headers, shape: str) -> tuple[bytes, BodyFacts]:
-        encoding = next((value for name, value in headers if name == b"content-encoding"), b"")
+    def _parse(
+        self, raw: bytes, headers: Headers, plan: RequestPlan, shape: str
+    ) -> tuple[bytes, BodyFacts]:
+        encoding = plan.value(headers, b"content-encoding")
         if encoding:
             raw = decode_content(raw, encoding, limit_bytes=self._config.body_limit_bytes)
         return raw, read_body(raw, shape)
 
-    async def _receive_body(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
+    async def _receive_body(self, scope: Scope, plan: RequestPlan, receive: Receive) -> bytes:
         limit = self._config.body_limit_bytes
         client: ClientConnection | None = scope.get("extensions", {}).get(EXTENSION)
         body = None if client is None else client.take_body()
@@ -167,7 +171,7 @@ class RequestReader:
             if len(body) > limit:
                 raise _too_large(limit)
             return body
-        declared = next((value for name, value in headers if name == b"content-length"), b"0")
+        declared = plan.value(scope["headers"], b"content-length") or b"0"
         expected = int(declared) if declared.isdigit() and len(declared) < 19 else 0
         if expected > limit:
             raise _too_large(limit)
@@ -207,9 +211,17 @@ def _too_large(limit: int) -> RequestError:
     return RequestError(413, "body_too_large", f"The body is larger than {limit} bytes.")
 
 
-def _request_id(headers: Headers, decision_id: str) -> bytes:
+def _with_body(headers: Headers, plan: RequestPlan, body: bytes) -> Headers:
+    """The headers beside a body that is plain and whole now, asking for a plain answer."""
+    kept = [headers[position] for position in plan.beside_body]
+    kept.append((b"content-length", b"%d" % len(body)))
+    kept.append((b"accept-encoding", b"identity"))
+    return kept
+
+
+def _request_id(headers: Headers, plan: RequestPlan, decision_id: str) -> bytes:
     """The caller's own id where it is harmless, else one that finds the decision."""
-    for name, value in headers:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return value
+    value = plan.value(headers, b"x-request-id")
+    if value is not None and _REQUEST_ID.fullmatch(value):
+        return value
     return b"req_" + decision_id.encode()

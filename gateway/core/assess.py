@@ -7,9 +7,10 @@ looked at. Law: the order of rules and limits changes nothing but the order of f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..model import (
+    TOKEN_COSTS,
     Assessment,
     Cost,
     Effect,
@@ -54,7 +55,8 @@ class Prepared:
     """What of a limit's step follows from policy and subject alone.
 
     `tag` and `field` are None where they depend on the request; `one_us` is the increment of
-    one unit.
+    one unit. `ready` is the whole step of a request of one item, where nothing else of the
+    request matters: it is made once, not per request.
     """
 
     limit: Limit
@@ -63,6 +65,7 @@ class Prepared:
     one_us: int
     tag: str | None
     field: str | None
+    ready: PlannedStep | None = None
 
 
 def prepare(policy: Policy, subject: Subject) -> tuple[Prepared, ...]:
@@ -83,18 +86,19 @@ def assess(
     """
     values = tuple([spec.read(facts, subject) for spec in policy.signals])
     findings = _admission(policy, facts, subject)
-    for rule in policy.rules:
-        if rule.when(values):
-            findings.append(_finding(rule))
+    findings += [_finding(rule) for rule in policy.rules if rule.when(values)]
     looks_only = False
     for finding in findings:
-        looks_only = looks_only or (
-            finding.mode is Mode.ENFORCE and finding.verdict is not Verdict.ALLOW
-        )
+        if finding.mode is Mode.ENFORCE and finding.verdict is not Verdict.ALLOW:
+            looks_only = True
     plan = []
+    may_reuse = facts.items == 1 and not looks_only
     for one in prepare(policy, subject) if prepared is None else prepared:
         limit = one.limit
         if limit.when is None or limit.when(values):
+            if may_reuse and one.ready is not None:
+                plan.append(one.ready)
+                continue
             step = _step(one, values, facts, looks_only)
             if step is not None:
                 plan.append(PlannedStep(limit, one.quota, step))
@@ -138,9 +142,15 @@ def _prepare(policy: Policy, limit: Limit, subject: Subject) -> Prepared | None:
             return None
         tag = f"{limit.scope}:{value}"
     field = None if limit.fields else limit.name
-    if limit.cost is Cost.CONCURRENCY:
-        return Prepared(limit, quota, quota.limit, 1, tag, field)
-    return Prepared(limit, quota, tolerance_us(quota), increment_us(1, quota), tag, field)
+    is_lease = limit.cost is Cost.CONCURRENCY
+    ceiling, one_us = (
+        (quota.limit, 1) if is_lease else (tolerance_us(quota), increment_us(1, quota))
+    )
+    prepared = Prepared(limit, quota, ceiling, one_us, tag, field)
+    if tag is None or field is None or limit.cost in TOKEN_COSTS:
+        return prepared
+    step = _step(prepared, (), NO_FACTS, looks_only=False)
+    return prepared if step is None else replace(prepared, ready=PlannedStep(limit, quota, step))
 
 
 def _step(

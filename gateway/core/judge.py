@@ -11,7 +11,6 @@ from ..model import (
     ChargeReply,
     Cost,
     Decision,
-    Effect,
     Finding,
     Identity,
     LimitState,
@@ -54,7 +53,6 @@ def judge(
         values=assessment.values,
         plan=assessment.plan,
         results=reply.results,
-        limits=_own_limits(assessment.plan, reply),
         applied=reply.applied,
         shadow_all=reply.shadow_all,
         decided_us=reply.now_us,
@@ -121,7 +119,6 @@ def _decide(
     values: tuple[object, ...] = (),
     plan: tuple[PlannedStep, ...] = (),
     results: tuple[StepResult, ...] = (),
-    limits: tuple[LimitState, ...] = (),
     applied: bool = False,
     shadow_all: bool = False,
     degraded: bool = False,
@@ -136,7 +133,7 @@ def _decide(
         ]
         deciding = max(enforced, key=severity, default=None)
     served = deciding is None or deciding.verdict is Verdict.ALLOW
-    # By position: naming 21 fields costs more than all of the judging.
+    # By position: naming 20 fields costs more than all of the judging.
     return Decision(
         facts.decision_id,
         Verdict.ALLOW if deciding is None else deciding.verdict,
@@ -157,7 +154,6 @@ def _decide(
         values,
         plan,
         results,
-        limits,
         applied,
     )
 
@@ -198,32 +194,24 @@ def _store_finding(mode: Mode) -> Finding:
     )
 
 
-def _own_limits(plan: Sequence[PlannedStep], reply: ChargeReply) -> tuple[LimitState, ...]:
+def own_limits(decision: Decision) -> list[LimitState]:
     """What the caller may be told: enforced limits of the account and its organization."""
-    return tuple(
-        [
-            limit_state(planned, result, reply.now_us)
-            for planned, result in zip(plan, reply.results, strict=True)
-            if planned.limit.mode is Mode.ENFORCE and planned.limit.scope in OWN_SCOPES
-        ]
-    )
+    if not decision.results:
+        return []
+    now_us = decision.decided_us
+    return [
+        limit_state(planned, result, now_us)
+        for planned, result in zip(decision.plan, decision.results, strict=True)
+        if planned.limit.mode is Mode.ENFORCE and planned.limit.scope in OWN_SCOPES
+    ]
 
 
 def limit_state(planned: PlannedStep, result: StepResult, now_us: int) -> LimitState:
     limit, quota = planned.limit, planned.quota
     if limit.cost is Cost.CONCURRENCY:
-        left, reset_us = max(0, quota.limit - result.level), 0
-    else:
-        ahead_us = result.level - now_us
-        reset_us = ahead_us if ahead_us > 0 else 0
-        free_us = planned.step.ceiling - reset_us
-        left = min(quota.burst, free_us * quota.limit // quota.period_us) if free_us > 0 else 0
-    return LimitState(
-        limit.name,
-        limit.cost,
-        quota,
-        left,
-        reset_us,
-        limit.mode is Mode.ENFORCE and planned.step.effect is not Effect.SHADOW,
-        limit.scope in OWN_SCOPES,
-    )
+        return LimitState(limit.name, limit.cost, quota, max(0, quota.limit - result.level), 0)
+    ahead_us = result.level - now_us
+    reset_us = ahead_us if ahead_us > 0 else 0
+    free_us = planned.step.ceiling - reset_us
+    left = min(quota.burst, free_us * quota.limit // quota.period_us) if free_us > 0 else 0
+    return LimitState(limit.name, limit.cost, quota, left, reset_us)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..model import (
-    TOKEN_COSTS,
     Correction,
     Cost,
     Decision,
@@ -24,29 +23,27 @@ def settlement(decision: Decision, usage: Usage | None, *, now_us: int | None) -
     `usage` None means that nothing was used (the upstream was never reached or failed): token
     reservations are credited. Usage whose tokens are unknown leaves the estimate standing.
     """
-    corrections = [
-        correction
-        for planned, result in zip(decision.plan, decision.results, strict=False)
-        if _was_charged(decision, planned, result)
-        and (correction := _correction(planned, result, usage)) is not None
-    ]
+    corrections = []
+    applied = decision.applied
+    for planned, result in zip(decision.plan, decision.results, strict=False):
+        effect = planned.step.effect
+        was_charged = (
+            applied if effect is Effect.ENFORCE else (effect is Effect.SHADOW and result.allowed)
+        )
+        if was_charged and planned.limit.cost is not Cost.REQUESTS:
+            correction = _correction(planned, result, usage)
+            if correction is not None:
+                corrections.append(correction)
     if not corrections:
         return None
     return Settlement(decision.decision_id, tuple(corrections), now_us)
 
 
-def _was_charged(decision: Decision, planned: PlannedStep, result: StepResult) -> bool:
-    if planned.step.effect is Effect.ENFORCE:
-        return decision.applied
-    return planned.step.effect is Effect.SHADOW and result.allowed
-
-
 def _correction(planned: PlannedStep, result: StepResult, usage: Usage | None) -> Correction | None:
+    """Of a token limit or a lease; None where the estimate was right or has to stand."""
     step, limit = planned.step, planned.limit
     delta_us = step.amount  # of a lease: how many are freed
     if step.kind is StepKind.GCRA:
-        if limit.cost not in TOKEN_COSTS:
-            return None
         used = 0 if usage is None else used_tokens(limit, usage)
         if used is None:
             return None

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import hiredis
 
 from ..errors import StoreError
-from ..model import Charge, ChargeReply, Settlement, StepKind, StepResult
+from ..model import Charge, ChargeReply, Settlement, StepResult
 from .codec import split
-from .keys import Keys, plain
+from .keys import Keys
+from .packing import Packer, Portion
 from .scripts import CHARGE, SETTLE, Script
 from .wire import Observe, Wire
 
@@ -33,58 +34,6 @@ _Asked = TypeVar("_Asked")
 _Reply = TypeVar("_Reply")
 _Entry = tuple[_Asked, asyncio.Future[_Reply] | None, "Lane"]
 """(what is asked, who waits for it if anyone does, what it may travel with)."""
-
-Packed = tuple[list[str | bytes | int], list[str | bytes | int]]
-"""(keys, arguments) of one entry."""
-
-
-def pack_charge(charge: Charge, keys: Keys) -> Packed:
-    """One entry of charge.lua."""
-    names: list[str | bytes | int] = []
-    version: str | int = ""
-    if charge.account_id is not None:
-        names.append(keys.subject(charge.account_id))
-        version = charge.version
-    args: list[str | bytes | int] = [version, charge.lease_id, len(charge.steps)]
-    for step in charge.steps:
-        is_shadow = step.effect.is_shadow
-        field = step.field
-        if step.kind is StepKind.LEASE:
-            names.append(keys.leases(step.tag, field, is_shadow=is_shadow))
-            field = ""  # the key says it all
-        else:
-            names.append(keys.counters(step.tag, is_shadow=is_shadow))
-            field = field_name(field)
-        args += (
-            step.kind,
-            step.effect,
-            field,
-            step.amount,
-            step.ceiling,
-            step.ttl_us,
-        )
-    return names, args
-
-
-def pack_settlement(settlement: Settlement, keys: Keys) -> Packed:
-    """The corrections of settle.lua."""
-    names: list[str | bytes | int] = []
-    args: list[str | bytes | int] = []
-    for c in settlement.corrections:
-        is_shadow = c.effect.is_shadow
-        if c.kind is StepKind.LEASE:
-            names.append(keys.leases(c.tag, c.field, is_shadow=is_shadow))
-            args += ("c", settlement.lease_id, max(1, c.delta_us), 0, 0)
-        else:
-            names.append(keys.counters(c.tag, is_shadow=is_shadow))
-            args += ("g", field_name(c.field), c.delta_us, c.level_us, c.ttl_us)
-    return names, args
-
-
-def field_name(field: str) -> str:
-    """Limit name and further values; values that callers choose are bounded by hashing."""
-    name, colon, value = field.partition(":")
-    return field if not colon else f"{name}:{plain(value)}"
 
 
 def read_entry(entry: Any, now_us: int, *, shadow_all: bool) -> ChargeReply | StoreError:
@@ -124,9 +73,8 @@ class Batcher:
 
     def __init__(self, wire: Wire, keys: Keys, *, reads_mode: bool, observe: Observe) -> None:
         self.wire = wire
-        self._keys = keys
-        self._reads_mode = reads_mode
-        self._observe = observe
+        self.observe = observe
+        self._packer = Packer(keys, reads_mode=reads_mode)
         self._charges: list[_Entry[Charge, ChargeReply]] = []
         self._settlements: list[_Entry[Settlement, None]] = []
         self._is_due = False
@@ -186,12 +134,7 @@ class Batcher:
             _fail(entries, StoreError("refused", f"it could not be written: {error}"))
 
     def _send_charges(self, entries: list[_Entry[Charge, ChargeReply]]) -> None:
-        names: list[Any] = [self._keys.mode] if self._reads_mode else []
-        args: list[Any] = [entries[0][0].now_us or 0, int(self._reads_mode), len(entries)]
-        for charge, _, _ in entries:
-            more_names, more_args = pack_charge(charge, self._keys)
-            names += more_names
-            args += more_args
+        portion = self._packer.charges([entry[0] for entry in entries])
 
         def on_reply(reply: Any) -> str | None:
             shadow_all = reply[1] == b"shadow-all"
@@ -200,80 +143,84 @@ class Batcher:
                 read = read_entry(entry, reply[0], shadow_all=shadow_all)
                 if isinstance(read, StoreError):
                     kind = read.kind
-                    self._leave_replica(str(read))
+                    self.leave_replica(str(read))
                 _resolve(answer, read)
             return kind
 
-        self._run("charge", CHARGE, (names, args), entries, on_reply)
+        _Call(self, "charge", CHARGE, portion, entries, on_reply).write()
 
     def _send_settlements(self, entries: list[_Entry[Settlement, None]]) -> None:
-        names: list[Any] = []
-        args: list[Any] = []
-        for settlement, _, _ in entries:
-            more_names, more_args = pack_settlement(settlement, self._keys)
-            names += more_names
-            args += more_args
+        portion = self._packer.settlements([entry[0] for entry in entries])
 
         def on_reply(failed: Any) -> str | None:
             for _, answer, _ in entries:
                 _resolve(answer, None)
             return "refused" if failed else None
 
-        head = [entries[0][0].now_us or 0, len(names)]
-        self._run("settle", SETTLE, (names, head + args), entries, on_reply)
+        _Call(self, "settle", SETTLE, portion, entries, on_reply).write()
 
-    def _run(
-        self,
-        call: str,
-        script: Script,
-        packed: Packed,
-        entries: Sequence[_Entry[Any, Any]],
-        on_reply: Callable[[Any], str | None],
-    ) -> None:
-        """EVALSHA; where the server has forgotten the script, nothing ran, so EVAL may follow.
-
-        `on_reply` gives the reply to the callers and returns the kind of error in it, if any.
-        """
-        started = time.perf_counter()
-        names, args = packed
-        tail = (len(names), *names, *args)
-        is_asking = entries[0][2].is_asking
-
-        def done(reply: Any) -> None:
-            try:
-                if isinstance(reply, hiredis.ReplyError):
-                    text = str(reply)
-                    if text.startswith("NOSCRIPT"):
-                        self._write(("EVAL", script.source, *tail), done, is_asking=is_asking)
-                        return
-                    self._leave_replica(text)
-                    reply = StoreError(reply_kind(text), text)
-                if isinstance(reply, StoreError):
-                    _fail(entries, reply)
-                    kind: str | None = reply.kind
-                else:
-                    kind = on_reply(reply)
-            except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
-                kind = "refused"
-                _fail(entries, StoreError(kind, f"an answer of another shape: {error}"))
-            self._observe(call, time.perf_counter() - started, kind)
-
-        self._write(("EVALSHA", script.sha, *tail), done, is_asking=is_asking)
-
-    def _write(
-        self, command: tuple[Any, ...], done: Callable[[Any], None], *, is_asking: bool
-    ) -> None:
-        try:
-            if is_asking:
-                self.wire.send(ASKING, _ignore)
-            self.wire.send(hiredis.pack_command(command), done)
-        except StoreError as error:
-            done(error)
-
-    def _leave_replica(self, message: str) -> None:
+    def leave_replica(self, message: str) -> None:
         """A primary that became a replica keeps its connections; ask again who is primary."""
         if "READONLY" in message:
             self._loop.call_soon(self.wire.reconnect, "the server has become a replica")
+
+
+class _Call:
+    """One script call on its way. It is its own callback: a closure that names itself would be
+    a cycle, and what an exchange allocates must be free when the exchange is over."""
+
+    __slots__ = ("_batcher", "_entries", "_name", "_on_reply", "_portion", "_script", "_started_s")
+
+    def __init__(
+        self,
+        batcher: Batcher,
+        name: str,
+        script: Script,
+        portion: Portion,
+        entries: Sequence[_Entry[Any, Any]],
+        on_reply: Callable[[Any], str | None],
+    ) -> None:
+        """`on_reply` gives the reply to the callers and returns the kind of error in it, if any."""
+        self._batcher = batcher
+        self._name = name
+        self._script = script
+        self._portion = portion
+        self._entries = entries
+        self._on_reply = on_reply
+        self._started_s = time.perf_counter()
+
+    def write(self) -> None:
+        self._send(self._portion.by_sha(self._script))
+
+    def __call__(self, reply: Any) -> None:
+        """EVALSHA's reply; where the server has forgotten the script, nothing ran, so EVAL may
+        follow."""
+        try:
+            if isinstance(reply, hiredis.ReplyError):
+                text = str(reply)
+                if text.startswith("NOSCRIPT"):
+                    self._send(self._portion.by_source(self._script))
+                    return
+                self._batcher.leave_replica(text)
+                reply = StoreError(reply_kind(text), text)
+            if isinstance(reply, StoreError):
+                _fail(self._entries, reply)
+                kind: str | None = reply.kind
+            else:
+                kind = self._on_reply(reply)
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+            kind = "refused"
+            _fail(self._entries, StoreError(kind, f"an answer of another shape: {error}"))
+        self._batcher.observe(self._name, time.perf_counter() - self._started_s, kind)
+
+    def _send(self, packed: bytes) -> None:
+        wire = self._batcher.wire
+        try:
+            if self._entries[0][2].is_asking:
+                wire.send(ASKING, _ignore)
+            wire.send(packed, self)
+        except StoreError as error:
+            self(error)
 
 
 def reply_kind(message: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ..adapters.body import BodyFacts, read_body
 from ..adapters.facts import NO_BODY, build_facts
+from ..adapters.header_plan import request_plan
 from ..adapters.routes import RouteTable, dialect_of
 from ..core.keyed import KeyedHash
 from ..engine import Engine, PolicySource
@@ -230,6 +231,7 @@ class Replay:
             route=route,
             dialect=route.dialect if route is not None else dialect_of(path),
             headers=headers,
+            plan=request_plan(headers),
             credential=self._credential(request.account_id, request.key_id or NO_KEY),
             address=None if request.client_ip is None else ip_address(request.client_ip),
             body=body,

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from gateway.adapters.body import BodyFacts
 from gateway.adapters.facts import build_facts
+from gateway.adapters.header_plan import request_plan
 from gateway.core.estimate import TokenEstimator
 from gateway.core.keyed import KeyedHash, network_bytes
 from gateway.model import Route
@@ -44,6 +45,7 @@ def test_every_fact_lands_under_its_own_name() -> None:
         route=ROUTE,
         dialect="openai",
         headers=HEADERS,
+        plan=request_plan(HEADERS),
         credential="c-1",
         address=address,
         body=body,

@@ -9,6 +9,7 @@ from gateway.adapters.headers import (
     credential_of,
     identity_credential,
     request_headers,
+    request_plan,
     response_headers,
     sdk_of,
 )
@@ -50,7 +51,7 @@ CREDENTIALS = [
 @pytest.mark.parametrize(("headers", "key"), CREDENTIALS)
 def test_a_credential_leaves_as_a_keyed_hash(headers: Headers, key: bytes | None) -> None:
     expected = None if key is None else KEYED.credential(key)
-    assert credential_of(headers, CLIENT, NO_EDGE, KEYED) == expected
+    assert credential_of(headers, CLIENT, NO_EDGE, KEYED, request_plan(headers)) == expected
 
 
 BAD_CREDENTIALS = [
@@ -84,22 +85,31 @@ BAD_CREDENTIALS = [
 def test_what_two_servers_could_take_for_two_callers_is_refused(
     headers: Headers, refused: tuple[int, str]
 ) -> None:
-    assert reason_of(lambda: credential_of(headers, CLIENT, NO_EDGE, KEYED)) == refused
+    assert (
+        reason_of(lambda: credential_of(headers, CLIENT, NO_EDGE, KEYED, request_plan(headers)))
+        == refused
+    )
 
 
 def test_no_refusal_repeats_a_credential() -> None:
     for header in ((b"authorization", b"Basic hunter2"), (b"x-api-key", b"hunter2 \xff")):
         with pytest.raises(RequestError) as refused:
-            credential_of([header], CLIENT, NO_EDGE, KEYED)
+            credential_of([header], CLIENT, NO_EDGE, KEYED, request_plan([header]))
         assert "hunter2" not in refused.value.message
 
 
 def test_an_identity_header_is_believed_from_its_own_networks_only() -> None:
     headers = [(b"x-account", b"acc_1"), (b"x-api-key", b"k")]
-    assert credential_of(headers, INSIDE, EDGE, KEYED) == identity_credential("acc_1", KEYED)
+    assert credential_of(
+        headers, INSIDE, EDGE, KEYED, request_plan(headers)
+    ) == identity_credential("acc_1", KEYED)
     for client, edge in ((CLIENT, EDGE), (None, EDGE), (INSIDE, NO_EDGE)):
-        assert credential_of(headers, client, edge, KEYED) == KEYED.credential(b"k")
-    assert credential_of([(b"x-api-key", b"k")], INSIDE, EDGE, KEYED) == KEYED.credential(b"k")
+        assert credential_of(
+            headers, client, edge, KEYED, request_plan(headers)
+        ) == KEYED.credential(b"k")
+    assert credential_of(
+        [(b"x-api-key", b"k")], INSIDE, EDGE, KEYED, request_plan([(b"x-api-key", b"k")])
+    ) == KEYED.credential(b"k")
 
 
 def test_an_identity_is_never_the_credential_of_the_same_text() -> None:
@@ -119,7 +129,10 @@ def test_an_identity_that_names_nobody_is_refused(
     values: list[bytes], refused: tuple[int, str]
 ) -> None:
     headers = [(b"x-account", value) for value in values]
-    assert reason_of(lambda: credential_of(headers, INSIDE, EDGE, KEYED)) == refused
+    assert (
+        reason_of(lambda: credential_of(headers, INSIDE, EDGE, KEYED, request_plan(headers)))
+        == refused
+    )
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────
@@ -160,12 +173,12 @@ FINE = [
 def test_headers_that_two_readers_take_differently_are_refused(
     headers: Headers, reason: str
 ) -> None:
-    assert reason_of(lambda: check_headers(headers)) == (400, reason)
+    assert reason_of(lambda: check_headers(headers, request_plan(headers))) == (400, reason)
 
 
 @pytest.mark.parametrize("headers", FINE)
 def test_ordinary_headers_pass(headers: Headers) -> None:
-    check_headers(headers)
+    check_headers(headers, request_plan(headers))
 
 
 # ── what goes on ─────────────────────────────────────────────────────────────────────────────
@@ -224,20 +237,20 @@ def test_named_headers_are_dropped_and_a_via_chain_is_kept() -> None:
 
 def test_a_response_keeps_what_is_end_to_end_in_lower_case() -> None:
     headers = [
-        (b"Content-Type", b"application/json"),
-        (b"Content-Length", b"5"),
-        (b"Connection", b"close, X-Private"),
-        (b"X-Private", b"1"),
-        (b"Keep-Alive", b"timeout=5"),
-        (b"Transfer-Encoding", b"chunked"),
-        (b"Proxy-Authenticate", b"Basic"),
-        (b"Trailer", b"x"),
-        (b"Upgrade", b"h2c"),
-        (b"Alt-Svc", b'h3=":443"'),
-        (b"X-Hydragate-Decision", b"forged"),
-        (b"Retry-After", b"3"),
-        (b"Set-Cookie", b"a"),
-        (b"Set-Cookie", b"b"),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"5"),
+        (b"connection", b"close, X-Private"),
+        (b"x-private", b"1"),
+        (b"keep-alive", b"timeout=5"),
+        (b"transfer-encoding", b"chunked"),
+        (b"proxy-authenticate", b"Basic"),
+        (b"trailer", b"x"),
+        (b"upgrade", b"h2c"),
+        (b"alt-svc", b'h3=":443"'),
+        (b"x-hydragate-decision", b"forged"),
+        (b"retry-after", b"3"),
+        (b"set-cookie", b"a"),
+        (b"set-cookie", b"b"),
     ]
     assert response_headers(headers) == [
         (b"content-type", b"application/json"),
@@ -274,4 +287,4 @@ def test_an_sdk_is_known_by_the_headers_it_sends(
         b"x-stainless-package-version": version,
     }
     headers = [(name, value) for name, value in sent.items() if value is not None]
-    assert sdk_of(headers) == sdk
+    assert sdk_of(headers, request_plan(headers)) == sdk

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapters.limit_headers import duration, limit_headers, merge_limit_headers
+from gateway.adapters.limit_headers import duration, merge_limit_headers, tell_limits
 from gateway.model import SECOND_US, Cost, Decision, LimitState, Quota, Verdict
 
 NOW_US = 1_800_000_000 * SECOND_US  # 2027-01-15T08:00:00Z
@@ -26,12 +26,12 @@ DECISION = Decision(
 
 
 def state(cost: Cost = Cost.REQUESTS, remaining: int = 99, **changes: Any) -> LimitState:
-    plain = LimitState("secret-name", cost, PER_MINUTE, remaining, 100_000, True, True)
+    plain = LimitState("secret-name", cost, PER_MINUTE, remaining, 100_000)
     return replace(plain, **changes)
 
 
 def told(dialect: str, *limits: LimitState, **changes: Any) -> dict[str, str]:
-    headers = limit_headers(replace(DECISION, limits=limits, **changes), dialect)
+    headers = tell_limits(limits, replace(DECISION, **changes), dialect)
     assert len(dict(headers)) == len(headers)
     return {name.decode(): value.decode() for name, value in headers}
 
@@ -85,23 +85,6 @@ def test_other_callers_see_the_ietf_fields_alone() -> None:
     }
 
 
-@pytest.mark.parametrize("dialect", ["openai", "anthropic", "problem"])
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"is_own": False}, id="a-cluster's"),
-        pytest.param({"is_enforced": False}, id="a-shadow"),
-    ],
-)
-def test_limits_that_are_not_the_callers_business_leave_no_trace(
-    dialect: str, changes: dict[str, Any]
-) -> None:
-    assert told(dialect, state(remaining=0, **changes)) == {}
-    assert told(dialect, state(remaining=0, **changes), state(remaining=50)) == told(
-        dialect, state(remaining=50)
-    )
-
-
 @given(
     st.lists(
         st.builds(
@@ -111,21 +94,17 @@ def test_limits_that_are_not_the_callers_business_leave_no_trace(
             st.builds(Quota, st.integers(1, 10**18), st.integers(0, 10**10), st.integers(1, 10**9)),
             st.integers(0, 10**9),
             st.integers(0, 10**12),
-            st.booleans(),
-            st.booleans(),
         ),
         max_size=6,
     ),
     st.sampled_from(["openai", "anthropic", "problem"]),
 )
-def test_headers_are_only_ever_made_of_the_callers_own_enforced_limits(
+def test_headers_tell_numbers_of_the_given_limits_and_no_name(
     limits: list[LimitState], dialect: str
 ) -> None:
-    own = [limit for limit in limits if limit.is_own and limit.is_enforced]
     headers = told(dialect, *limits)
-    assert headers == told(dialect, *own)
     assert "secret" not in str(headers)
-    remaining = {str(limit.remaining) for limit in own}
+    remaining = {str(limit.remaining) for limit in limits}
     assert {v for name, v in headers.items() if "-remaining" in name} <= remaining
     assert all(value.isascii() and value.isprintable() for value in headers.values())
 

@@ -15,7 +15,20 @@ import openai
 import pytest
 
 from gateway.adapters.render import NEVER_PASSES, Answer, render_decision, render_error
-from gateway.model import SECOND_US, Cost, Decision, Level, LimitState, Quota, RequestFacts, Verdict
+from gateway.model import (
+    SECOND_US,
+    Decision,
+    Effect,
+    Level,
+    PlannedStep,
+    Quota,
+    RequestFacts,
+    Step,
+    StepKind,
+    StepResult,
+    Verdict,
+)
+from tests.core.builders import limit
 
 HOSTILE = 'm"}\r\nX-Evil: 1\r\n\r\n<script>'
 LINK = "https://verify.example/v/123"
@@ -31,6 +44,8 @@ FACTS = RequestFacts(
     model=HOSTILE,
     user_agent=HOSTILE,
 )
+QUOTA = Quota(60, 60 * SECOND_US, 9)
+STEP = Step("a:acc_1", "n", StepKind.GCRA, Effect.ENFORCE, SECOND_US, 9 * SECOND_US, 9 * SECOND_US)
 DECISION = Decision(
     decision_id=FACTS.decision_id,
     verdict=Verdict.THROTTLE,
@@ -44,10 +59,13 @@ DECISION = Decision(
     status=429,
     message="Your account sends too many requests.",
     retry_after_us=1_500_000,
-    limits=(LimitState("n", Cost.REQUESTS, Quota(60, 60 * SECOND_US, 9), 0, 5, True, True),),
+    plan=(PlannedStep(limit("n", QUOTA), QUOTA, STEP),),
+    results=(StepResult(False, 1_800_000_009 * SECOND_US),),
 )
 NEVER = replace(DECISION, retry_after_us=-1)
-STORE_FAILED = replace(DECISION, reason="store_unavailable", retry_after_us=SECOND_US, limits=())
+STORE_FAILED = replace(
+    DECISION, reason="store_unavailable", retry_after_us=SECOND_US, plan=(), results=()
+)
 VERIFY = replace(
     DECISION, verdict=Verdict.VERIFY, status=403, level=Level.PHONE, message="Please verify."
 )

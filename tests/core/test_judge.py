@@ -8,7 +8,13 @@ from itertools import permutations
 import pytest
 
 from gateway.core.assess import assess
-from gateway.core.judge import judge, judge_unidentified, judge_unlisted, judge_without_store
+from gateway.core.judge import (
+    judge,
+    judge_unidentified,
+    judge_unlisted,
+    judge_without_store,
+    own_limits,
+)
 from gateway.model import (
     SECOND_US,
     ChargeReply,
@@ -136,7 +142,13 @@ def test_a_caller_sees_its_own_enforced_limits_only() -> None:
         limit("quiet", mode=Mode.SHADOW),
     )
     decision = decided(compiled, True, True, True)
-    assert [state.name for state in decision.limits] == ["mine"]
+    assert [state.name for state in own_limits(decision)] == ["mine"]
+
+
+def test_a_decision_without_the_stores_answer_tells_no_limits() -> None:
+    compiled = policy(limit("mine"))
+    assessment = assess(compiled, FACTS, IDENTITY.subject)
+    assert own_limits(judge_without_store(compiled, FACTS, IDENTITY, assessment)) == []
 
 
 def _with_items(items: int) -> RequestFacts:
