@@ -25,7 +25,6 @@ from .model import (
     SECOND_US,
     Assessment,
     Charge,
-    ChargeReply,
     Decision,
     Exchange,
     Identity,
@@ -116,9 +115,9 @@ class Engine:
         identity = ANONYMOUS
         try:
             for _ in range(MAX_STALE_ROUNDS):
-                identity = await self._identify(facts)
+                identity = self._known(facts) or await self._resolve(facts)
                 assessment = self._assess(policy, facts, identity.subject)
-                reply = await self._charge(facts, identity.subject, assessment)
+                reply = await self.store.charge(self._charge(facts, identity.subject, assessment))
                 self._shadow_all = reply.shadow_all
                 if not reply.is_stale:
                     return judge(policy, facts, identity, assessment, reply)
@@ -154,8 +153,13 @@ class Engine:
             due = settlement(decision, usage, now_us=finished_us if self._event_time else None)
             if due is not None:
                 self.store.settle_soon(due)
-            if upstream_status is not None and 200 <= upstream_status < 300:
-                await self._adopt(facts, decision)
+            if (
+                upstream_status is not None
+                and 200 <= upstream_status < 300
+                and decision.subject is not None
+                and decision.subject.status is Status.PROVISIONAL
+            ):
+                await self._adopt(facts, decision, decision.subject)
         except StoreError:
             pass  # counted by the store's own metrics; leases lapse, estimates stand
         finally:
@@ -176,31 +180,27 @@ class Engine:
             kept = self._prepared[facts.credential] = (policy, subject, prepare(policy, subject))
         return assess(policy, facts, subject, kept[2])
 
-    async def _identify(self, facts: RequestFacts) -> Identity:
-        credential = facts.credential
-        if credential is None:
+    def _known(self, facts: RequestFacts) -> Identity | None:
+        if facts.credential is None:
             return ANONYMOUS
-        known = self._cache.get(credential, facts.received_us)
-        if known is not None:
-            return known
+        return self._cache.get(facts.credential, facts.received_us)
+
+    async def _resolve(self, facts: RequestFacts) -> Identity:
+        credential = facts.credential or ""
         known = await self.store.resolve(credential)
         if known is None:
             return Identity(Subject(adopted_id(credential), status=Status.PROVISIONAL), None)
         self._cache.put(credential, known, facts.received_us)
         return known
 
-    async def _charge(
-        self, facts: RequestFacts, subject: Subject, assessment: Assessment
-    ) -> ChargeReply:
+    def _charge(self, facts: RequestFacts, subject: Subject, assessment: Assessment) -> Charge:
         is_stored = subject.status is not Status.PROVISIONAL
-        return await self.store.charge(
-            Charge(
-                facts.decision_id,
-                subject.account_id if is_stored else None,
-                subject.version,
-                tuple([planned.step for planned in assessment.plan]),
-                facts.received_us if self._event_time else None,
-            )
+        return Charge(
+            facts.decision_id,
+            subject.account_id if is_stored else None,
+            subject.version,
+            tuple([planned.step for planned in assessment.plan]),
+            facts.received_us if self._event_time else None,
         )
 
     def _forget(self, facts: RequestFacts) -> None:
@@ -217,12 +217,11 @@ class Engine:
         assessment = assess(policy, facts, identity.subject)
         return judge_without_store(policy, facts, identity, assessment, shadow_all=self._shadow_all)
 
-    async def _adopt(self, facts: RequestFacts, decision: Decision) -> None:
+    async def _adopt(self, facts: RequestFacts, decision: Decision, subject: Subject) -> None:
         """The upstream accepted a credential nobody had imported: now it may have state."""
-        subject = decision.subject
-        if subject is None or subject.status is not Status.PROVISIONAL or not decision.is_served:
+        if facts.credential is None or not decision.is_served:
             return
-        if facts.credential is None or not self.policies.current.adopts_unknown:
+        if not self.policies.current.adopts_unknown:
             return
         adopted = replace(
             subject,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum, StrEnum
+from enum import IntEnum, StrEnum
 from typing import TypeVar, dataclass_transform
 
 SECOND_US = 1_000_000
@@ -44,7 +44,7 @@ class Verdict(IntEnum):
         return _VERDICT_TEXT[self]
 
 
-_VERDICT_TEXT = {v: v.name.lower() for v in Verdict}
+_VERDICT_TEXT = tuple(v.name.lower() for v in Verdict)
 
 
 class Mode(StrEnum):
@@ -470,7 +470,7 @@ class Decision:
         return self.verdict is Verdict.ALLOW
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """How the exchange ended, for the log and the metrics."""
 
     COMPLETE = "complete"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Protocol
 
 from .model import Charge, ChargeReply, Exchange, Identity, Settlement, Subject
@@ -21,7 +21,7 @@ class Store(Protocol):
         """Who holds this credential (keyed hash); None when nobody does."""
         ...
 
-    async def charge(self, charge: Charge) -> ChargeReply:
+    def charge(self, charge: Charge) -> Awaitable[ChargeReply]:
         """Validate the subject's version and apply the steps, in one round trip.
 
         Enforced steps are charged all or nothing; shadow steps each alone; looks change

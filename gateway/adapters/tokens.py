@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from ..model import Usage
+from ..model import Usage, record
 
 MAX_TOKENS = 2**53
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Told:
     """Counts as the upstream told them; None: not told. `input_tokens` leaves out nothing that
     was read from a cache or written to one."""

@@ -33,6 +33,7 @@ _STREAMS: dict[str, StreamDialect] = {
 _WBITS = {b"gzip": GZIP_WBITS, b"x-gzip": GZIP_WBITS, b"deflate": ZLIB_WBITS}
 _USAGE_MEMBER = re.compile(rb'"usage"[ \t\n\r]*:[ \t\n\r]*(?=\{)')
 _prefix_decoder = json.JSONDecoder()
+NOT_TOLD = Told()
 
 
 class _Source(Protocol):
@@ -59,12 +60,12 @@ class UsageReader:
     def __init__(
         self, shape: str, *, content_type: bytes, content_encoding: bytes, hides_usage: bool
     ) -> None:
-        coding = content_encoding.strip().lower()
+        coding = content_encoding.strip().lower() if content_encoding else b""
         is_plain = coding in (b"", b"identity")
         self._shape = shape
         self._stream: StreamUsage | None = None
-        self._source: _Source = _Unread()
-        if content_type.lower().startswith(b"text/event-stream"):
+        self._source: _Source = _UNREAD
+        if content_type[:17].lower() == b"text/event-stream":
             if shape in _STREAMS:
                 self._stream = StreamUsage(_STREAMS[shape], drops=hides_usage and is_plain)
                 self._source = self._stream
@@ -72,7 +73,7 @@ class UsageReader:
             self._source = _JsonUsage(told_by_anthropic if shape == "messages" else told_by_openai)
         passes: _Source = self._source
         if not is_plain:
-            passes = _Inflated(passes, _WBITS[coding]) if coding in _WBITS else _Unread()
+            passes = _Inflated(passes, _WBITS[coding]) if coding in _WBITS else _UNREAD
         self.feed = passes.feed
         self.finish = passes.finish
 
@@ -98,13 +99,16 @@ class _Unread:
     """Passes through."""
 
     __slots__ = ()
-    told = Told()
+    told = NOT_TOLD
 
     def feed(self, chunk: bytes) -> bytes:
         return chunk
 
     def finish(self) -> bytes:
         return b""
+
+
+_UNREAD = _Unread()
 
 
 class _JsonAnswer(Struct):
@@ -120,7 +124,7 @@ class _JsonUsage:
     __slots__ = ("_is_cut", "_parts", "_read", "_size", "told")
 
     def __init__(self, read: Callable[[dict[str, Any]], Told]) -> None:
-        self.told = Told()
+        self.told = NOT_TOLD
         self._read = read
         self._parts: list[bytes] = []
         self._size = 0

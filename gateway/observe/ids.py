@@ -10,17 +10,17 @@ import os
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 26
-RANDOM_BYTES = 10
+RANDOM_CHARACTERS = 16
 _POOL_IDS = 256
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
-_PAIRS = [a + b for a in ALPHABET for b in ALPHABET]  # ten bits at a time
+_OF_BYTE = (ALPHABET * 8).encode()  # 256 is a multiple of 32, so every character is as likely
 
 
 class DecisionIds:
     """An `IdSource` that buys its randomness in bulk."""
 
     def __init__(self) -> None:
-        self._pool = b""
+        self._pool = ""
         self._at = 0
         self._time_ms = -1
         self._time_text = ""
@@ -28,12 +28,13 @@ class DecisionIds:
     def new_id(self, now_us: int) -> str:
         time_ms = now_us // 1000
         if time_ms != self._time_ms:
-            self._time_ms, self._time_text = time_ms, _encode(time_ms & (1 << 48) - 1, 5)
-        if self._at >= len(self._pool):
-            self._pool, self._at = os.urandom(RANDOM_BYTES * _POOL_IDS), 0
-        random = int.from_bytes(self._pool[self._at : self._at + RANDOM_BYTES], "big")
-        self._at += RANDOM_BYTES
-        return self._time_text + _encode(random, 8)
+            self._time_ms, self._time_text = time_ms, _encode_time(time_ms)
+        at = self._at
+        if at >= len(self._pool):
+            drawn = os.urandom(RANDOM_CHARACTERS * _POOL_IDS)
+            self._pool, at = drawn.translate(_OF_BYTE).decode("ascii"), 0
+        self._at = at + RANDOM_CHARACTERS
+        return self._time_text + self._pool[at : self._at]
 
 
 def id_time_us(decision_id: str) -> int | None:
@@ -46,9 +47,6 @@ def id_time_us(decision_id: str) -> int | None:
     return time_ms * 1000
 
 
-def _encode(number: int, pairs: int) -> str:
-    parts = []
-    for _ in range(pairs):
-        parts.append(_PAIRS[number & 1023])
-        number >>= 10
-    return "".join(reversed(parts))
+def _encode_time(time_ms: int) -> str:
+    """The low 48 bits in ten characters."""
+    return "".join(ALPHABET[time_ms >> shift & 31] for shift in range(45, -1, -5))

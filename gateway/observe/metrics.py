@@ -145,6 +145,15 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Snapshot).decode
 
 
+class Counter:
+    """One series of a counter; `value` only grows."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0
+
+
 class Histogram:
     """Counts per bucket (not cumulated), the last for what is beyond every bound, and the sum."""
 
@@ -168,33 +177,39 @@ class WorkerMetrics:
     """The counts of one process. Bounded: past `MAX_SERIES` of a metric, labels become `other`."""
 
     def __init__(self) -> None:
-        self._counters: dict[tuple[str, LabelValues], float] = {}
+        self._counters: dict[tuple[str, LabelValues], Counter] = {}
         self._histograms: dict[tuple[str, LabelValues], Histogram] = {}
         self._gauges: dict[tuple[str, LabelValues], float] = {}
         self._sources: list[Callable[[WorkerMetrics], None]] = []
         self._series: dict[str, int] = {}
 
-    def inc(self, name: str, labels: LabelValues = (), by: float = 1) -> None:
-        key = (name, labels)
-        try:
-            self._counters[key] += by
-        except KeyError:
+    def counter(self, name: str, labels: LabelValues = ()) -> Counter:
+        """The series itself, for those who count often enough to keep it."""
+        found = self._counters.get((name, labels))
+        if found is None:
+            found = self._counters.setdefault(self._admitted(name, labels), Counter())
+        return found
+
+    def histogram(self, name: str, labels: LabelValues = ()) -> Histogram:
+        """As `counter`."""
+        found = self._histograms.get((name, labels))
+        if found is None:
             key = self._admitted(name, labels)
-            self._counters[key] = self._counters.get(key, 0) + by
+            found = self._histograms.setdefault(key, Histogram(BY_NAME[name].buckets))
+        return found
+
+    def inc(self, name: str, labels: LabelValues = (), by: float = 1) -> None:
+        self.counter(name, labels).value += by
 
     def observe(self, name: str, value: float, labels: LabelValues = ()) -> None:
-        histogram = self._histograms.get((name, labels))
-        if histogram is None:
-            key = self._admitted(name, labels)
-            histogram = self._histograms.setdefault(key, Histogram(BY_NAME[name].buckets))
-        histogram.observe(value)
+        self.histogram(name, labels).observe(value)
 
     def set(self, name: str, value: float, labels: LabelValues = ()) -> None:
         self._gauges[(name, labels)] = value
 
     def set_counter(self, name: str, value: float, labels: LabelValues = ()) -> None:
         """For a count that is kept elsewhere."""
-        self._counters[(name, labels)] = value
+        self.counter(name, labels).value = value
 
     def forget_gauge(self, name: str) -> None:
         for key in [key for key in self._gauges if key[0] == name]:
@@ -214,7 +229,7 @@ class WorkerMetrics:
             source(self)
         return _encode(
             _Snapshot(
-                [(name, labels, value) for (name, labels), value in self._counters.items()],
+                [(name, labels, c.value) for (name, labels), c in self._counters.items()],
                 [(name, labels, value) for (name, labels), value in self._gauges.items()],
                 [(n, labels, h.counts, h.total) for (n, labels), h in self._histograms.items()],
             )

@@ -2,61 +2,84 @@
 
 from __future__ import annotations
 
-from ..model import Exchange
-from .metrics import LabelValues, WorkerMetrics
+from ..model import Decision, Exchange, Outcome, Usage
+from .metrics import Counter, Histogram, WorkerMetrics
 
 OWN_STATUSES = {429: "429", 529: "529"}
 """Refusals of the model API itself, told apart from ours and from other errors."""
+MAX_KEPT = 4096
+
+_Series = tuple[Counter, Histogram]
+"""(decisions, request seconds)."""
 
 
 class MetricsRecorder:
-    """A `Recorder` that counts."""
+    """A `Recorder` that counts. Series are looked up once and kept."""
 
     def __init__(self, metrics: WorkerMetrics) -> None:
         self._metrics = metrics
-        self._labels: dict[tuple[int, int, str, str], LabelValues] = {}
+        self._series: dict[tuple[int, int, str, str], _Series] = {}
+        self._upstream: dict[int, Histogram] = {}
+        self._outcomes = {
+            outcome: metrics.counter("hydragate_exchanges_total", (outcome.value,))
+            for outcome in Outcome
+        }
+        self._decision_seconds = metrics.histogram("hydragate_decision_seconds")
+        self._input, self._cached_input, self._output = (
+            metrics.counter("hydragate_tokens_total", (direction,))
+            for direction in ("input", "cached_input", "output")
+        )
 
     def record(self, exchange: Exchange) -> None:
-        metrics, facts, decision = self._metrics, exchange.facts, exchange.decision
-        timings = exchange.timings
+        facts, decision, timings = exchange.facts, exchange.decision, exchange.timings
         key = (decision.verdict, decision.would_be, decision.reason, facts.surface)
-        labels = self._labels.get(key)
-        if labels is None:
-            labels = (
-                decision.verdict.text,
-                decision.would_be.text,
-                decision.reason,
-                facts.surface,
-            )
-            if len(self._labels) < 4096:
-                self._labels[key] = labels
-        metrics.inc("hydragate_decisions_total", labels)
-        metrics.inc("hydragate_exchanges_total", (exchange.outcome.value,))
-        metrics.observe("hydragate_decision_seconds", timings.decision_us / 1e6)
-        metrics.observe("hydragate_request_seconds", timings.request_us / 1e6, (facts.surface,))
+        decisions, request_seconds = self._series.get(key) or self._find(key, decision)
+        decisions.value += 1
+        request_seconds.observe(timings.request_us / 1e6)
+        self._outcomes[exchange.outcome].value += 1
+        self._decision_seconds.observe(timings.decision_us / 1e6)
+        status = exchange.upstream_status
+        if status is not None and timings.upstream_us is not None:
+            upstream = self._upstream.get(status) or self._find_upstream(status)
+            upstream.observe(timings.upstream_us / 1e6)
+        self._count_usage(exchange.usage)
+        if decision.findings or decision.degraded:
+            self._count_rarer(decision)
+
+    def _find(self, key: tuple[int, int, str, str], decision: Decision) -> _Series:
+        _, _, reason, surface = key
+        labels = (decision.verdict.text, decision.would_be.text, reason, surface)
+        found = (
+            self._metrics.counter("hydragate_decisions_total", labels),
+            self._metrics.histogram("hydragate_request_seconds", (surface,)),
+        )
+        if len(self._series) < MAX_KEPT:
+            self._series[key] = found
+        return found
+
+    def _find_upstream(self, status: int) -> Histogram:
+        labels = (status_class(status),)
+        found = self._metrics.histogram("hydragate_upstream_seconds", labels)
+        if len(self._upstream) < MAX_KEPT:
+            self._upstream[status] = found
+        return found
+
+    def _count_usage(self, usage: Usage) -> None:
+        if usage.input_tokens:
+            self._input.value += usage.input_tokens
+        if usage.cached_input_tokens:
+            self._cached_input.value += usage.cached_input_tokens
+        if usage.output_tokens:
+            self._output.value += usage.output_tokens
+
+    def _count_rarer(self, decision: Decision) -> None:
         for finding in decision.findings:
-            metrics.inc(
+            self._metrics.inc(
                 "hydragate_findings_total", (finding.rule, finding.verdict.text, finding.mode.value)
             )
-        if exchange.upstream_status is not None and timings.upstream_us is not None:
-            metrics.observe(
-                "hydragate_upstream_seconds",
-                timings.upstream_us / 1e6,
-                (status_class(exchange.upstream_status),),
-            )
-        self._count_usage(exchange)
         if decision.degraded:
             for limit in decision.degraded_limits or ("identity",):
-                metrics.inc("hydragate_degraded_total", (limit,))
-
-    def _count_usage(self, exchange: Exchange) -> None:
-        usage, metrics = exchange.usage, self._metrics
-        if usage.input_tokens:
-            metrics.inc("hydragate_tokens_total", ("input",), usage.input_tokens)
-        if usage.cached_input_tokens:
-            metrics.inc("hydragate_tokens_total", ("cached_input",), usage.cached_input_tokens)
-        if usage.output_tokens:
-            metrics.inc("hydragate_tokens_total", ("output",), usage.output_tokens)
+                self._metrics.inc("hydragate_degraded_total", (limit,))
 
 
 def status_class(status: int) -> str:

@@ -232,6 +232,8 @@ def reply_kind(message: str) -> str:
 def _portions(entries: list[_Entry[Any, Any]]) -> list[list[_Entry[Any, Any]]]:
     """Per lane, runs of at most MAX_ENTRIES that share an instant (live traffic: the server's
     clock)."""
+    if len(entries) == 1:
+        return [entries]
     portions: list[list[_Entry[Any, Any]]] = []
     latest: dict[Lane, list[_Entry[Any, Any]]] = {}
     for entry in entries:

@@ -62,8 +62,8 @@ class RedisStore:
 
     # ── Store: the hot path ──────────────────────────────────────────────────────────────────
 
-    async def charge(self, charge: Charge) -> ChargeReply:
-        return await self._router.charge(charge)
+    def charge(self, charge: Charge) -> Awaitable[ChargeReply]:
+        return self._router.charge(charge)
 
     def settle_soon(self, settlement: Settlement) -> None:
         self._router.settle_soon(settlement)

@@ -45,7 +45,7 @@ log = logging.getLogger("hydragate.store")
 
 
 class Router(Protocol):
-    async def charge(self, charge: Charge) -> ChargeReply: ...
+    def charge(self, charge: Charge) -> Awaitable[ChargeReply]: ...
     async def settle(self, settlement: Settlement) -> None: ...
     def settle_soon(self, settlement: Settlement) -> None: ...
     async def get(self, name: str) -> bytes | None:
@@ -62,8 +62,8 @@ class SingleRouter:
         self._wire = wire
         self._batcher = Batcher(wire, keys, reads_mode=True, observe=observe)
 
-    async def charge(self, charge: Charge) -> ChargeReply:
-        return await self._batcher.charge(charge)
+    def charge(self, charge: Charge) -> Awaitable[ChargeReply]:
+        return self._batcher.charge(charge)
 
     async def settle(self, settlement: Settlement) -> None:
         await self._batcher.settle(settlement)
