@@ -50,8 +50,7 @@ live. Counters without labels, and the series listed under *starts at 0*, are th
 was counted; so are, for every rule and limit of the policy in force, its series of
 `hydragate_findings_total`, and for the enforced ones those of `hydragate_decisions_total` and
 `hydragate_degraded_total`. No label names an account, an address, a cluster or free text; past
-2,000
-series of a metric in one worker, new ones are counted under `other`.
+2,000 series of a metric in one worker, new ones are counted under `other`.
 
 """
 
