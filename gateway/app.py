@@ -26,6 +26,7 @@ from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
 from .observe.metrics import WorkerMetrics
 from .observe.recorder import MetricsRecorder
+from .observe.series import PolicySeries
 from .policy.load import PolicyHolder
 from .ports import Recorder
 from .settings import LogConfig, Settings, UpstreamConfig
@@ -186,6 +187,7 @@ def create_engine(
     keyed = KeyedHash(read_secret(Path(secret_file), may_create=False))
     policies = PolledPolicies(Path(policy))
     counted = metrics or WorkerMetrics()
+    counted.add_source(PolicySeries(policies, "middleware"))
     recorders: list[Recorder] = [MetricsRecorder(counted)]
     if log_dir is not None:
         Path(log_dir).mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -58,6 +58,10 @@ class StoreMismatchError(HydragateError):
     """This store must not be used: wrong secret, evicting `maxmemory-policy`, unknown layout."""
 
 
+class CursorError(HydragateError):
+    """A listing cannot go on where the caller says: the message says what to do."""
+
+
 class UpstreamError(HydragateError):
     """The model API could not be reached or broke off.
 

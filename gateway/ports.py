@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from .model import Charge, ChargeReply, Exchange, Identity, Settlement, Subject
@@ -72,6 +72,18 @@ class Directory(Protocol):
         ...
 
     async def is_shadow_all(self) -> bool: ...
+
+
+class PagedDirectory(Directory, Protocol):
+    """A directory that may hold more accounts than anyone reads at once."""
+
+    async def page(
+        self, cursor: str | None, *, enough: int
+    ) -> tuple[Sequence[Subject], str | None]:
+        """Accounts from `cursor` (None: from the start) on, about `enough` of them, and the cursor
+        of the next page (None: that was the last). A page may be empty and not the last. An
+        account that is there all the time comes at least once; raises CursorError."""
+        ...
 
 
 class Recorder(Protocol):

@@ -34,6 +34,7 @@ from .observe.link import WorkerLink
 from .observe.metrics import WorkerMetrics
 from .observe.process_log import set_up_logging
 from .observe.recorder import MetricsRecorder
+from .observe.series import PolicySeries
 from .policy.load import PolicyHolder
 from .settings import Settings
 from .stores import open_store
@@ -112,6 +113,7 @@ async def serve(orders: Orders) -> None:
         forwarder, engine=engine, config=guard_config(settings), surface="proxy", protect=("/",)
     )
     metrics.add_source(log.report)
+    metrics.add_source(PolicySeries(policies, "proxy"))
     metrics.add_source(partial(_report, orders.index, guard, policies))
     server = GracefulServer(_server_config(settings, guard))
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +12,8 @@ import click
 import orjson
 
 from .admin_client import AdminClient, admin_options, connect
+
+PAGE = 1_000
 
 
 @click.group()
@@ -30,11 +34,16 @@ def import_file(file: Path, whole: bool, admin: str, token_file: Path) -> None:
 
 
 @accounts.command("list")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--all", "every", is_flag=True, help="As many as there are, whatever --limit says.")
 @admin_options
-def list_accounts(limit: int, admin: str, token_file: Path) -> None:
-    """One account a line, as JSON."""
-    for account in connect(admin, token_file).call("GET", f"/api/accounts?limit={limit}"):
+def list_accounts(limit: int, every: bool, admin: str, token_file: Path) -> None:
+    """One account a line, as JSON, in no order.
+
+    An account that is added or changed meanwhile may come twice, or not at all.
+    """
+    listed = _listed(connect(admin, token_file), PAGE if every else min(limit, PAGE))
+    for account in listed if every else islice(listed, limit):
         click.echo(orjson.dumps(account).decode())
 
 
@@ -88,6 +97,17 @@ def erase(account_id: str, admin: str, token_file: Path) -> None:
     """Forget an account: keys, counters, and who its pseudonym in the logs was."""
     connect(admin, token_file).call("DELETE", _path(account_id))
     click.echo("erased")
+
+
+def _listed(client: AdminClient, page: int) -> Iterator[dict[str, Any]]:
+    """Every account, of which never more than a page is in memory."""
+    cursor = ""
+    while True:
+        answer = client.call("GET", f"/api/accounts?limit={page}{cursor}")
+        yield from answer["accounts"]
+        if answer["next"] is None:
+            return
+        cursor = f"&cursor={quote(answer['next'], safe='')}"
 
 
 def _patch(client: AdminClient, account_id: str, record: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..observe.reference import render_metrics
 from ..policy.load import schema_json
 from ..policy.reference import render_signals, renew
 from ..signals import all_signals
@@ -15,6 +16,7 @@ def generated(root: Path) -> dict[Path, str]:
     return {
         root / "policies" / "schema.json": schema_json(),
         root / "docs" / "reference" / "signals.md": render_signals(all_signals()),
+        root / "docs" / "reference" / "metrics.md": render_metrics(),
         policy_page: renew(policy_page.read_text()),
     }
 

@@ -17,9 +17,9 @@ from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Respo
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from ..errors import Problem, StoreError
+from ..errors import CursorError, Problem, StoreError
 from ..model import Subject
-from ..ports import Directory
+from ..ports import PagedDirectory
 from ..workers.accounts import (
     AccountChange,
     ImportReport,
@@ -31,6 +31,7 @@ from ..workers.accounts import (
 MAX_IMPORT_BYTES = 256 * 1024 * 1024
 MAX_RECORD_BYTES = 1024 * 1024
 MAX_PAGE = 1_000
+MAX_CURSOR_CHARS = 400
 _bearer = HTTPBearer(auto_error=False)  # found by name when annotations are resolved
 
 
@@ -38,7 +39,7 @@ _bearer = HTTPBearer(auto_error=False)  # found by name when annotations are res
 class AdminContext:
     """What the admin API works with; built in `app.py`."""
 
-    directory: Directory
+    directory: PagedDirectory
     records: RecordReader
     token: str
     log_dir: Path
@@ -73,6 +74,10 @@ def admin_app(context: AdminContext) -> FastAPI:
     @app.exception_handler(StoreError)
     async def store_failed(_: Request, error: StoreError) -> JSONResponse:
         return JSONResponse({"detail": f"the store does not answer: {error.kind}"}, 503)
+
+    @app.exception_handler(CursorError)
+    async def bad_cursor(_: Request, error: CursorError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 422)
 
     @app.exception_handler(RecordError)
     async def bad_record(_: Request, error: RecordError) -> JSONResponse:
@@ -113,13 +118,14 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
         return show(stored)
 
     @app.get("/api/accounts", dependencies=guard)
-    async def list_accounts(limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100) -> list[Any]:
-        found: list[Any] = []
-        async for subject in directory.accounts():
-            found.append(show(subject))
-            if len(found) == limit:
-                break
-        return found
+    async def list_accounts(
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+        cursor: Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
+    ) -> dict[str, Any]:
+        """About `limit` accounts, and as `next` the cursor of the page behind them; null at the
+        end. A page may be empty and not the last."""
+        found, following = await directory.page(cursor, enough=limit)
+        return {"accounts": [show(subject) for subject in found], "next": following}
 
     @app.get("/api/accounts/{account_id:path}", dependencies=guard)
     async def show_account(account_id: str) -> dict[str, Any]:

@@ -1,41 +1,36 @@
 """The decision log's writer: lines from the loop into a bounded buffer, files from a thread.
 
 A full disk or a slow one costs lines, which are counted, and never a request. One file per
-worker, rotated by size and age, compressed after rotation, kept by count.
+worker, rotated by size and age, packed after rotation, kept by count.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import logging
-import shutil
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
+
+import zstandard
 
 from ..core.keyed import KeyedHash
 from ..model import Exchange, Policy
+from .log_archive import Archive
 from .log_line import LineEncoder
 from .metrics import WorkerMetrics
 from .process_log import Occasionally
+from .rotating_file import RotatingFile, Rotation
+
+__all__ = ["DecisionLog", "PolicySource", "Rotation"]
 
 MAX_BUFFERED_BYTES = 32 * 1024 * 1024
+BATCH_BYTES = 256 * 1024
 FLUSH_EVERY_S = 0.25
+PACK_PAUSE_S = 0.02  # 1 MiB each: 50 MiB/s at most, so that packing takes no core for long
 CLOSE_TIMEOUT_S = 5.0
-
-
-class Rotation(Protocol):
-    """What an operator sets of the log."""
-
-    @property
-    def max_bytes(self) -> int: ...
-    @property
-    def max_age_s(self) -> float: ...
-    @property
-    def keep(self) -> int: ...
 
 
 class PolicySource(Protocol):
@@ -60,11 +55,13 @@ class DecisionLog:
         self._policies = policies
         self._encoder = LineEncoder(keyed)
         self._lines: deque[bytes] = deque()
-        self._buffered_bytes = 0
+        self._buffered_bytes = 0  # until written, so that a slow disk does not double it
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._is_closing = False
-        self._file = RotatingFile(folder, f"decisions-{worker}", rotation)
+        name = f"decisions-{worker}"
+        self._archive = Archive(folder, name, keep=rotation.keep)
+        self._file = RotatingFile(folder / f"{name}.jsonl", rotation, self._archive, time.time)
         self._complaint = Occasionally(logging.getLogger("hydragate.log"))
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
@@ -84,106 +81,64 @@ class DecisionLog:
         metrics.set_counter("hydragate_log_lines_total", self.dropped, ("dropped",))
 
     def close(self) -> None:
-        """Write what is buffered and stop."""
+        """Write what is buffered and stop; what is not packed yet waits for the next start."""
         self._is_closing = True
         self._wake.set()
         self._thread.join(CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
         while not self._is_closing:
-            self._wake.wait(FLUSH_EVERY_S)
+            self._wake.wait(PACK_PAUSE_S if self._pack() else FLUSH_EVERY_S)
             self._flush()
         self._flush()
+        self._archive.close()
         self._file.close()
 
     def _flush(self) -> None:
         with self._lock:
             lines, self._lines = self._lines, deque()
-            self._buffered_bytes = 0
-        if not lines:
-            self._file.rotate_by_age()
-            return
+        for batch in _batches(lines):
+            self._write(batch)
+        self._rotate()
+
+    def _write(self, batch: list[bytes]) -> None:
+        data, is_written = b"".join(batch), True
         try:
-            self._file.write(b"".join(lines))
-            self.written += len(lines)
+            self._file.write(data)
         except OSError as error:
-            self.dropped += len(lines)
+            is_written = False
             self._complaint.warn(f"the decision log cannot be written: {error.strerror or error}")
-
-
-class RotatingFile:
-    """`<name>.jsonl` being written, `<name>.<unix seconds>.jsonl.gz` behind it."""
-
-    def __init__(self, folder: Path, name: str, rotation: Rotation) -> None:
-        self._folder = folder
-        self._name = name
-        self._rotation = rotation
-        self._file: IO[bytes] | None = None
-        self._size = 0
-        self._opened_s = 0.0
-
-    def write(self, data: bytes) -> None:
-        """Raises OSError; what was written by then may end in a partial line, which the next
-        write closes."""
-        file = self._file or self._open()
-        try:
-            file.write(data)
-            file.flush()
-        except OSError:
-            self.close()
-            raise
-        self._size += len(data)
-        if self._size >= self._rotation.max_bytes:
-            self._rotate()
-
-    def rotate_by_age(self) -> None:
-        if self._file is None or not self._size:
-            return
-        if time.time() - self._opened_s >= self._rotation.max_age_s:
-            with contextlib.suppress(OSError):
-                self._rotate()
-
-    def close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            with contextlib.suppress(OSError):
-                file.close()
-
-    @property
-    def _path(self) -> Path:
-        return self._folder / f"{self._name}.jsonl"
-
-    def _open(self) -> IO[bytes]:
-        file = self._path.open("ab", buffering=0)
-        self._size = file.tell()
-        if self._size and not _ends_in_newline(self._path):
-            file.write(b"\n")
-        self._opened_s = time.time()
-        self._file = file
-        return file
+        with self._lock:
+            self._buffered_bytes -= len(data)
+            self.written += len(batch) if is_written else 0
+            self.dropped += 0 if is_written else len(batch)
+        self._rotate()
 
     def _rotate(self) -> None:
-        self.close()
-        newest = max((int(path.name.split(".")[1]) for path in self._rotated()), default=0)
-        stamp = max(int(time.time() * 1000), newest + 1)  # names sort as the files were made
-        packed = self._folder / f"{self._name}.{stamp}.jsonl.gz"
-        rotated = packed.with_suffix("")
-        self._path.rename(rotated)
-        with rotated.open("rb") as source, gzip.open(packed, "wb", compresslevel=3) as target:
-            shutil.copyfileobj(source, target)
-        rotated.unlink()
-        for old in self._rotated()[: -self._rotation.keep]:
-            old.unlink()
+        try:
+            self._file.rotate_if_due()
+        except OSError as error:
+            self._complaint.warn(f"the decision log cannot be rotated: {error.strerror or error}")
 
-    def _rotated(self) -> list[Path]:
-        return sorted(
-            path
-            for path in self._folder.glob(f"{self._name}.*.jsonl.gz")
-            if path.name.split(".")[1].isdigit()
-        )
+    def _pack(self) -> bool:
+        """One piece; True while there is more to pack now."""
+        try:
+            return self._archive.step()
+        except (OSError, zstandard.ZstdError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self._complaint.warn(f"a rotated decision log stays unpacked for now: {reason}")
+            return False
 
 
-def _ends_in_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"
+def _batches(lines: deque[bytes]) -> Iterator[list[bytes]]:
+    """Lists of whole lines, each of `BATCH_BYTES` and at most one line more."""
+    batch, size = [], 0
+    while lines:
+        line = lines.popleft()
+        batch.append(line)
+        size += len(line)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

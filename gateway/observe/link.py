@@ -142,4 +142,5 @@ class SupervisorLink:
     def _lost(self) -> None:
         self._is_lost = True
         self.ready.clear()
+        self._aggregate.end(self._worker, self._incarnation)
         self._fresh.set()

@@ -1,55 +1,92 @@
-"""Finding decisions in the log's files, plain or packed, newest first."""
+"""Finding decisions in the log's files, plain or packed, newest first, while they are written."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
 import orjson
+import zstandard
 
 from .ids import id_time_us
 
+_LOG_FILE = re.compile(r"(decisions-.+\.jsonl)(?:\.gz|\.zst)?")
+_PACKED = (".zst", ".gz")
+
 
 def log_files(folder: Path) -> list[Path]:
-    """Newest first."""
-    found = [path for path in folder.glob("decisions-*.jsonl*") if path.is_file()]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    """Newest first; a file whose packed form stands beside it comes once."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("decisions-*.jsonl*")):  # the packed form behind the plain one
+        name = _LOG_FILE.fullmatch(path.name)
+        if name is not None and path.is_file():
+            found[name[1]] = path
+    return sorted(found.values(), key=_modified_s, reverse=True)
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Whole lines; a partial last one (a crash, a write under way) is left out."""
-    with _open(path) as lines:
+    """Whole lines; a partial last one (a crash, a write under way) is left out, and so is what
+    follows a damaged place of an archive. Nothing for a file that is gone."""
+    with contextlib.ExitStack() as opened:
         try:
-            for line in lines:
+            for line in opened.enter_context(_open(path)):
                 if line.endswith(b"\n"):
                     yield line
-        except (EOFError, OSError, zlib.error):
+        except (EOFError, OSError, zlib.error, zstandard.ZstdError):
             return
 
 
 def _open(path: Path) -> IO[bytes]:
+    """The file's lines, or those of its packed form where it was packed meanwhile."""
     if path.suffix == ".gz":
         return cast(IO[bytes], gzip.open(path, "rb"))
-    return path.open("rb")
+    if path.suffix == ".zst":
+        return io.BufferedReader(cast(io.RawIOBase, zstandard.open(path, "rb")), 1 << 20)
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return _open(path.with_name(path.name + ".zst"))
 
 
 def find_decision(folder: Path, decision_id: str) -> dict[str, Any] | None:
     """The line of a decision; None when it is not, or no longer, in the log."""
-    made_us = id_time_us(decision_id)
-    if made_us is None:
+    if id_time_us(decision_id) is None:
         return None
-    wanted = b'"id":"' + decision_id.encode() + b'"'
-    for path in log_files(folder):
-        if path.stat().st_mtime < made_us / 1e6:
+    seen: set[str] = set()
+    found, files = None, log_files(folder)
+    while files and found is None:
+        found = find_among(files, decision_id)
+        seen |= {_name(path) for path in files}
+        # What was being written may have been rotated before its turn came.
+        files = [path for path in log_files(folder) if _name(path) not in seen]
+    return found
+
+
+def find_among(files: list[Path], decision_id: str) -> dict[str, Any] | None:
+    """The line of a decision in one of these files; raises nothing for those that are gone."""
+    made_us = id_time_us(decision_id) or 0
+    for path in files:
+        if _modified_s(path) < made_us / 1e6:
             continue  # its last line was written before this decision was made
-        for line in read_lines(path):
-            if wanted in line:
-                parsed = _parse(line)
-                if parsed is not None and parsed.get("id") == decision_id:
-                    return parsed
+        found = _find_in(path, decision_id)
+        if found is not None:
+            return found
+    return None
+
+
+def _find_in(path: Path, decision_id: str) -> dict[str, Any] | None:
+    wanted = b'"id":"' + decision_id.encode() + b'"'
+    for line in read_lines(path):
+        if wanted in line:
+            parsed = _parse(line)
+            if parsed is not None and parsed.get("id") == decision_id:
+                return parsed
     return None
 
 
@@ -60,6 +97,19 @@ def read_decisions(folder: Path) -> Iterator[dict[str, Any]]:
             parsed = _parse(line)
             if parsed is not None:
                 yield parsed
+
+
+def _name(path: Path) -> str:
+    """Without what packing appends, so that a file packed meanwhile is not read twice."""
+    return path.name.removesuffix(path.suffix) if path.suffix in _PACKED else path.name
+
+
+def _modified_s(path: Path) -> float:
+    """Infinity for a file that was packed meanwhile: whatever it held, it may be looked for."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return float("inf")
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

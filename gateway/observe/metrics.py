@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -21,6 +22,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from ..model import Outcome
+
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 MAX_SERIES = 2_000
 OTHER = "other"
@@ -29,16 +32,23 @@ LabelValues = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One metric; `buckets` are upper bounds in the metric's unit."""
+    """One metric; `buckets` are upper bounds in the metric's unit.
+
+    `starts` are the series of a counter that are there at 0 before anything was counted: a rate
+    does not see the step from no series to 1. A counter without labels always starts.
+    """
 
     name: str
     kind: str
     labels: tuple[str, ...]
     doc: str
     buckets: tuple[float, ...] = ()
+    starts: tuple[LabelValues, ...] = ()
 
 
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_STORE_CALLS = ("charge", "settle", "resolve", "adopt")
+_STORE_ERRORS = ("timeout", "unreachable", "overloaded", "refused")
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 TABLE = (
@@ -80,6 +90,7 @@ TABLE = (
         COUNTER,
         ("direction",),
         "Tokens really used: input, cached_input (part of input) and output.",
+        starts=(("input",), ("cached_input",), ("output",)),
     ),
     Definition("hydragate_inflight", GAUGE, (), "Exchanges under way."),
     Definition(
@@ -87,6 +98,7 @@ TABLE = (
         COUNTER,
         ("outcome",),
         "How exchanges ended: complete, refused, client_left, upstream_failed.",
+        starts=tuple((outcome.value,) for outcome in Outcome),
     ),
     Definition("hydragate_store_seconds", HISTOGRAM, ("call",), "Round trips to the store.", _FAST),
     Definition(
@@ -94,12 +106,14 @@ TABLE = (
         COUNTER,
         ("call", "kind"),
         "Calls that the store did not answer as it should.",
+        starts=tuple(product(_STORE_CALLS, _STORE_ERRORS)),
     ),
     Definition(
         "hydragate_degraded_total",
         COUNTER,
         ("limit",),
         "Limits that were decided without the store; 'identity': the caller could not be known.",
+        starts=(("identity",),),
     ),
     Definition("hydragate_clusters", GAUGE, ("state",), "Clusters of linked accounts."),
     Definition("hydragate_cluster_accounts", GAUGE, ("state",), "Accounts in clusters."),
@@ -115,6 +129,7 @@ TABLE = (
         COUNTER,
         ("outcome",),
         "Changed policies that a worker swapped in (ok) or refused (failed).",
+        starts=(("ok",), ("failed",)),
     ),
     Definition("hydragate_geo_age_seconds", GAUGE, (), "Age of the address data."),
     Definition(
@@ -122,6 +137,7 @@ TABLE = (
         COUNTER,
         ("outcome",),
         "Decision log lines: written, or dropped because the disk or the buffer was full.",
+        starts=(("written",), ("dropped",)),
     ),
     Definition("hydragate_bad_http_total", COUNTER, (), "Connections that spoke no sound HTTP."),
     Definition("hydragate_worker_restarts_total", COUNTER, (), "Workers started again."),
@@ -204,6 +220,10 @@ class WorkerMetrics:
     def observe(self, name: str, value: float, labels: LabelValues = ()) -> None:
         self.histogram(name, labels).observe(value)
 
+    def start(self, name: str, labels: LabelValues) -> None:
+        """The counter's series is there, at 0 when nothing was counted yet."""
+        self.inc(name, labels, 0)
+
     def set(self, name: str, value: float, labels: LabelValues = ()) -> None:
         self._gauges[(name, labels)] = value
 
@@ -254,15 +274,20 @@ class MetricsAggregate(Collector):
         self._registry.register(self)
 
     def merge(self, worker: int, incarnation: int, snapshot: bytes) -> None:
-        """Take a worker's newest snapshot; the last one of an earlier incarnation is kept for
-        good, without its gauges. Raises msgspec.MsgspecError for what is no snapshot."""
+        """Take a worker's newest snapshot; an earlier incarnation has ended. Raises
+        msgspec.MsgspecError for what is no snapshot."""
         decoded = _decode(snapshot)
         before = self._current.get(worker)
         if before is not None and before[0] != incarnation:
-            self._retire(before[1])
+            self.end(worker, before[0])
         self._current[worker] = (incarnation, decoded)
 
-    def _retire(self, snapshot: _Snapshot) -> None:
+    def end(self, worker: int, incarnation: int) -> None:
+        """That process is gone: its counts are kept for good, its gauges are not."""
+        current = self._current.get(worker)
+        if current is None or current[0] != incarnation:
+            return
+        _, snapshot = self._current.pop(worker)
         ended = _Sums()
         ended.add(self._ended)
         ended.add(snapshot)
@@ -329,9 +354,15 @@ class _Sums:
                 continue
             build = CounterMetricFamily if definition.kind == COUNTER else GaugeMetricFamily
             family = build(definition.name, definition.doc, labels=definition.labels)
-            for labels, value in sorted(self._values.get(definition.name, {}).items()):
+            for labels, value in sorted(self._series(definition).items()):
                 family.add_metric(list(labels), value)
             yield family
+
+    def _series(self, definition: Definition) -> dict[LabelValues, float]:
+        starts = definition.starts
+        if definition.kind == COUNTER and not definition.labels:
+            starts = ((),)
+        return dict.fromkeys(starts, 0.0) | self._values.get(definition.name, {})
 
     def _histogram(self, definition: Definition) -> Metric:
         family = HistogramMetricFamily(definition.name, definition.doc, labels=definition.labels)

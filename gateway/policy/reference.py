@@ -49,7 +49,7 @@ def render_signals(signals: Mapping[str, SignalSpec]) -> str:
     for topic in known + sorted(topics.keys() - TOPICS.keys()):
         title = TOPICS.get(topic, topic.replace("_", " ").capitalize())
         rows = [_signal_row(spec) for spec in topics[topic]]
-        parts.append(f"## {title}\n\n{_table(('Signal', 'Type', 'May be unknown', ''), rows)}")
+        parts.append(f"## {title}\n\n{table(('Signal', 'Type', 'May be unknown', ''), rows)}")
     return "\n".join(parts)
 
 
@@ -64,7 +64,7 @@ def render_comparisons() -> str:
         (name, ", ".join(f"`{operator}`" for operator in [*OPERATORS[kind], *BESIDE]))
         for kind, name in TYPE_NAMES.items()
     ]
-    return _table(("Type", "Comparisons"), rows)
+    return table(("Type", "Comparisons"), rows)
 
 
 def render_levels() -> str:
@@ -75,7 +75,7 @@ def render_routes() -> str:
     """The built-in routes, and those that may be added."""
     rows = [_route_row(route, "yes") for route in BUILT_IN]
     rows += [_route_row(route, "when added") for route in OPTIONAL]
-    return _table(("Route", "", "Body", "Listed"), rows)
+    return table(("Route", "", "Body", "Listed"), rows)
 
 
 def _route_row(route: Route, listed: str) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ def render_choices() -> str:
         (f"`{signal}`", ", ".join(f"`{value}`" for value in sorted(values)))
         for signal, values in FIXED.items()
     ]
-    return _table(("Signal", "Values"), rows)
+    return table(("Signal", "Values"), rows)
 
 
 def render_reserved() -> str:
@@ -113,6 +113,7 @@ _BLOCKS = {
 }
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table, with a newline at its end."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

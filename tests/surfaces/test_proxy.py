@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from gateway.loadtests.processes import GatewayProcess, gateway, standin
+from gateway.observe.log_reader import read_decisions
 
 from .conftest import (
     GOOD_KEY,
+    ask_admin,
     metric,
     standin_requests,
     standin_stats,
@@ -237,6 +239,33 @@ def test_an_upstream_that_refuses_is_502_and_one_that_stalls_504(
             nowhere = post(running.url, chat(model="else"), key=GOOD_KEY)
     assert (refused.status, stalled.status, nowhere.status) == (502, 504, 502)
     assert refused.json()["error"]["code"] == "upstream_unavailable"
+
+
+def test_an_upstream_that_stalls_in_mid_stream_is_cut_charged_logged_and_left(
+    upstream: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"upstreams: [{{url: '{upstream}', read_timeout_s: 0.5}}]\n")
+    cancelled = standin_stats(upstream)["cancelled"]
+    with small_gateway(tmp_path, "--config", str(config)) as running:
+        one_at_once = {"quotas": {"account-concurrency": "1 at once"}}
+        assert ask_admin(running, "PATCH", "/api/accounts/acc_good", one_at_once)[0] == 200
+        started = time.monotonic()
+        with stream(running, "latency=0,tokens=200,chunk-delay=0.01,stall-after=12") as sock:
+            answer = read_rest(sock)
+        assert 0.5 <= time.monotonic() - started < 5
+        assert answer.count(b"data:") == 12
+        assert not answer.endswith(b"0\r\n\r\n")  # no client takes it for whole
+        assert b"[DONE]" not in answer
+        assert standin_stats(upstream)["cancelled"] == cancelled + 1
+        assert wait_until(lambda: any(True for _ in read_decisions(tmp_path / "data" / "log")))
+        assert post(running.url, chat(), key=GOOD_KEY).status == 200  # its lease is free again
+        spent = metric(running, "hydragate_tokens_total", direction="output")
+    stalled = min(read_decisions(tmp_path / "data" / "log"), key=lambda line: line["ts_us"])
+    assert (stalled["verdict"], stalled["outcome"]) == ("allow", "upstream_failed")
+    assert stalled["upstream_status"] == 200
+    assert 6 <= stalled["usage"][2] <= 50  # what twelve chunks hold, not the 200 to come
+    assert spent >= stalled["usage"][2]
 
 
 def test_models_and_paths_choose_the_upstream(tmp_path: Path) -> None:

@@ -46,6 +46,13 @@ limits:
     cost: concurrency
     lease: 3s
     on_store_error: deny
+  - name: trial-concurrency
+    why: so narrow that a test sees which tier an account is on
+    by: account
+    tiers: {{trial: 1 at once}}
+    cost: concurrency
+    lease: 30s
+    on_store_error: deny
 """
 ACCOUNTS: list[dict[str, Any]] = [{"account_id": "acc_shared", "tier": "start", "keys": [KEY]}]
 
@@ -152,6 +159,20 @@ def test_a_changed_quota_holds_on_the_next_request(
         assert [post(s.url, chat(max_tokens=2), key=KEY).status for s in pair] == [429, 429]
         ask_admin(pair[1], "PATCH", "/api/accounts/acc_shared", {"quotas": {}})
         assert [post(s.url, chat(max_tokens=2), key=KEY).status for s in pair] == [200, 200]
+
+
+def test_a_raised_tier_holds_on_the_next_request_of_every_worker(
+    pair: tuple[GatewayProcess, GatewayProcess],
+) -> None:
+    time.sleep(2)
+    ask_admin(pair[0], "PATCH", "/api/accounts/acc_shared", {"tier": "trial"})
+    with stream_of(pair[0], "latency=20"):
+        threading.Event().wait(0.5)
+        refused = [post(s.url, chat(max_tokens=2), key=KEY) for s in pair for _ in range(12)]
+        assert {answer.status for answer in refused} == {429}
+        ask_admin(pair[1], "PATCH", "/api/accounts/acc_shared", {"tier": "start"})
+        raised = [post(s.url, chat(max_tokens=2), key=KEY) for s in pair for _ in range(12)]
+        assert {answer.status for answer in raised} == {200}
 
 
 def test_the_kill_switch_holds_on_every_replica_with_its_next_request(

@@ -1,0 +1,57 @@
+"""`hydragate accounts` against a running gateway."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+from gateway.loadtests.processes import GatewayProcess
+
+from .conftest import ACCOUNTS, ask_admin
+
+MANY = 2_300
+
+
+def run(server: GatewayProcess, *words: str) -> Result:
+    token_file = (
+        next(Path(word) for word in server.command if word.endswith("data")) / "admin-token"
+    )
+    options = ("--admin", server.admin, "--token-file", str(token_file))
+    return CliRunner().invoke(main, [*words, *options])
+
+
+@pytest.fixture
+def crowd(server: GatewayProcess, tmp_path: Path) -> set[str]:
+    """Accounts over three pages, imported; the ids of all there are."""
+    names = {f"crowd_{number}" for number in range(MANY)}
+    file = tmp_path / "crowd.jsonl"
+    file.write_text("".join(json.dumps({"account_id": name}) + "\n" for name in names))
+    assert f"{MANY} imported" in run(server, "accounts", "import", str(file)).output
+    return names | {record["account_id"] for record in ACCOUNTS}
+
+
+def test_the_list_goes_beyond_one_page_and_stops_where_it_is_told(
+    server: GatewayProcess, crowd: set[str]
+) -> None:
+    listed = run(server, "accounts", "list", "--all").output.splitlines()
+    assert {json.loads(line)["account_id"] for line in listed} == crowd
+    for wanted in (1, 1_700):
+        some = run(server, "accounts", "list", "--limit", str(wanted)).output.splitlines()
+        assert len(some) == wanted
+        assert {json.loads(line)["account_id"] for line in some} <= crowd
+
+
+def test_the_api_says_where_the_next_page_begins(server: GatewayProcess, crowd: set[str]) -> None:
+    found: set[str] = set()
+    cursor: str | None = ""
+    while cursor is not None:
+        status, page = ask_admin(server, "GET", f"/api/accounts?limit=500{cursor}")
+        assert status == 200
+        found |= {account["account_id"] for account in page["accounts"]}
+        cursor = None if page["next"] is None else f"&cursor={page['next']}"
+    assert found == crowd
+    assert ask_admin(server, "GET", "/api/accounts?cursor=made-up")[0] == 422
