@@ -1,0 +1,174 @@
+"""What one exchange shows that could link its account to others, as keyed hashes by family.
+
+A family is one file: it registers a reader that turns a `Sight` into values. Values of families
+with the same innocent causes belong to one *block*: agreement inside a block is one piece of
+evidence, and only agreement across blocks can lead to enforcement (docs/adr/0006).
+
+Law: a value is hashed under the operator's secret before it leaves here; no text, key or address
+is kept. Law: the work of a reader is bounded whatever the request holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from ..core.keyed import KeyedHash
+from ..model import RequestFacts, Subject
+from .opening import NO_OPENING, Opening
+
+MAX_VALUES_PER_FAMILY = 8  # of one exchange; more are cut
+
+
+class Block(StrEnum):
+    """Families that share innocent causes."""
+
+    CONTENT = "content"
+    ORIGIN = "origin"  # network and client
+    FACTS = "facts"  # what the platform knows of the account
+    TIMING = "timing"
+    RELAY = "relay"  # provenance and echo
+
+
+@dataclass(slots=True)
+class Sight:
+    """One request as the families see it.
+
+    `members` are the top-level values of the body as raw JSON, empty where none is kept;
+    `opening` is how its conversation begins. `header_names` are in wire order. `subject` is the
+    account as it was when the request was decided.
+    """
+
+    at_us: int
+    facts: RequestFacts
+    subject: Subject
+    members: Mapping[str, bytes | memoryview] = field(default_factory=dict)
+    opening: Opening = NO_OPENING
+    header_names: tuple[bytes, ...] = ()
+
+
+Reader = Callable[[Sight], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """`of_subject`: its values follow from the account alone, so they are read once a version."""
+
+    name: str
+    block: Block
+    of_subject: bool
+    read: Reader
+    doc: str
+
+
+_families: dict[str, Family] = {}
+
+
+def family(name: str, block: Block, *, of_subject: bool = False) -> Callable[[Reader], Reader]:
+    """Register the decorated reader. Raises ValueError for a name that is taken or undocumented."""
+
+    def register(read: Reader) -> Reader:
+        if name in _families:
+            raise ValueError(f"evidence family {name} is defined twice")
+        doc = " ".join((read.__doc__ or "").split())
+        if not doc:
+            raise ValueError(f"evidence family {name} has no docstring")
+        _families[name] = Family(name, block, of_subject, read, doc)
+        return read
+
+    return register
+
+
+def all_families() -> Mapping[str, Family]:
+    return MappingProxyType(_families)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One piece of evidence: a family and the keyed hash of a value (16 hex digits)."""
+
+    family: str
+    value: str
+
+
+class Extractor:
+    """Reads the new (account, key) pairs out of sights.
+
+    What an account has shown among its last `KEPT_PER_ACCOUNT` pairs is not told again; after
+    its first `SAMPLED_AFTER` requests only every `SAMPLE`th is looked at. Bounded: the accounts
+    that were admitted first go first.
+    """
+
+    KEPT_PER_ACCOUNT = 48
+    MAX_ACCOUNTS = 262_144
+    SAMPLED_AFTER = 24
+    SAMPLE = 8
+
+    def __init__(self, keyed: KeyedHash, enabled: Iterable[str] | None = None) -> None:
+        """`enabled` None: every family that is registered. Raises ValueError for unknown ones."""
+        known = all_families()
+        wanted = tuple(known if enabled is None else enabled)
+        unknown = sorted(set(wanted) - set(known))
+        if unknown:
+            raise ValueError(f"no such evidence family: {', '.join(unknown)}")
+        self._keyed = keyed
+        self._of_subject = [known[name] for name in wanted if known[name].of_subject]
+        self._of_request = [known[name] for name in wanted if not known[name].of_subject]
+        self._accounts: dict[str, _Shown] = {}
+
+    def wants(self, account_id: str) -> bool:
+        """Whether the request behind the account's next sight will be looked at, so that nobody
+        takes a body apart in vain."""
+        shown = self._accounts.get(account_id)
+        return shown is None or shown.is_sampled(1)
+
+    def new_keys(self, sight: Sight) -> list[Key]:
+        """What this sight adds to what is known of its account; mostly nothing."""
+        shown = self._accounts.get(sight.subject.account_id)
+        if shown is None:
+            shown = self._admit(sight.subject.account_id)
+        found: list[Key] = []
+        if shown.version != sight.subject.version:
+            shown.version = sight.subject.version
+            self._read(self._of_subject, sight, shown, found)
+        is_sampled = shown.is_sampled(1)
+        shown.seen += 1
+        if is_sampled:
+            self._read(self._of_request, sight, shown, found)
+        return found
+
+    def _read(self, families: list[Family], sight: Sight, shown: _Shown, found: list[Key]) -> None:
+        for one in families:
+            for count, text in enumerate(one.read(sight)):
+                if count >= MAX_VALUES_PER_FAMILY:
+                    break
+                pair = (one.name, text)
+                if pair in shown.pairs:
+                    continue
+                if len(shown.pairs) >= self.KEPT_PER_ACCOUNT:
+                    shown.pairs.pop(next(iter(shown.pairs)))
+                shown.pairs[pair] = None
+                found.append(Key(one.name, self._keyed.value(one.name, text)[:16]))
+
+    def _admit(self, account_id: str) -> _Shown:
+        if len(self._accounts) >= self.MAX_ACCOUNTS:
+            self._accounts.pop(next(iter(self._accounts)))
+        shown = self._accounts[account_id] = _Shown()
+        return shown
+
+
+class _Shown:
+    """What one account has shown lately."""
+
+    __slots__ = ("pairs", "seen", "version")
+
+    def __init__(self) -> None:
+        self.pairs: dict[tuple[str, str], None] = {}
+        self.seen = 0
+        self.version = -1
+
+    def is_sampled(self, ahead: int) -> bool:
+        number = self.seen + ahead
+        return number <= Extractor.SAMPLED_AFTER or number % Extractor.SAMPLE == 0

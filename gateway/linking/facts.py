@@ -1,0 +1,86 @@
+"""Account facts: what the platform knows of an account from its signup and its bills.
+
+Innocent causes: one payer for many keys, a class or a company behind one address, a cohort that
+signs up within an hour. Free-mail domains say nothing and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..model import SECOND_US
+from .evidence import Block, Sight, family
+
+BURST_US = 3600 * SECOND_US
+FREE_MAIL = frozenset(
+    [
+        "gmail.com",
+        "googlemail.com",
+        "outlook.com",
+        "hotmail.com",
+        "live.com",
+        "msn.com",
+        "yahoo.com",
+        "icloud.com",
+        "me.com",
+        "aol.com",
+        "proton.me",
+        "protonmail.com",
+        "pm.me",
+        "gmx.de",
+        "gmx.net",
+        "gmx.at",
+        "web.de",
+        "t-online.de",
+        "mail.ru",
+        "yandex.ru",
+        "qq.com",
+        "163.com",
+        "126.com",
+        "sina.com",
+        "naver.com",
+        "daum.net",
+        "orange.fr",
+        "wanadoo.fr",
+        "free.fr",
+        "laposte.net",
+        "libero.it",
+        "zoho.com",
+        "fastmail.com",
+        "hey.com",
+        "tutanota.com",
+        "uol.com.br",
+        "bol.com.br",
+    ]
+)
+
+
+@family("payment", Block.FACTS, of_subject=True)
+def payment(sight: Sight) -> Iterator[str]:
+    """Accounts that pay by one instrument."""
+    if sight.subject.payment is not None:
+        yield sight.subject.payment
+
+
+@family("mail_domain", Block.FACTS, of_subject=True)
+def mail_domain(sight: Sight) -> Iterator[str]:
+    """Accounts with addresses under one domain that is no free-mail provider's."""
+    domain = (sight.subject.email_domain or "").lower()
+    if domain and domain not in FREE_MAIL:
+        yield domain
+
+
+@family("signup_network", Block.FACTS, of_subject=True)
+def signup_network(sight: Sight) -> Iterator[str]:
+    """Accounts that were opened from one address (IPv6: one /64)."""
+    if sight.subject.signup_network is not None:
+        yield sight.subject.signup_network
+
+
+@family("signup_burst", Block.FACTS, of_subject=True)
+def signup_burst(sight: Sight) -> Iterator[str]:
+    """Accounts that were opened within one hour, by one path, billed in one country."""
+    subject = sight.subject
+    if subject.created_us is not None:
+        hour = subject.created_us // BURST_US
+        yield f"{hour}:{subject.signup_path}:{subject.billing_country}"

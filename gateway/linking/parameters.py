@@ -1,0 +1,43 @@
+"""Exact tuples of request parameters: what a script sets once and sends for ever.
+
+Innocent causes: an SDK's or a tutorial's defaults, which are hubs. It belongs to the content
+block: who shares a template mostly shares its parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .evidence import Block, Sight, family
+
+NAMES = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "stop_sequences",
+    "n",
+    "logprobs",
+    "top_logprobs",
+)
+LEAST = 3  # parameters that must be set; fewer are everybody's
+MAX_VALUE_BYTES = 64
+
+
+@family("parameters", Block.CONTENT)
+def parameters(sight: Sight) -> Iterator[str]:
+    """The exact values of at least three sampling parameters."""
+    members = sight.members
+    found = [
+        f"{name}={bytes(members[name][:MAX_VALUE_BYTES]).decode('utf-8', 'replace')}"
+        for name in NAMES
+        if name in members
+    ]
+    if len(found) >= LEAST:
+        yield f"{sight.facts.model}|" + "|".join(found)

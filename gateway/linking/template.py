@@ -1,0 +1,121 @@
+"""Fixed text in requests: system prompt, tools, output contract, the head of the first question.
+
+Text is normalised (NFKC, format characters removed, white space joined, digits masked, case
+folded), so that zero-width characters, full-width letters and running numbers change nothing;
+near-duplicates share some of the smallest hashes of their word runs (a bottom-k sketch, after
+A. Broder, "On the resemblance and containment of documents", 1997). Innocent causes: harnesses,
+tutorials, class assignments.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from zlib import crc32
+
+from .evidence import Block, Sight, family
+from .opening import text_of
+
+MAX_TEXT_CHARS = 4_096
+QUESTION_CHARS = 1_024
+HEAD_CHARS = 120
+LEAST_HEAD_CHARS = 40
+LEAST_SYSTEM_CHARS = 24
+RUN_WORDS = 4
+SKETCH_HASHES = 4
+LEAST_WORDS = 12
+MAX_WORDS = 400
+MAX_TOOLS_BYTES = 262_144
+MAX_CONTRACT_BYTES = 65_536
+_SPACE = re.compile(r"\s+")
+_DIGITS = re.compile(r"\d+")
+_WORD = re.compile(r"\w+")
+_HIDDEN = frozenset({"Cf", "Mn"})  # format characters, combining marks
+
+
+@family("system_prompt", Block.CONTENT)
+def system_prompt(sight: Sight) -> Iterator[str]:
+    """The exact system prompt, normalised."""
+    if sight.opening.system:
+        exact, _ = _of_system(sight.opening.system)
+        if exact:
+            yield exact
+
+
+@family("system_sketch", Block.CONTENT)
+def system_sketch(sight: Sight) -> Iterator[str]:
+    """Four hashes that near-duplicates of a system prompt share some of."""
+    if sight.opening.system:
+        yield from _of_system(sight.opening.system)[1]
+
+
+@family("question_head", Block.CONTENT)
+def question_head(sight: Sight) -> Iterator[str]:
+    """How the first question begins: the fixed part of a filled-in template."""
+    if sight.opening.question:
+        head = _of_question(sight.opening.question)[0]
+        if head:
+            yield head
+
+
+@family("question_sketch", Block.CONTENT)
+def question_sketch(sight: Sight) -> Iterator[str]:
+    """Four hashes that near-duplicates of a first question share some of."""
+    if sight.opening.question:
+        yield from _of_question(sight.opening.question)[1]
+
+
+@family("tools", Block.CONTENT)
+def tools(sight: Sight) -> Iterator[str]:
+    """The exact set of tools and their schemas."""
+    raw = sight.members.get("tools")
+    if raw is not None and 16 < len(raw) <= MAX_TOOLS_BYTES:
+        yield blake2b(raw, digest_size=16).hexdigest()
+
+
+@family("contract", Block.CONTENT)
+def contract(sight: Sight) -> Iterator[str]:
+    """The exact output format that was demanded."""
+    for name in ("response_format", "text", "output_config"):
+        raw = sight.members.get(name)
+        if raw is not None and 40 < len(raw) <= MAX_CONTRACT_BYTES:
+            yield blake2b(raw, digest_size=16).hexdigest()
+
+
+def normalised(text: str) -> str:
+    """NFKC, no format characters, one space between words, digits as `0`, folded case."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join([c for c in text if unicodedata.category(c) not in _HIDDEN])
+    return _DIGITS.sub("0", _SPACE.sub(" ", text)).strip().casefold()
+
+
+def sketch(text: str) -> list[str]:
+    """The smallest hashes of the text's runs of `RUN_WORDS` words; [] for short texts."""
+    words = _WORD.findall(text)[:MAX_WORDS]
+    if len(words) < LEAST_WORDS:
+        return []
+    runs = zip(*(words[start:] for start in range(RUN_WORDS)), strict=False)
+    hashes = {crc32(" ".join(run).encode("utf-8", "surrogatepass")) for run in runs}
+    return [f"{value:08x}" for value in sorted(hashes)[:SKETCH_HASHES]]
+
+
+@lru_cache(maxsize=8_192)
+def _of_system(raw: bytes) -> tuple[str, tuple[str, ...]]:
+    """(exact, sketch) of a system prompt as raw JSON; worked out once for each text."""
+    text = normalised(text_of(raw)[:MAX_TEXT_CHARS])
+    if len(text) < LEAST_SYSTEM_CHARS:
+        return "", ()
+    exact = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return exact, tuple(sketch(text))
+
+
+@lru_cache(maxsize=512)
+def _of_question(raw: bytes) -> tuple[str, tuple[str, ...]]:
+    """(head, sketch) of a first question; both families of one sight ask for it."""
+    text = normalised(text_of(raw)[:QUESTION_CHARS])
+    head = text[:HEAD_CHARS] if len(text) >= LEAST_HEAD_CHARS else ""
+    return head, tuple(sketch(text))
