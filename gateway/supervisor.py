@@ -23,7 +23,8 @@ import uvicorn
 import uvloop
 
 from . import __name__ as package_name
-from .app import read_secret, secret_path
+from .adapters.probe import warn_of_open_upstreams
+from .app import build_targets, policies_for, read_secret, secret_path
 from .console.admin import AdminContext, admin_app
 from .core.keyed import KeyedHash
 from .errors import HydragateError, Problem, StoreError, UsageError
@@ -149,6 +150,7 @@ class Supervisor:
             await self._start_admin(stack, admin)
             await self._start_workers(stack, public, store_url)
             print(self._ready_line(public[0], admin), flush=True)
+            self._probe_if_adopting(stack)
             await self._stopping.wait()
             log.info("draining")
             _close_all(public)  # nobody queues for workers that accept no more
@@ -245,6 +247,13 @@ class Supervisor:
         except OSError as error:
             log.warning("the policy could not be kept for later: %s", error)
             return None
+
+    def _probe_if_adopting(self, stack: contextlib.AsyncExitStack) -> None:
+        """Beside the traffic: an upstream that is slow to answer delays nothing."""
+        policy = policies_for(self._settings, self._policies).current
+        if self._settings.probe_upstreams and policy.adopts_unknown:
+            probe = asyncio.create_task(warn_of_open_upstreams(build_targets(self._settings)))
+            stack.callback(probe.cancel)
 
     async def _poll_policy(self) -> None:
         """The workers swap policies themselves; here only the copy and the log follow."""
