@@ -2,7 +2,7 @@
 
 Where it does, its acceptance proves nothing: with `unknown_credentials: adopt` every key that
 anyone makes up becomes an account. One `GET /v1/models` without credential or body, which costs an
-API next to nothing; it is asked at start, beside the traffic, and not again.
+API next to nothing; asked when such a policy comes into force, beside the traffic, and not again.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.loadtests.processes import gateway, standin
 
-from .conftest import GENEROUS, standin_requests, write_policy
+from .conftest import GENEROUS, ask_admin, standin_requests, write_policy
 from .raw_http import chat, post
 from .test_faults import wait_until
 
@@ -23,6 +23,21 @@ def test_an_open_upstream_is_warned_of_where_unknown_keys_are_adopted(tmp_path: 
         with gateway(tmp_path / "data", *options) as server:
             assert wait_until(lambda: any(WARNING in line for line in server.output))
             assert post(server.url, chat(), key="sk-made-up").status == 200  # it was right
+        assert sum(WARNING in line for line in server.output) == 1
+
+
+def test_a_policy_that_begins_to_adopt_raises_the_question_once(tmp_path: Path) -> None:
+    policy = write_policy(tmp_path / "policy", GENEROUS)
+    with standin("--time-scale", "0") as upstream:
+        options = ("--upstream", upstream, "--policy", str(policy))
+        with gateway(tmp_path / "data", *options) as server:
+            assert post(server.url, chat(), key="sk-made-up").status == 401
+            assert not any(WARNING in line for line in server.output)
+            for text in (ADOPTS, GENEROUS, ADOPTS):
+                write_policy(policy, text)
+                answer = ask_admin(server, "POST", "/api/policy/reload")
+                assert answer == (200, {"problems": []})
+            assert wait_until(lambda: any(WARNING in line for line in server.output))
         assert sum(WARNING in line for line in server.output) == 1
 
 
