@@ -24,6 +24,7 @@ from .errors import UsageError
 from .model import OnStoreError, Policy
 from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
+from .observe.log_slot import take_slot
 from .observe.metrics import WorkerMetrics
 from .observe.recorder import MetricsRecorder
 from .observe.series import PolicySeries
@@ -190,9 +191,14 @@ def create_engine(
     counted.add_source(PolicySeries(policies, "middleware"))
     recorders: list[Recorder] = [MetricsRecorder(counted)]
     if log_dir is not None:
-        Path(log_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = Path(log_dir)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         decisions = DecisionLog(
-            Path(log_dir), worker=os.getpid(), policies=policies, keyed=keyed, rotation=LogConfig()
+            folder,
+            worker=take_slot(folder),
+            policies=policies,
+            keyed=keyed,
+            rotation=LogConfig(),
         )
         counted.add_source(decisions.report)
         atexit.register(decisions.close)

@@ -200,7 +200,7 @@ class SignalSpec:
     """One fact about a request that a policy may name.
 
     `value_type` is bool, int, float, str, `Level` or tuple (of str); `nullable` says that it
-    may be unknown (None).
+    may be unknown (None), `is_free` that the caller can give it as many values as it likes.
     """
 
     name: str
@@ -208,6 +208,7 @@ class SignalSpec:
     nullable: bool
     read: SignalFunction
     doc: str
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _signals: dict[str, SignalSpec] = {}
 
 
-def signal(name: str, *, type: type) -> Callable[[SignalFunction], SignalFunction]:
-    """Register the decorated function as the signal `name` with values of `type`.
+def signal(
+    name: str, *, type: type, is_free: bool = False
+) -> Callable[[SignalFunction], SignalFunction]:
+    """Register the decorated function as the signal `name` with values of `type`; `is_free`
+    where the caller can give it as many values as it likes.
 
     Raises ValueError for a name that is taken, reserved or not snake_case, for a type that
     policies cannot compare, for a signature that says another type, or for a missing docstring.
@@ -43,7 +46,7 @@ def signal(name: str, *, type: type) -> Callable[[SignalFunction], SignalFunctio
         declared, nullable = _returns(read)
         if declared is not type:
             raise ValueError(f"signal {name}: type={type.__name__}, but it returns {declared}")
-        _signals[name] = SignalSpec(name, type, nullable, read, " ".join(doc.split()))
+        _signals[name] = SignalSpec(name, type, nullable, read, " ".join(doc.split()), is_free)
         return read
 
     return register

@@ -104,6 +104,7 @@ class Settings(_Closed):
     drain_s: Seconds = 30.0
     store_timeout_s: float = Field(default=0.045, gt=0, le=5)
     policy_poll_s: Seconds = 1.0
+    probe_upstreams: bool = True  # asks each once, without a key, where unknown keys are adopted
     log: LogConfig = LogConfig()
 
     _networks = field_validator("trusted_proxies")(lambda networks: check_networks(networks))

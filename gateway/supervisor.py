@@ -23,7 +23,8 @@ import uvicorn
 import uvloop
 
 from . import __name__ as package_name
-from .app import read_secret, secret_path
+from .adapters.probe import warn_of_open_upstreams
+from .app import build_targets, policies_for, read_secret, secret_path
 from .console.admin import AdminContext, admin_app
 from .core.keyed import KeyedHash
 from .errors import HydragateError, Problem, StoreError, UsageError
@@ -130,6 +131,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._workers: list[WorkerProcess] = []
         self._restarts = 0
+        self._probe: asyncio.Task[None] | None = None
         self._embedded: EmbeddedStore | None = None
         self._store: RedisStore | None = None
 
@@ -149,6 +151,8 @@ class Supervisor:
             await self._start_admin(stack, admin)
             await self._start_workers(stack, public, store_url)
             print(self._ready_line(public[0], admin), flush=True)
+            stack.callback(self._end_probe)
+            self._probe_if_adopting()
             await self._stopping.wait()
             log.info("draining")
             _close_all(public)  # nobody queues for workers that accept no more
@@ -246,6 +250,17 @@ class Supervisor:
             log.warning("the policy could not be kept for later: %s", error)
             return None
 
+    def _probe_if_adopting(self) -> None:
+        """Once, beside the traffic: an upstream that is slow to answer delays nothing."""
+        policy = policies_for(self._settings, self._policies).current
+        if self._settings.probe_upstreams and policy.adopts_unknown and self._probe is None:
+            targets = build_targets(self._settings)
+            self._probe = asyncio.create_task(warn_of_open_upstreams(targets))
+
+    def _end_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+
     async def _poll_policy(self) -> None:
         """The workers swap policies themselves; here only the copy and the log follow."""
         while True:
@@ -258,6 +273,7 @@ class Supervisor:
             policy = self._policies.current
             log.info("policy %s@%s is in force", policy.name, policy.revision)
             self._keep_policy()
+            self._probe_if_adopting()
         elif report.outcome == "failed":
             for problem in report.problems[:20]:
                 log.error("the changed policy is not used: %s", problem)

@@ -18,7 +18,7 @@ def decode_content(raw: bytes, content_encoding: bytes, *, limit_bytes: int) -> 
     """The body without its content coding; never more than `limit_bytes` in memory.
 
     Reads gzip, deflate (zlib format, as RFC 9110 §8.4.1.2 defines it) and zstd, one frame or
-    member each. Stacked codings are refused, and so is br, whose decoder is not a dependency.
+    member each. Stacked codings are refused, and so is br: docs/adr/0006-no-brotli-requests.md.
 
     Raises RequestError 413 `request_too_large` at the limit, 400 `unsupported_encoding` or
     `malformed_encoding`.

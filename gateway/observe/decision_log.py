@@ -45,7 +45,7 @@ class DecisionLog:
         self,
         folder: Path,
         *,
-        worker: int,
+        worker: int | str,
         policies: PolicySource,
         keyed: KeyedHash,
         rotation: Rotation,

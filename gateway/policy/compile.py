@@ -14,6 +14,7 @@ from typing import Any
 
 from ..model import Limit, Mode, OnStoreError, Policy, Rule, SignalSpec
 from .conditions import ConditionCompiler
+from .free_keys import WrittenLimit, warn_of_free_keys
 from .limits import LimitCompiler, LimitDefaults
 from .names import NameBook, is_name
 from .operators import NamedSet, Vocabulary
@@ -67,6 +68,7 @@ def compile_policy(
         LimitCompiler(conditions, vocabulary, report, LimitDefaults(mode, on_store_error)),
         names,
         report,
+        signals,
     )
     sets.warn_unused(vocabulary.used_sets, report)
     if report.has_errors:
@@ -144,15 +146,22 @@ def _rules(
 
 
 def _limits(
-    files: tuple[SourceFile, ...], compiler: LimitCompiler, names: NameBook, report: Report
+    files: tuple[SourceFile, ...],
+    compiler: LimitCompiler,
+    names: NameBook,
+    report: Report,
+    all_signals: Mapping[str, SignalSpec],
 ) -> tuple[Limit, ...]:
-    limits = []
+    written = []
     for data, place in _entries(files, "limits", MAX_LIMITS, report):
         raw = validated(RawLimit, data, place, report)
         if raw is not None:
             names.take(raw.name, place)
-            limits.append(compiler.compile(raw, place))
-    return tuple([limit for limit in limits if limit is not None])
+            limit = compiler.compile(raw, place)
+            if limit is not None:
+                written.append(WrittenLimit(raw, limit, place))
+    warn_of_free_keys(written, all_signals, report)
+    return tuple([one.limit for one in written])
 
 
 def _entries(

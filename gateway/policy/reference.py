@@ -33,8 +33,11 @@ _SIGNALS_HEAD = """\
 
 Every fact about a request that a policy may name, in `when` and in `by`. A signal that *may be
 unknown* never matches on an unknown value unless the policy says `on_unknown: match`; what refuses
-must say what it does then. Generated from `gateway/signals/`.
+must say what it does then. A *free* one has as many values as the caller cares to make up: a limit
+by it splits a budget, and is none unless another limit bounds the same by account. Generated from
+`gateway/signals/`.
 """
+_SIGNAL_HEAD = ("Signal", "Type", "May be unknown", "Free", "")
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -49,13 +52,14 @@ def render_signals(signals: Mapping[str, SignalSpec]) -> str:
     for topic in known + sorted(topics.keys() - TOPICS.keys()):
         title = TOPICS.get(topic, topic.replace("_", " ").capitalize())
         rows = [_signal_row(spec) for spec in topics[topic]]
-        parts.append(f"## {title}\n\n{table(('Signal', 'Type', 'May be unknown', ''), rows)}")
+        parts.append(f"## {title}\n\n{table(_SIGNAL_HEAD, rows)}")
     return "\n".join(parts)
 
 
 def _signal_row(spec: SignalSpec) -> tuple[str, ...]:
     unknown = "yes" if spec.nullable else "no"
-    return (f"`{spec.name}`", TYPE_NAMES[spec.value_type], unknown, spec.doc)
+    free = "yes" if spec.is_free else "no"
+    return (f"`{spec.name}`", TYPE_NAMES[spec.value_type], unknown, free, spec.doc)
 
 
 def render_comparisons() -> str:

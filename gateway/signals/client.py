@@ -6,13 +6,13 @@ from ..model import RequestFacts, Subject
 from ..registry import signal
 
 
-@signal("user_agent", type=str)
+@signal("user_agent", type=str, is_free=True)
 def user_agent(facts: RequestFacts, subject: Subject) -> str | None:
     """The User-Agent header, at most 200 characters; None when it was not sent."""
     return facts.user_agent
 
 
-@signal("sdk", type=str)
+@signal("sdk", type=str, is_free=True)
 def sdk(facts: RequestFacts, subject: Subject) -> str | None:
     """The vendor SDK that the headers name, such as openai-python/2.0.0; None without one."""
     return facts.sdk
@@ -24,7 +24,7 @@ def ja4(facts: RequestFacts, subject: Subject) -> str | None:
     return facts.ja4
 
 
-@signal("end_user", type=str)
+@signal("end_user", type=str, is_free=True)
 def end_user(facts: RequestFacts, subject: Subject) -> str | None:
     """Keyed hash of the caller's own user (safety_identifier, user or metadata.user_id);
     None when it was not sent."""

@@ -34,7 +34,7 @@ def method(facts: RequestFacts, subject: Subject) -> str:
     return facts.method
 
 
-@signal("path", type=str)
+@signal("path", type=str, is_free=True)
 def path(facts: RequestFacts, subject: Subject) -> str:
     """The path without the query, at most 256 characters."""
     return facts.path
@@ -46,7 +46,7 @@ def is_inference(facts: RequestFacts, subject: Subject) -> bool:
     return facts.is_inference
 
 
-@signal("model", type=str)
+@signal("model", type=str, is_free=True)
 def model(facts: RequestFacts, subject: Subject) -> str | None:
     """The model named in the body, as the caller wrote it; None on routes without one."""
     return facts.model
@@ -58,55 +58,55 @@ def stream(facts: RequestFacts, subject: Subject) -> bool | None:
     return facts.stream
 
 
-@signal("items", type=int)
+@signal("items", type=int, is_free=True)
 def items(facts: RequestFacts, subject: Subject) -> int:
     """Requests inside one batch call; 1 for every other call."""
     return facts.items
 
 
-@signal("body_bytes", type=int)
+@signal("body_bytes", type=int, is_free=True)
 def body_bytes(facts: RequestFacts, subject: Subject) -> int:
     """Size of the decoded body; 0 where the body is not read."""
     return facts.body_bytes
 
 
-@signal("message_count", type=int)
+@signal("message_count", type=int, is_free=True)
 def message_count(facts: RequestFacts, subject: Subject) -> int | None:
     """Messages of the conversation that was sent; None where there is no such list."""
     return facts.message_count
 
 
-@signal("tool_count", type=int)
+@signal("tool_count", type=int, is_free=True)
 def tool_count(facts: RequestFacts, subject: Subject) -> int | None:
     """Tools that were declared; None when the body has no list of them."""
     return facts.tool_count
 
 
-@signal("max_output_tokens", type=int)
+@signal("max_output_tokens", type=int, is_free=True)
 def max_output_tokens(facts: RequestFacts, subject: Subject) -> int | None:
     """The caller's own bound on output tokens; None when it set none."""
     return facts.max_output_tokens
 
 
-@signal("temperature", type=float)
+@signal("temperature", type=float, is_free=True)
 def temperature(facts: RequestFacts, subject: Subject) -> float | None:
     """Sampling temperature; None when the caller left the default."""
     return facts.temperature
 
 
-@signal("estimated_input_tokens", type=int)
+@signal("estimated_input_tokens", type=int, is_free=True)
 def estimated_input_tokens(facts: RequestFacts, subject: Subject) -> int:
     """Input tokens as estimated from the body's size; 0 on routes that run no model."""
     return facts.estimated_input_tokens
 
 
-@signal("estimated_output_tokens", type=int)
+@signal("estimated_output_tokens", type=int, is_free=True)
 def estimated_output_tokens(facts: RequestFacts, subject: Subject) -> int:
     """Output tokens as estimated from the model's mean and the caller's bound."""
     return facts.estimated_output_tokens
 
 
-@signal("estimated_total_tokens", type=int)
+@signal("estimated_total_tokens", type=int, is_free=True)
 def estimated_total_tokens(facts: RequestFacts, subject: Subject) -> int:
     """Estimated input and output tokens together."""
     return facts.estimated_input_tokens + facts.estimated_output_tokens

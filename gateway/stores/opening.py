@@ -3,7 +3,9 @@
 `redis://[user:password@]host:port/db` and `valkey://` alike, `rediss://` and `valkeys://` with
 TLS (`?ca_file=…&cert_file=…&key_file=…`), `unix:///path/to/socket?db=0`,
 `redis+cluster://host:port` (and `rediss+cluster`, or `?cluster=1`),
-`redis+sentinel://host:port,host:port/master-name/db`.
+`redis+sentinel://host:port,host:port/master-name/db`, where user and password are the primary's and
+`?sentinel_user=…&sentinel_password=…` the Sentinels' own. `rediss+sentinel` is TLS to both;
+`?sentinel_tls=0` leaves it out for the Sentinels.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from .wire import Address, Observe, Wire
 
 DEFAULT_TIMEOUT_S = 0.045
 ADMIN_TIMEOUT_S = 5.0
+SENTINEL_OPTIONS = ("sentinel_tls", "sentinel_user", "sentinel_password")
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
 CONNECTIONS = 64
@@ -44,6 +47,9 @@ class StoreUrl:
     address: Address
     hosts: tuple[tuple[str, int], ...] = ()
     master: str = ""
+    sentinel: dict[str, Any] = field(
+        default_factory=dict
+    )  # options for them, as redis-py names them
     tls_files: dict[str, str] = field(default_factory=dict)  # as redis-py names them
 
 
@@ -71,6 +77,7 @@ def parse_store_url(url: str) -> StoreUrl:
         )
     tls_files = {TLS_FILES[name]: query[name] for name in TLS_FILES if name in query}
     tls = _tls(tls_files) if scheme in ("rediss", "valkeys") else None
+    _check_query(query, kind)
     if query.get("cluster") == "1":
         kind = "cluster"
     where = parts.netloc.rpartition("@")[2]
@@ -89,7 +96,24 @@ def parse_store_url(url: str) -> StoreUrl:
         tls=tls,
         **login,
     )
-    return StoreUrl(kind or "single", address, hosts, master, tls_files)
+    sentinel = _sentinel_options(query, {} if tls is None else {"ssl": True, **tls_files})
+    return StoreUrl(kind or "single", address, hosts, master, sentinel, tls_files)
+
+
+def _check_query(query: Mapping[str, str], kind: str) -> None:
+    """A misspelt option must not be taken for one that was never given."""
+    known = {*TLS_FILES, "cluster", *(SENTINEL_OPTIONS if kind == "sentinel" else ())}
+    for name in query.keys() - known:
+        raise UsageError(f"--store: ?{name}: no such option; there are {', '.join(sorted(known))}")
+    for name in ("cluster", "sentinel_tls"):
+        if query.get(name, "0") not in ("0", "1"):
+            raise UsageError(f"--store: ?{name} is 0 or 1")
+
+
+def _sentinel_options(query: Mapping[str, str], tls: Mapping[str, Any]) -> dict[str, Any]:
+    login = {"username": query.get("sentinel_user"), "password": query.get("sentinel_password")}
+    given = {name: value for name, value in login.items() if value is not None}
+    return given if query.get("sentinel_tls") == "0" else {**given, **tls}
 
 
 def _host(text: str, default: int) -> tuple[str, int]:
@@ -177,7 +201,8 @@ def _sentinel_clients(parsed: StoreUrl) -> tuple[list[Any], Callable[[], Awaitab
     """(the primary's client and the Sentinels', a way to find the primary)."""
     at = parsed.address
     sentinel = cast(Any, Sentinel)(
-        list(parsed.hosts), sentinel_kwargs={"socket_timeout": ADMIN_TIMEOUT_S, "retry": _retry()}
+        list(parsed.hosts),
+        sentinel_kwargs={"socket_timeout": ADMIN_TIMEOUT_S, "retry": _retry(), **parsed.sentinel},
     )
     primary = sentinel.master_for(
         parsed.master,

@@ -73,6 +73,10 @@ def test_logins_and_sentinels_are_read_from_the_url() -> None:
         ("redis://h/five", "'five' is no database number"),
         ("redis+sentinel://h", "ends in /master-name"),
         ("rediss://h?ca_file=/nowhere.pem", "TLS files cannot be used"),
+        ("rediss://h?ca_fiel=/ca.pem", r"\?ca_fiel: no such option; there are ca_file"),
+        ("redis://h?sentinel_user=u", r"\?sentinel_user: no such option"),
+        ("redis://h?cluster=yes", r"\?cluster is 0 or 1"),
+        ("redis+sentinel://h/main?sentinel_tls=no", r"\?sentinel_tls is 0 or 1"),
     ],
 )
 def test_a_bad_url_says_what_is_wrong_and_no_password(url: str, says: str) -> None:
@@ -97,9 +101,8 @@ async def test_a_database_number_holds_for_every_client(valkey: Server) -> None:
         assert not list(first.scan_iter(match="db3:*"))
 
 
-@contextlib.asynccontextmanager
-async def tls_in_front_of(behind: Server, folder: Path) -> AsyncIterator[int]:
-    """The port of a TLS end with a certificate for 127.0.0.1, `folder`/cert.pem."""
+def certify(folder: Path) -> None:
+    """`folder`/cert.pem for 127.0.0.1, and key.pem."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
@@ -125,6 +128,11 @@ async def tls_in_front_of(behind: Server, folder: Path) -> AsyncIterator[int]:
             serialization.NoEncryption(),
         )
     )
+
+
+@contextlib.asynccontextmanager
+async def tls_in_front_of(behind: Server, folder: Path) -> AsyncIterator[int]:
+    """The port of a TLS end with the certificate in `folder`."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
 
@@ -150,6 +158,7 @@ async def tls_in_front_of(behind: Server, folder: Path) -> AsyncIterator[int]:
 async def test_tls_holds_for_every_client_and_an_unknown_authority_is_refused(
     valkey: Server, tmp_path: Path
 ) -> None:
+    certify(tmp_path)
     async with tls_in_front_of(valkey, tmp_path) as port:
         url = f"rediss://127.0.0.1:{port}?ca_file={tmp_path}/cert.pem"
         store = await open_store(url, secret_fingerprint="0", prefix="tls:", timeout_s=5.0)
@@ -227,6 +236,60 @@ async def test_sentinel_leads_to_the_new_primary_after_the_old_one_died(tmp_path
             await store.aclose()
         with replica.client() as client:
             assert client.info("replication")["role"] == "master"
+
+
+@contextlib.contextmanager
+def sentinel_for(folder: Path, primary_port: int, *settings: str) -> Iterator[Server]:
+    """A Sentinel that tells this port, whether it can speak to what is there or not."""
+    file = folder / "sentinel.conf"
+    file.write_text(
+        f"sentinel monitor main 127.0.0.1 {primary_port} 1\n"
+        "sentinel down-after-milliseconds main 60000\n" + "\n".join(settings) + "\n"
+    )
+    sentinel = Server(folder)
+    sentinel._command = [
+        *(sentinel._command[0], str(file), "--sentinel"),
+        *("--port", str(sentinel.port), "--dir", str(folder)),
+    ]
+    try:
+        sentinel.start()
+        yield sentinel
+    finally:
+        sentinel.stop()
+
+
+async def test_tls_holds_for_primary_and_sentinels_and_can_be_left_out_for_these(
+    valkey: Server, tmp_path: Path
+) -> None:
+    certify(tmp_path)
+    async with tls_in_front_of(valkey, tmp_path) as primary_port:
+        with sentinel_for(tmp_path, primary_port) as sentinel:
+            async with tls_in_front_of(sentinel, tmp_path) as sentinel_port:
+                for port, option in ((sentinel_port, ""), (sentinel.port, "&sentinel_tls=0")):
+                    at = f"rediss+sentinel://127.0.0.1:{port}/main"
+                    await uses(f"{at}?ca_file={tmp_path}/cert.pem{option}")
+                with pytest.raises(StoreError, match="No master found"):
+                    await uses(f"rediss+sentinel://127.0.0.1:{sentinel_port}/main")
+
+
+async def test_sentinels_have_a_password_of_their_own(valkey: Server, tmp_path: Path) -> None:
+    with sentinel_for(tmp_path, valkey.port, "requirepass s3cret") as sentinel:
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/main"
+        await uses(f"{url}?sentinel_password=s3cret")
+        with pytest.raises(StoreError) as caught:
+            await uses(f"{url}?sentinel_password=wr0ng")
+        assert "wr0ng" not in str(caught.value)
+
+
+async def uses(url: str) -> None:
+    """Open the store, write by redis-py, charge by the wire."""
+    store = await open_store(url, secret_fingerprint="0", prefix="uses:", timeout_s=5.0)
+    try:
+        await store.put(Subject("acc_1"), None)
+        assert (await store.charge(charge(gcra()))).applied
+    finally:
+        await store.wipe()
+        await store.aclose()
 
 
 async def test_a_primary_that_becomes_a_replica_is_left(tmp_path: Path) -> None:
