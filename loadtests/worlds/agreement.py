@@ -21,10 +21,10 @@ from .traces import ClientTrace
 
 SEED = 20_260_101
 MIN_GAPS = 10
-# Windows taken of each client, evenly over its trace, and exchanges drawn per comparison.
-WINDOWS_A_CLIENT = 12
+# Exchanges drawn for one comparison of lengths, and clients for one of rates.
 DRAWS = 20_000
 CLIENTS = 4000
+MOST_PER_DAY = 5000.0
 HOURS = 24 * fit.DAYS
 
 
@@ -75,10 +75,8 @@ def window_cvs(clients: list[ClientTrace]) -> Comparison:
     source, drawn = [], []
     paces = arrivals.load().clients(len(clients), rng, mean_per_day=100)
     for client, pace in zip(clients, paces, strict=True):
-        rows = np.linspace(0, len(client.cvs) - 1, WINDOWS_A_CLIENT).astype(int)
-        source.append(np.log(np.maximum(client.cvs[rows], 0.01)).mean())
-        # A month's traffic in ten minutes adds nothing to a mean.
-        counts = np.minimum(client.counts[rows], 20_000)
+        counts, cvs = fit.some_windows(client)
+        source.append(np.log(cvs).mean())
         drawn.append(_mean_log_cv(pace, counts, rng))
     return Comparison.of(
         "gap variation per client", "log CV in ten minutes", np.array(source), np.array(drawn)
@@ -93,32 +91,29 @@ def _mean_log_cv(pace: Pace, counts: Floats, rng: np.random.Generator) -> float:
     for i in range(len(windows)):
         gaps = np.diff(times[owners == i])
         if len(gaps) >= MIN_GAPS and gaps.mean() > 0:
-            logs.append(np.log(max(gaps.std() / gaps.mean(), 0.01)))
+            logs.append(np.log(max(gaps.std() / gaps.mean(), fit.LEAST_CV)))
     return float(np.mean(logs)) if logs else 0.0
 
 
 def hour_noise(clients: list[ClientTrace]) -> Comparison:
     """How far the hours of a client stray from its own average day, over fourteen days."""
-    source = [fit.hour_noise_cv(c) for c in clients if fit.is_well_observed(c)]
+    steady = [client for client in clients if fit.is_well_observed(client)]
+    source = [fit.hour_noise_cv(client) for client in steady]
     rng = np.random.default_rng(SEED)
     drawn = [
-        replace(pace, mean_per_day=float(np.clip(pace.mean_per_day, 24 * fit.MIN_PER_HOUR, 4000)))
-        for pace in arrivals.load().clients(170, rng, mean_per_day=24_000)
+        # As many requests as the traced client, up to a bound: few of them are noisy by themselves.
+        replace(pace, mean_per_day=min(client.counts.sum() / fit.DAYS, MOST_PER_DAY))
+        for pace, client in zip(
+            arrivals.load().clients(len(steady), rng, mean_per_day=1), steady, strict=True
+        )
     ]
     owners, times = Fleet(drawn).times(rng, 0.0, HOURS * arrivals.HOUR_S)
     hours = np.zeros((len(drawn), HOURS))
     np.add.at(hours, (owners, (times // arrivals.HOUR_S).astype(int)), 1)
-    noise = [_noise(row) for row in hours]
+    noise = [fit.day_noise(row) for row in hours]
     return Comparison.of(
         "hours around the average day", "CV over 14 days", np.array(source), np.array(noise)
     )
-
-
-def _noise(hours: Floats) -> float:
-    starts = np.linspace(0.0, (HOURS - 1) * arrivals.HOUR_S, HOURS)
-    ones = np.ones(HOURS)
-    row = ClientTrace("language", "drawn", 0, starts, hours, ones, ones, ones)
-    return fit.hour_noise_cv(row)
 
 
 def code_gaps(directory: Path) -> Comparison:

@@ -45,7 +45,7 @@ class ArrivalFit(msgspec.Struct, frozen=True):
     weibull_share: float
     gamma_log_shape: Quantiles
     weibull_log_shape: Quantiles
-    log_hour_noise_cv: Quantiles
+    hour_noise: Quantiles  # standard deviation of log factors
     correlation: list[list[float]]  # of normal scores: rate, gap shape, hour noise
     weekend: float
     day_shapes: list[DayShape]
@@ -103,7 +103,7 @@ class ArrivalModel:
         shapes = np.exp(
             np.where(weibull, fit.weibull_log_shape.at(z[1]), fit.gamma_log_shape.at(z[1]))
         )
-        noise = np.sqrt(np.log1p(np.exp(2 * fit.log_hour_noise_cv.at(z[2]))))
+        noise = fit.hour_noise.at(z[2])
         days = rng.choice(len(fit.day_shapes), size=count, p=self._shape_shares)
         seeds = rng.integers(0, 2**63, size=count)
         patterns: tuple[Pattern, Pattern] = ("gamma", "weibull")

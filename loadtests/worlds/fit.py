@@ -23,6 +23,7 @@ from . import traces
 from .arrivals import ArrivalFit, DayShape
 from .copula import Floats, Quantiles, normal_correlation
 from .lengths import TAIL_FROM, ClientsFit, PooledFit
+from .renewal import Gaps, hour_factors
 from .traces import ClientLengths, ClientTrace
 
 HERE = Path(__file__).parent / "fitted"
@@ -46,12 +47,18 @@ MIN_ACTIVE_HOURS = 72
 MIN_PER_HOUR = 60
 DAYS = 14
 CLUSTERS = 5
+# Windows looked at of each client, and gaps drawn for one; where shapes are sought, natural logs.
+WINDOWS_A_CLIENT = 12
+MOST_GAPS = 3000
+LOG_SHAPES = (-5.0, 3.0)
+LEAST_CV = 0.01
+SEED = 7
 
 
 def fit_arrivals(clients: list[ClientTrace]) -> ArrivalFit:
     """Rates, gap shapes, hour noise, day shapes and what they have to do with each other."""
     rates = standardised_log_rates(clients)
-    is_weibull = np.array([np.average(c.weibull, weights=c.counts) > 0.5 for c in clients])
+    is_weibull = np.array([sends_weibull(c) for c in clients])
     shapes = np.array([log_shape(c) for c in clients])
     steady = [i for i, c in enumerate(clients) if is_well_observed(c)]
     noise = np.array([hour_noise_cv(clients[i]) for i in steady])
@@ -62,7 +69,7 @@ def fit_arrivals(clients: list[ClientTrace]) -> ArrivalFit:
         weibull_share=round(float(is_weibull.mean()), 3),
         gamma_log_shape=Quantiles.of(shapes[~is_weibull], OVER_CLIENTS),
         weibull_log_shape=Quantiles.of(shapes[is_weibull], OVER_CLIENTS),
-        log_hour_noise_cv=Quantiles.of(np.log(noise), OVER_CLIENTS),
+        hour_noise=Quantiles.of(noise_sigmas(noise), OVER_CLIENTS),
         correlation=_correlation(rates, within_kinds(shapes, is_weibull), noise, steady),
         weekend=round(weekend_factor(quiet), 3),
         day_shapes=day_shapes(quiet),
@@ -90,11 +97,39 @@ def pooled_sd(clients: list[ClientTrace]) -> float:
     return float(np.sqrt(squares / (len(clients) - len(models))))
 
 
+def sends_weibull(client: ClientTrace) -> bool:
+    """Whether more of the client's requests came in windows fitted by Weibull than by Gamma."""
+    return bool(np.average(client.weibull, weights=client.counts) > 0.5)
+
+
+def some_windows(client: ClientTrace) -> tuple[Floats, Floats]:
+    """(requests, CV of gaps) of windows taken evenly over the client's trace."""
+    rows = np.linspace(0, len(client.cvs) - 1, WINDOWS_A_CLIENT).astype(int)
+    return np.minimum(client.counts[rows], MOST_GAPS), np.maximum(client.cvs[rows], LEAST_CV)
+
+
 def log_shape(client: ClientTrace) -> float:
-    """Mean log shape of the client's prevailing pattern, weighted by requests."""
-    prevailing = np.average(client.weibull, weights=client.counts) > 0.5
-    rows = (client.weibull == prevailing) & (client.shapes > 0)
-    return float(np.average(np.log(client.shapes[rows]), weights=client.counts[rows]))
+    """The shape whose gaps, as many as in the client's windows, vary as much as the client's.
+
+    By simulation, because the variation of a few very bursty gaps falls far short of that of the
+    distribution they come from. Bisection in the logarithm, with the same draws at each step.
+    """
+    counts, cvs = some_windows(client)
+    target, weibull = float(np.log(cvs).mean()), sends_weibull(client)
+    low, high = LOG_SHAPES
+    for _ in range(10):
+        middle = (low + high) / 2
+        is_too_bursty = drawn_log_cv(middle, counts, weibull) > target
+        low, high = (middle, high) if is_too_bursty else (low, middle)
+    return (low + high) / 2
+
+
+def drawn_log_cv(log_shape: float, counts: Floats, weibull: bool) -> float:
+    """Mean log CV of drawn gaps over windows of these counts."""
+    rng = np.random.default_rng(SEED)
+    gaps = Gaps.of(np.array([np.exp(log_shape)]), np.array([weibull]))
+    drawn = (gaps.draw(rng, np.zeros(int(count), np.int64)) for count in counts)
+    return float(np.mean([np.log(max(g.std() / g.mean(), LEAST_CV)) for g in drawn]))
 
 
 def within_kinds(values: Floats, kind: NDArray[np.bool_]) -> Floats:
@@ -116,12 +151,32 @@ def is_well_observed(client: ClientTrace) -> bool:
 
 def hour_noise_cv(client: ClientTrace) -> float:
     """Coefficient of variation of the hours around the client's own day shape."""
-    hours = client.hourly(24 * DAYS).reshape(DAYS, 24)
+    return day_noise(client.hourly(24 * DAYS))
+
+
+def day_noise(hourly: Floats) -> float:
+    """The same of requests in each hour of the fourteen days; 0 without any."""
+    hours = hourly.reshape(DAYS, 24)
     expected = hours.mean(axis=0)
     active = expected > 0
     ratios = hours[:, active] / expected[active]
     # The day shape was taken from the same days: one degree of freedom an hour.
     return float(ratios.std() * np.sqrt(DAYS / (DAYS - 1)))
+
+
+def noise_sigmas(cvs: Floats) -> Floats:
+    """The `hour_noise` of accounts whose hours stray as far as these, by simulation.
+
+    Fourteen days show less variation than the distribution has: what they show is inverted.
+    """
+    grid = np.linspace(0.0, 4.0, 33)
+    hours = np.tile(np.arange(24 * DAYS), (300, 1))
+    seeds = np.arange(300, dtype=np.uint64)
+    shown = [
+        np.median([day_noise(row) for row in hour_factors(seeds, np.full(300, sigma), hours)])
+        for sigma in grid
+    ]
+    return np.interp(cvs, np.maximum.accumulate(shown), grid)
 
 
 def weekend_factor(clients: list[ClientTrace]) -> float:
@@ -141,7 +196,7 @@ def day_shapes(clients: list[ClientTrace]) -> list[DayShape]:
     """Average days of clients alike, from k-means on square roots of hourly shares."""
     days = np.array([c.hourly(24 * DAYS).reshape(DAYS, 24).mean(axis=0) for c in clients])
     days /= days.mean(axis=1, keepdims=True)
-    _, labels = kmeans2(np.sqrt(days), CLUSTERS, rng=7, minit="++")
+    _, labels = kmeans2(np.sqrt(days), CLUSTERS, rng=SEED, minit="++")
     shapes = []
     for label in np.unique(labels):
         mean = days[labels == label].mean(axis=0)
