@@ -1,0 +1,69 @@
+"""A run's folder, as `hydragate replay` or the live driver leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ...errors import UsageError
+from .decisions import read_decisions
+from .labels import Group
+from .measure import Run
+from .scores import read_clusters
+from .tally import Tally
+from .targets import RUNGS
+
+DECISIONS = "decisions.jsonl.gz"
+CLUSTERS = "clusters.jsonl"
+SUMMARY = "summary.json"
+LATENCY = "latency.json"
+MACHINE_KEYS = ("wall_s", "exchanges_per_s", "peak_memory_bytes", "degraded")
+
+
+def read_run(
+    name: str,
+    folder: Path,
+    labels: Mapping[str, Group],
+    *,
+    rung: str = "regimes",
+    line_labels: Path | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Run:
+    """Tally the run in `folder`. Raises UsageError for a folder that holds no run."""
+    if not (folder / DECISIONS).is_file():
+        raise UsageError(f"{folder}: no {DECISIONS} in it; is it the --out of a replay?")
+    if rung not in RUNGS:
+        raise UsageError(f"no rung {rung!r}; there are {', '.join(RUNGS)}")
+    tally = Tally(labels)
+    bad = read_decisions(
+        folder / DECISIONS, tally, line_labels=line_labels, on_progress=on_progress
+    )
+    summary = _object(folder / SUMMARY)
+    policy = summary.get("policy") or {}
+    clusters = folder / CLUSTERS
+    return Run(
+        name=name,
+        tally=tally,
+        policy=str(policy.get("name", "?")),
+        revision=str(policy.get("revision", "?")),
+        rung=rung,
+        bad_lines=bad,
+        clusters=read_clusters(clusters) if clusters.is_file() else [],
+        machine={key: summary[key] for key in MACHINE_KEYS if key in summary},
+        latency=_object(folder / LATENCY) or None,
+    )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"{path}: {error}") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: must hold a JSON object")
+    return found

@@ -1,0 +1,60 @@
+"""The promises of the targets table, one row a rung of difficulty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .findings import CampaignFound, ClassFound, Share, TargetFound
+
+TOUCHED_MOST = 0.001
+REFUSED_MOST = 0.0001
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """How hard the campaigns of a scenario make it, and what may then be served."""
+
+    name: str
+    title: str
+    served_first: float
+    served_then: float
+
+
+RUNGS = {
+    rung.name: rung
+    for rung in (
+        Rung("regimes", "the three disclosed regimes, no evasion", 0.02, 0.005),
+        Rung("evasion", "one rung up each evasion ladder", 0.05, 0.02),
+        Rung("relay", "organic relay, framing, laundering and other hard cases", 0.10, 0.10),
+    )
+}
+
+
+def judge_targets(
+    rung: Rung, campaigns: list[CampaignFound], innocents: ClassFound
+) -> list[TargetFound]:
+    """Every promise of the row that this run could keep or break."""
+    found = [
+        _target(f"{campaign.name}: exchanges served", rung.served_first, campaign.served)
+        for campaign in campaigns
+    ]
+    if rung.served_then < rung.served_first:
+        found += [
+            _target(f"{campaign.name}: exchanges served, later target", rung.served_then, it)
+            for campaign in campaigns
+            for it in (campaign.served,)
+        ]
+    found.append(_target("innocent accounts touched", TOUCHED_MOST, innocents.touched))
+    found.append(_target("innocent exchanges refused", REFUSED_MOST, innocents.refused))
+    return found
+
+
+def _target(what: str, most: float, share: Share) -> TargetFound:
+    if share.share is None:
+        return TargetFound(what, most, None, "not measured", "nothing of the kind in this run")
+    if share.share > most:
+        return TargetFound(what, most, share.share, "missed")
+    if share.bounds is not None and share.bounds.high > most:
+        note = f"too few to be sure: up to {share.bounds.high:.2%} could be behind it"
+        return TargetFound(what, most, share.share, "unsure", note)
+    return TargetFound(what, most, share.share, "met")
