@@ -34,18 +34,18 @@ def build(
     """
     if not 1 <= len(runs) <= MOST_RUNS:
         raise UsageError(f"between 1 and {MOST_RUNS} runs fit on a page, not {len(runs)}")
-    groups = read_labels(labels)
+    known = read_labels(labels)
     found: list[RunFound] = []
     for name, folder in runs.items():
         run = read_run(
             name,
             folder,
-            groups,
+            known,
             rung=rung,
             line_labels=line_labels,
             on_progress=None if on_progress is None else partial(on_progress, name),
         )
-        found.append(measure(run, groups))
+        found.append(measure(run, known.groups))
     out.mkdir(parents=True, exist_ok=True)
     comparisons = []
     if traces is not None:

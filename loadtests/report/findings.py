@@ -110,6 +110,7 @@ class RunFound(msgspec.Struct, frozen=True):
     campaigns: list[CampaignFound]
     classes: list[ClassFound]
     innocents: ClassFound
+    framed: Share  # innocent accounts whose content a campaign copies: those touched
     mixed: Share  # strangers' exchanges refused inside accounts that a campaign uses as well
     accounts: Precision  # of the accounts ever refused, those of campaigns; and the reverse
     rules: list[RuleFound]

@@ -6,6 +6,7 @@ Labels are read here and nowhere before: no policy, classifier or replay sees th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ class AccountLabel(msgspec.Struct, frozen=True):
     account_id: str
     campaign: str | None = None
     class_: str = msgspec.field(name="class", default="unlabelled")
+    framed_by: str | None = None
 
 
 class LineLabel(msgspec.Struct, frozen=True):
@@ -50,9 +52,18 @@ def group_of(label: AccountLabel) -> Group:
     return Group(label.class_, False)
 
 
-def read_labels(path: Path) -> dict[str, Group]:
-    """account → group. Raises UsageError with the line for what is no label."""
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The group of each account, and which innocent accounts some campaign imitates."""
+
+    groups: dict[str, Group]
+    framed: frozenset[str] = frozenset()
+
+
+def read_labels(path: Path) -> Labels:
+    """Every account's label. Raises UsageError with the line for what is no label."""
     labels: dict[str, Group] = {}
+    framed: set[str] = set()
     groups: dict[Group, Group] = {}
     decoder = msgspec.json.Decoder(AccountLabel)
     for number, line in _lines(path):
@@ -60,12 +71,14 @@ def read_labels(path: Path) -> dict[str, Group]:
         if label.account_id in labels:
             raise UsageError(f"{path}:{number}: account labelled twice; keep one of the lines")
         group = group_of(label)
+        if label.framed_by is not None:
+            framed.add(label.account_id)
         labels[label.account_id] = groups.setdefault(group, group)
         if len(groups) > MAX_GROUPS:
             raise UsageError(f"{path}:{number}: over {MAX_GROUPS} campaigns and classes")
     if not labels:
         raise UsageError(f"{path}: no labels in it")
-    return labels
+    return Labels(labels, frozenset(framed))
 
 
 def read_line_labels(path: Path) -> Iterator[LineLabel]:

@@ -44,6 +44,7 @@ class Run:
     rung: str = "regimes"
     bad_lines: int = 0
     clusters: list[ClusterLine] = field(default_factory=list)
+    framed: frozenset[str] = frozenset()  # account ids
     machine: dict[str, Any] = field(default_factory=dict)
     latency: dict[str, Any] | None = None
 
@@ -64,7 +65,7 @@ def measure(run: Run, labels: Mapping[str, Group]) -> RunFound:
         if not group.is_campaign and (tally.offered[tally.account_groups == code] > 0).any()
     ]
     innocents = _innocents(tally, "all innocents", _is_innocent(tally))
-    rung = RUNGS[run.rung]
+    rung, framed = RUNGS[run.rung], _framed(tally, run.framed)
     return RunFound(
         name=run.name,
         policy=run.policy,
@@ -76,11 +77,12 @@ def measure(run: Run, labels: Mapping[str, Group]) -> RunFound:
         campaigns=campaigns,
         classes=sorted(classes, key=lambda one: (-(one.touched.share or 0), one.name)),
         innocents=innocents,
+        framed=framed,
         mixed=_mixed(tally),
         accounts=_refused_accounts(tally),
         rules=_rules(tally),
         clusters=None if clusters is None else _clusters(clusters),
-        targets=judge_targets(rung, campaigns, innocents),
+        targets=judge_targets(rung, campaigns, innocents, framed),
         machine=run.machine,
         latency=run.latency,
     )
@@ -155,6 +157,11 @@ def _accounts(worst: NDArray[np.int8]) -> Share:
 
 def _bounds(interval: Interval | None, method: str) -> Bounds | None:
     return None if interval is None else Bounds(interval.low, interval.high, method)
+
+
+def _framed(tally: Tally, framed: frozenset[str]) -> Share:
+    seen = [code for a in sorted(framed) if tally.offered[code := tally.index[a]] > 0]
+    return _accounts(tally.worst[seen])
 
 
 def _mixed(tally: Tally) -> Share:

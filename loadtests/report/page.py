@@ -130,14 +130,14 @@ def _template() -> jinja2.Template:
 
 
 def percent(value: float | None) -> str:
-    """Three significant digits for small shares, one decimal for large ones; a dash for None."""
+    """Three significant digits, and never 100 % for what is not all; a dash for None."""
     if value is None:
         return "–"
-    if value in (0.0, 1.0):
-        return f"{value:.0%}"
-    if value < 0.001:
-        return f"{value * 100:.2g}%"
-    return f"{value:.2%}" if value < 0.1 else f"{value:.1%}"
+    if 0.9995 <= value < 1:
+        return "> 99.9%"
+    if 0 < value < 1e-6:
+        return "< 0.0001%"
+    return f"{value * 100:.3g}%"
 
 
 def count(value: int) -> str:

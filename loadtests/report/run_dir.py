@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import orjson
 
 from ...errors import UsageError
 from .decisions import read_decisions
-from .labels import Group
+from .labels import Labels
 from .measure import Run
 from .scores import read_clusters
 from .tally import Tally
@@ -26,7 +26,7 @@ MACHINE_KEYS = ("wall_s", "exchanges_per_s", "peak_memory_bytes", "degraded")
 def read_run(
     name: str,
     folder: Path,
-    labels: Mapping[str, Group],
+    labels: Labels,
     *,
     rung: str = "regimes",
     line_labels: Path | None = None,
@@ -37,7 +37,7 @@ def read_run(
         raise UsageError(f"{folder}: no {DECISIONS} in it; is it the --out of a replay?")
     if rung not in RUNGS:
         raise UsageError(f"no rung {rung!r}; there are {', '.join(RUNGS)}")
-    tally = Tally(labels)
+    tally = Tally(labels.groups)
     bad = read_decisions(
         folder / DECISIONS, tally, line_labels=line_labels, on_progress=on_progress
     )
@@ -52,6 +52,7 @@ def read_run(
         rung=rung,
         bad_lines=bad,
         clusters=read_clusters(clusters) if clusters.is_file() else [],
+        framed=labels.framed,
         machine={key: summary[key] for key in MACHINE_KEYS if key in summary},
         latency=_object(folder / LATENCY) or None,
     )

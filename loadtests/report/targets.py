@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from .findings import CampaignFound, ClassFound, Share, TargetFound
 
 TOUCHED_MOST = 0.001
@@ -31,7 +33,7 @@ RUNGS = {
 
 
 def judge_targets(
-    rung: Rung, campaigns: list[CampaignFound], innocents: ClassFound
+    rung: Rung, campaigns: list[CampaignFound], innocents: ClassFound, framed: Share
 ) -> list[TargetFound]:
     """Every promise of the row that this run could keep or break."""
     found = [
@@ -44,8 +46,17 @@ def judge_targets(
             for campaign in campaigns
             for it in (campaign.served,)
         ]
-    found.append(_target("innocent accounts touched", TOUCHED_MOST, innocents.touched))
-    found.append(_target("innocent exchanges refused", REFUSED_MOST, innocents.refused))
+    touched = _target("innocent accounts touched", TOUCHED_MOST, innocents.touched)
+    refused = _target("innocent exchanges refused", REFUSED_MOST, innocents.refused)
+    if refused.measured == 0 and touched.outcome == "unsure":
+        # No exchange was refused because no account was touched: as sure as that, and no surer.
+        refused = msgspec.structs.replace(refused, outcome="unsure", note=touched.note)
+    found += [touched, refused]
+    if framed.whole:
+        # A victim is one account of one campaign: no share to hide behind, and no chance.
+        found.append(
+            _target("framed victims refused", 0.0, msgspec.structs.replace(framed, bounds=None))
+        )
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.errors import UsageError
 from gateway.loadtests.report import tally as tally_module
 from gateway.loadtests.report.decisions import read_decisions
-from gateway.loadtests.report.labels import STRANGERS, Group, read_labels
+from gateway.loadtests.report.labels import STRANGERS, Group, Labels, read_labels
 from gateway.loadtests.report.tally import Tally
 
 from .runs import BAD_LINE, START_S, Line, label, write_lines, write_run
@@ -161,7 +161,7 @@ def test_a_run_that_spans_years_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 def test_labels_make_groups(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "labels.jsonl", [label("a", "farm"), label("x"), label("y")])
-    assert read_labels(path) == {"a": FARM, "x": ORDINARY, "y": ORDINARY}
+    assert read_labels(path) == Labels({"a": FARM, "x": ORDINARY, "y": ORDINARY})
 
 
 @pytest.mark.parametrize(

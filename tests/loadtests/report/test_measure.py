@@ -9,6 +9,7 @@ import pytest
 from gateway.loadtests.report.findings import RunFound, Share
 from gateway.loadtests.report.labels import read_labels
 from gateway.loadtests.report.measure import measure
+from gateway.loadtests.report.page import write_page
 from gateway.loadtests.report.run_dir import read_run
 from gateway.loadtests.report.targets import RUNGS
 
@@ -37,7 +38,7 @@ def found(tmp_path: Path) -> RunFound:
     ]
     groups = read_labels(write_lines(tmp_path / "labels.jsonl", labels))
     return measure(
-        read_run("it", write_run(tmp_path / "run", lines, clusters=clusters), groups), groups
+        read_run("it", write_run(tmp_path / "run", lines, clusters=clusters), groups), groups.groups
     )
 
 
@@ -99,16 +100,41 @@ def test_misses_are_called_so(found: RunFound) -> None:
 def test_a_promise_kept_by_a_handful_is_not_called_sure(tmp_path: Path) -> None:
     groups = read_labels(write_lines(tmp_path / "labels.jsonl", [label("a", "farm"), label("x")]))
     lines = [Line("a", 0, "deny"), Line("x", 0)]
-    found = measure(read_run("it", write_run(tmp_path / "run", lines), groups), groups)
+    found = measure(read_run("it", write_run(tmp_path / "run", lines), groups), groups.groups)
     touched = next(t for t in found.targets if t.what == "innocent accounts touched")
     assert touched.measured == 0.0
     assert touched.outcome == "unsure"
+    refused = next(t for t in found.targets if t.what == "innocent exchanges refused")
+    assert (refused.measured, refused.outcome) == (0.0, "unsure")
     assert "97.50%" in touched.note
+
+
+def test_a_framed_victim_may_never_be_refused(tmp_path: Path) -> None:
+    labels = [label("a", "farm"), *(label(f"x{i}") for i in range(5000))]
+    labels[1]["framed_by"] = "farm"
+    groups = read_labels(write_lines(tmp_path / "labels.jsonl", labels))
+    lines = [Line("a"), *(Line(f"x{i}") for i in range(5000)), Line("x0", 1, "throttle")]
+    found = measure(read_run("it", write_run(tmp_path / "run", lines), groups), groups.groups)
+    assert (found.framed.part, found.framed.whole) == (1, 1)
+    outcomes = {target.what: target.outcome for target in found.targets}
+    assert outcomes["framed victims refused"] == "missed"
+    assert outcomes["innocent accounts touched"] == "unsure"
+
+
+def test_a_run_whose_folder_says_nothing_of_itself_is_still_read(tmp_path: Path) -> None:
+    groups = read_labels(write_lines(tmp_path / "labels.jsonl", [label("x")]))
+    run = write_run(tmp_path / "run", [Line("x")])
+    (run / "summary.json").unlink()
+    (run / "clusters.jsonl").unlink()
+    found = measure(read_run("it", run, groups), groups.groups)
+    assert (found.policy, found.machine, found.exchanges) == ("?", {}, 1)
+    paths = write_page([found], tmp_path, title="it")
+    assert "it" in paths[0].read_text()
 
 
 def test_without_a_campaign_only_innocents_are_judged(tmp_path: Path) -> None:
     groups = read_labels(write_lines(tmp_path / "labels.jsonl", [label("x")]))
-    found = measure(read_run("it", write_run(tmp_path / "run", [Line("x")]), groups), groups)
+    found = measure(read_run("it", write_run(tmp_path / "run", [Line("x")]), groups), groups.groups)
     assert found.campaigns == []
     assert [t.what for t in found.targets] == [
         "innocent accounts touched",
@@ -119,7 +145,7 @@ def test_without_a_campaign_only_innocents_are_judged(tmp_path: Path) -> None:
 
 def test_a_run_without_lines_says_nothing(tmp_path: Path) -> None:
     groups = read_labels(write_lines(tmp_path / "labels.jsonl", [label("x")]))
-    found = measure(read_run("it", write_run(tmp_path / "run", []), groups), groups)
+    found = measure(read_run("it", write_run(tmp_path / "run", []), groups), groups.groups)
     assert (found.exchanges, found.hours) == (0, 0)
     assert found.innocents.touched == Share(0, 0, None)
 
