@@ -105,6 +105,7 @@ def write_results(
         "wall_s": round(load.wall_s, 3),
     }
     latency = {
+        "seconds": window.seconds,
         "wanted_per_s": round(load.sent / window.seconds, 1),
         "compression": window.compression,
         "load": load.as_json(),

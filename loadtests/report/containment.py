@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .tally import OFFERED, SERVED, WOULD_SERVE, Tally
+from .tally import HOUR_S, OFFERED, SERVED, WOULD_SERVE, Tally
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -21,9 +21,10 @@ CONTAINED_BELOW = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A group's exchanges by hour, from its first to its last. `start_h` in hours since 1970."""
+    """A group's exchanges by bin, from its first to its last; the first begins at `start_s`."""
 
-    start_h: int
+    bin_s: int
+    start_s: float
     offered: Ints
     served: Ints
     would_serve: Ints
@@ -46,14 +47,20 @@ def share(part: int, whole: int) -> float | None:
 
 def curve(tally: Tally, group: int) -> Curve | None:
     """None for a group without exchanges."""
-    hours = [hour for hour, counts in tally.by_hour.items() if counts[group, OFFERED]]
-    if not hours:
+    bins = [bin_ for bin_, counts in tally.by_bin.items() if counts[group, OFFERED]]
+    if not bins:
         return None
-    first, last = min(hours), max(hours)
+    first, last = min(bins), max(bins)
     rows = np.zeros((last - first + 1, 3), np.int64)
-    for hour in hours:
-        rows[hour - first] = tally.by_hour[hour][group]
-    return Curve(first, rows[:, OFFERED], rows[:, SERVED], rows[:, WOULD_SERVE])
+    for bin_ in bins:
+        rows[bin_ - first] = tally.by_bin[bin_][group]
+    return Curve(
+        tally.bin_s,
+        float(first * tally.bin_s),
+        rows[:, OFFERED],
+        rows[:, SERVED],
+        rows[:, WOULD_SERVE],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,13 @@ class Containment:
 
     after_h: int | None
     is_measurable: bool
+
+
+def contained(found: Curve) -> Containment:
+    """Of a curve; one in bins of less than an hour is shorter than a day."""
+    if found.bin_s != HOUR_S:
+        return Containment(None, is_measurable=False)
+    return containment(found.offered, found.served)
 
 
 def containment(offered: Ints, served: Ints) -> Containment:

@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import UsageError
 from .blocks import read_blocks
 from .labels import STRANGERS, Group, LineLabel, read_line_labels
-from .tally import HOUR_S, VERDICT_CODES, Ints, Tally
+from .tally import VERDICT_CODES, Ints, Tally
 
 
 class DecisionLine(msgspec.Struct, gc=False):
@@ -72,7 +72,7 @@ def _count(
             f"{path}: lines {before + 1} and after: no such verdict: {error}"
         ) from None
     tally.add_columns(
-        hours=(np.array([line.ts for line in kept], np.float64) // HOUR_S).astype(np.int64),
+        bins=(np.array([line.ts for line in kept], np.float64) // tally.bin_s).astype(np.int64),
         accounts=accounts,
         groups=overrides.apply(numbers, tally.groups_of(accounts), tally),
         verdicts=np.array(verdicts, np.int8),

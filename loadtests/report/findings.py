@@ -27,9 +27,10 @@ class Share(msgspec.Struct, frozen=True):
     bounds: Bounds | None = None
 
 
-class Hours(msgspec.Struct, frozen=True):
-    """A campaign by the hour, from its first: exchanges that it sent, and what became of them."""
+class Course(msgspec.Struct, frozen=True):
+    """A campaign by bins of `bin_s` seconds, from its first: exchanges sent and their fate."""
 
+    bin_s: int
     offered: list[int]
     served: list[int]
     would_serve: list[int]
@@ -48,7 +49,7 @@ class CampaignFound(msgspec.Struct, frozen=True):
     contained_after_h: int | None
     is_containment_measurable: bool
     found_after_h: float | None
-    hours: Hours
+    course: Course
 
 
 class ClassFound(msgspec.Struct, frozen=True):
@@ -106,7 +107,7 @@ class RunFound(msgspec.Struct, frozen=True):
     rung: str
     exchanges: int
     bad_lines: int
-    hours: int
+    span_s: int
     campaigns: list[CampaignFound]
     classes: list[ClassFound]
     innocents: ClassFound

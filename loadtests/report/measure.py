@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import intervals
-from .containment import Curve, containment, curve, share
+from .containment import Curve, contained, curve, share
 from .findings import (
     Bounds,
     CampaignFound,
     ClassFound,
     ClustersFound,
-    Hours,
+    Course,
     Precision,
     RuleFound,
     RunFound,
@@ -28,6 +28,7 @@ from .scores import Agreement, ClusterLine, ClusterScores, score
 from .tally import OFFERED, SERVED, Ints, Tally
 from .targets import RUNGS, judge_targets
 
+DAY_S = 86_400
 EXACT = "Clopper-Pearson, by account"
 RATIO = "ratio estimator, by account"
 UNNAMED_RULE = "(no rule named)"
@@ -73,7 +74,7 @@ def measure(run: Run, labels: Mapping[str, Group]) -> RunFound:
         rung=run.rung,
         exchanges=tally.exchanges,
         bad_lines=run.bad_lines,
-        hours=max(tally.by_hour) - min(tally.by_hour) + 1 if tally.by_hour else 0,
+        span_s=_span_s(tally),
         campaigns=campaigns,
         classes=sorted(classes, key=lambda one: (-(one.touched.share or 0), one.name)),
         innocents=innocents,
@@ -86,6 +87,10 @@ def measure(run: Run, labels: Mapping[str, Group]) -> RunFound:
         machine=run.machine,
         latency=run.latency,
     )
+
+
+def _span_s(tally: Tally) -> int:
+    return (max(tally.by_bin) - min(tally.by_bin) + 1) * tally.bin_s if tally.by_bin else 0
 
 
 def _campaigns(tally: Tally) -> list[tuple[int, Group]]:
@@ -103,8 +108,8 @@ def _campaign(
 ) -> CampaignFound:
     rows = tally.account_groups == code
     seen = rows & (tally.offered > 0)
-    days = max(1.0, len(found.offered) / 24)
-    contained = containment(found.offered, found.served)
+    days = max(1.0, len(found.offered) * found.bin_s / DAY_S)
+    when = contained(found)
     return CampaignFound(
         name=group.name,
         accounts=int(rows.sum()),
@@ -113,10 +118,12 @@ def _campaign(
         busiest_account_per_day=round(float(tally.offered[rows].max(initial=0)) / days, 1),
         served=_served(found.served, found.offered, tally, rows),
         would_serve=_served(found.would_serve, found.offered, tally, None),
-        contained_after_h=contained.after_h,
-        is_containment_measurable=contained.is_measurable,
+        contained_after_h=when.after_h,
+        is_containment_measurable=when.is_measurable,
         found_after_h=None if clusters is None else clusters.found_after_h.get(group.name),
-        hours=Hours(found.offered.tolist(), found.served.tolist(), found.would_serve.tolist()),
+        course=Course(
+            found.bin_s, found.offered.tolist(), found.served.tolist(), found.would_serve.tolist()
+        ),
     )
 
 
@@ -166,7 +173,7 @@ def _framed(tally: Tally, framed: frozenset[str]) -> Share:
 
 def _mixed(tally: Tally) -> Share:
     code = tally.group_code(STRANGERS)
-    counts = sum((hour[code] for hour in tally.by_hour.values()), np.zeros(3, np.int64))
+    counts = sum((row[code] for row in tally.by_bin.values()), np.zeros(3, np.int64))
     whole, refused = int(counts[OFFERED]), int(counts[OFFERED] - counts[SERVED])
     return Share(refused, whole, share(refused, whole))
 
@@ -199,7 +206,7 @@ def _score(
 ) -> ClusterScores | None:
     if not run.clusters:
         return None
-    firsts = {name: found.start_h * 3600.0 for name, found in curves.items() if found is not None}
+    firsts = {name: found.start_s for name, found in curves.items() if found is not None}
     return score(run.clusters, labels, firsts)
 
 

@@ -35,9 +35,9 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A row of the table beside a curve: what was sent, and what each run served, from `hour`."""
+    """A row of the table beside a curve: what was sent, and what each run served, from `at`."""
 
-    hour: int
+    at: str
     offered: int
     served: list[int | None]
 
@@ -49,7 +49,7 @@ class CampaignView:
     name: str
     sentences: list[str]
     picture: Picture
-    step_h: int
+    step: str
     steps: list[Step]
 
 
@@ -125,7 +125,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"percent": percent, "share": share_text, "count": count}
+    environment.filters |= {"percent": percent, "share": share_text, "count": count, "span": span}
     return environment.get_template("report.html")
 
 
@@ -145,6 +145,14 @@ def count(value: int) -> str:
     return f"{value:,}".replace(",", "\u202f")
 
 
+def span(seconds: int) -> str:
+    """A length of time in the largest unit that leaves it whole."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
 def share_text(share: Share) -> str:
     """A share with its interval."""
     if share.share is None or share.bounds is None:
@@ -157,8 +165,9 @@ def _campaign_views(runs: Sequence[RunFound], drawn: Plots) -> list[CampaignView
     views = []
     for number, name in enumerate(plots.campaign_names(runs), 1):
         found = [plots.find_campaign(run, name) for run in runs]
-        longest = max(len(one.hours.offered) for one in found if one is not None)
-        step_h = -(-longest // MOST_ROWS)
+        longest = max(len(one.course.offered) for one in found if one is not None)
+        step = -(-longest // MOST_ROWS)
+        bin_s = next(one.course.bin_s for one in found if one is not None)
         views.append(
             CampaignView(
                 name,
@@ -168,22 +177,22 @@ def _campaign_views(runs: Sequence[RunFound], drawn: Plots) -> list[CampaignView
                     f"Exchanges an hour that {name} sent and each run served",
                     plots.served_over_time(name, runs),
                 ),
-                step_h,
-                list(_steps(found, step_h, longest)),
+                span(step * bin_s),
+                _steps(found, step, longest, bin_s),
             )
         )
     return views
 
 
-def _steps(found: list[CampaignFound | None], step_h: int, longest: int) -> list[Step]:
+def _steps(found: list[CampaignFound | None], step: int, longest: int, bin_s: int) -> list[Step]:
     first = next(one for one in found if one is not None)
     return [
         Step(
-            hour,
-            sum(first.hours.offered[hour : hour + step_h]),
-            [None if one is None else sum(one.hours.served[hour : hour + step_h]) for one in found],
+            span(at * bin_s),
+            sum(first.course.offered[at : at + step]),
+            [None if one is None else sum(one.course.served[at : at + step]) for one in found],
         )
-        for hour in range(0, longest, step_h)
+        for at in range(0, longest, step)
     ]
 
 

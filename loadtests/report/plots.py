@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 from numpy.typing import NDArray
 
 from ..worlds.agreement import Comparison
 from .findings import CampaignFound, ClassFound, RunFound
 from .style import DASHES, Draw, Look
+from .tally import HOUR_S
 from .targets import RUNGS, TOUCHED_MOST
 
 Floats = NDArray[np.float64]
+DAY_S = 86_400
 MOST_BINS = 240
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999", "max")
 
@@ -26,22 +35,23 @@ def served_over_time(name: str, runs: Sequence[RunFound]) -> Draw:
     def draw(look: Look) -> Figure:
         figure, axes = _figure(look, 2.6 if look.is_narrow else 3.0)
         found = [(i, run, c) for i, run in enumerate(runs) for c in run.campaigns if c.name == name]
-        width = _bin_hours(max(len(c.hours.offered) for _, _, c in found))
+        width = _bins_at_once(max(len(c.course.offered) for _, _, c in found))
+        clock = _Clock.of(found[0][2].course.bin_s)
         for number, _, campaign in found:
-            at, offered = _binned(campaign.hours.offered, width)
+            at, offered = clock.binned(campaign.course.offered, width)
             if number == found[0][0]:
                 axes.fill_between(at, offered, step="mid", color=look.faint, alpha=0.45, lw=0)
                 axes.plot([], [], color=look.faint, lw=6, label="sent")
-            _, served = _binned(campaign.hours.served, width)
+            _, served = clock.binned(campaign.course.served, width)
             label = f"served, {runs[number].name}"
             axes.step(at, served, where="mid", color=look.colour(number), label=label,
                       linestyle=DASHES[number % 5], lw=1.8)  # fmt: skip
-        axes.set_xlabel("days since its first exchange")
-        axes.set_ylabel("exchanges an hour")
+        axes.set_xlabel(f"{clock.unit} since its first exchange")
+        axes.set_ylabel(f"exchanges {clock.rate}")
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
         axes.yaxis.set_major_formatter(FuncFormatter(_short))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=len(found[0][2].hours.offered) > 72))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=clock.unit == "days" and at[-1] > 3))
         axes.grid(visible=True, axis="y")
         _legend_above(axes, look, len(found) + 1)
         return figure
@@ -115,7 +125,9 @@ def latency(runs: Sequence[RunFound]) -> Draw:
         axes.set_xticks(range(len(PERCENTILES)), ["median", "90%", "95%", "99%", "99.9%", "max"])
         axes.set_yscale("log")
         axes.set_ylabel("milliseconds")
+        axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(_short))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(visible=True, axis="y")
         _legend_above(axes, look, len(live))
         return figure
@@ -187,17 +199,34 @@ def _dodge(number: int, count: int) -> float:
     return (number - (count - 1) / 2) * 0.7 / count
 
 
-def _bin_hours(hours: int) -> int:
-    """Bins of an hour for ten days; wider ones, in whole hours, for longer campaigns."""
-    return -(-hours // MOST_BINS)
+def _bins_at_once(bins: int) -> int:
+    """Single bins for ten days of hours; several together for longer campaigns."""
+    return -(-bins // MOST_BINS)
 
 
-def _binned(values: list[int], width: int) -> tuple[Floats, Floats]:
-    """(middle of each bin in days, mean an hour in it)."""
-    starts = np.arange(0, len(values), width)
-    sizes = np.minimum(starts + width, len(values)) - starts
-    sums = np.add.reduceat(np.array(values, np.float64), starts)
-    return (starts + sizes / 2) / 24, sums / sizes
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Units of a curve: days and exchanges an hour, or minutes and exchanges a minute."""
+
+    bin_s: int
+    unit: str
+    rate: str
+    unit_s: int
+    rate_s: int
+
+    @classmethod
+    def of(cls, bin_s: int) -> _Clock:
+        if bin_s == HOUR_S:
+            return cls(bin_s, "days", "an hour", DAY_S, HOUR_S)
+        return cls(bin_s, "minutes", "a minute", 60, 60)
+
+    def binned(self, values: list[int], width: int) -> tuple[Floats, Floats]:
+        """(middle of each bin, mean rate in it), of `width` bins at a time."""
+        starts = np.arange(0, len(values), width)
+        sizes = np.minimum(starts + width, len(values)) - starts
+        sums = np.add.reduceat(np.array(values, np.float64), starts)
+        at_s = (starts + sizes / 2) * self.bin_s
+        return at_s / self.unit_s, sums / (sizes * self.bin_s / self.rate_s)
 
 
 def _short(value: float, _: object = None) -> str:

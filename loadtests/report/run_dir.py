@@ -13,13 +13,15 @@ from .decisions import read_decisions
 from .labels import Labels
 from .measure import Run
 from .scores import read_clusters
-from .tally import Tally
+from .tally import HOUR_S, Tally
 from .targets import RUNGS
 
 DECISIONS = "decisions.jsonl.gz"
 CLUSTERS = "clusters.jsonl"
 SUMMARY = "summary.json"
 LATENCY = "latency.json"
+DAY_S = 86_400
+LIVE_BINS = 60
 MACHINE_KEYS = ("wall_s", "exchanges_per_s", "peak_memory_bytes", "degraded")
 
 
@@ -37,7 +39,8 @@ def read_run(
         raise UsageError(f"{folder}: no {DECISIONS} in it; is it the --out of a replay?")
     if rung not in RUNGS:
         raise UsageError(f"no rung {rung!r}; there are {', '.join(RUNGS)}")
-    tally = Tally(labels.groups)
+    latency = _object(folder / LATENCY)
+    tally = Tally(labels.groups, bin_s=_bin_s(latency))
     bad = read_decisions(
         folder / DECISIONS, tally, line_labels=line_labels, on_progress=on_progress
     )
@@ -54,8 +57,14 @@ def read_run(
         clusters=read_clusters(clusters) if clusters.is_file() else [],
         framed=labels.framed,
         machine={key: summary[key] for key in MACHINE_KEYS if key in summary},
-        latency=_object(folder / LATENCY) or None,
+        latency=latency or None,
     )
+
+
+def _bin_s(latency: dict[str, Any]) -> int:
+    """Sixty bins for a live run that is shorter than a day, else an hour."""
+    span_s = float(latency.get("seconds", 0)) * float(latency.get("compression", 1))
+    return max(1, round(span_s / LIVE_BINS)) if 0 < span_s < DAY_S else HOUR_S
 
 
 def _object(path: Path) -> dict[str, Any]:

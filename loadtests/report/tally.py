@@ -1,7 +1,7 @@
 """Counts what became of every exchange: by group and hour, by account, and by rule.
 
-Memory goes with accounts and with groups × hours, never with exchanges: what is added waits in a
-bounded batch and is then counted by columns.
+Memory goes with accounts and with groups × bins of time, never with exchanges: what is added waits
+in a bounded batch and is then counted by columns.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Floats = NDArray[np.float64]
 
 BATCH = 65_536
 HOUR_S = 3600
-MAX_HOURS = 24 * 366 * 2
+MAX_BINS = 24 * 366 * 2
 MAX_REASONS = 10_000
 VERDICTS = ("allow", "throttle", "verify", "deny")
 VERDICT_CODES = {verdict: code for code, verdict in enumerate(VERDICTS)}
 OTHER_REASON = "(other)"
-# Columns of `Tally.by_hour`.
+# Columns of `Tally.by_bin`.
 OFFERED, SERVED, WOULD_SERVE = range(3)
 
 
 @dataclass(slots=True)
 class _Batch:
-    hours: list[int] = field(default_factory=list)
+    bins: list[int] = field(default_factory=list)
     accounts: list[int] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
     verdicts: list[int] = field(default_factory=list)
@@ -43,14 +43,18 @@ class _Batch:
 class Tally:
     """What one run did. `labels` gives each account's group; others count as unlabelled.
 
+    Time is counted in bins of `bin_s` seconds: an hour, or less for a run that is shorter than a
+    day. Containment is told from bins of an hour alone.
+
     Fed by `add`, or by columns through `add_columns`; read after `flush`.
     """
 
-    def __init__(self, labels: Mapping[str, Group]) -> None:
+    def __init__(self, labels: Mapping[str, Group], *, bin_s: int = HOUR_S) -> None:
+        self.bin_s = bin_s
         self.groups: list[Group] = [UNLABELLED, STRANGERS, *dict.fromkeys(labels.values())]
         self.index: dict[str, int] = {}
         self.exchanges = 0
-        self.by_hour: dict[int, Ints] = {}  # hour → groups × (offered, served, would serve)
+        self.by_bin: dict[int, Ints] = {}  # bin → groups × (offered, served, would serve)
         self.reasons: dict[str | None, int] = {}
         self.by_reason: Ints = np.zeros((64, len(self.groups)), np.int64)  # refused exchanges
         self.offered: Ints = np.zeros(0, np.int64)  # the next five by account
@@ -85,22 +89,22 @@ class Tally:
             batch.would_be.append(VERDICT_CODES[would_be])
         except KeyError as error:
             raise UsageError(f"no such verdict: {error}") from None
-        batch.hours.append(int(ts // HOUR_S))
+        batch.bins.append(int(ts // self.bin_s))
         batch.accounts.append(account)
         batch.groups.append(-1 if group is None else self.group_code(group))
         batch.served.append(served)
         batch.reasons.append(self.reason_code(reason))
-        if len(batch.hours) >= BATCH:
+        if len(batch.bins) >= BATCH:
             self.flush()
 
     def flush(self) -> None:
         """Count what waits in the batch."""
         batch, self._batch = self._batch, _Batch()
-        if batch.hours:
+        if batch.bins:
             accounts = np.array(batch.accounts)
             groups = np.array(batch.groups)
             self.add_columns(
-                hours=np.array(batch.hours),
+                bins=np.array(batch.bins),
                 accounts=accounts,
                 groups=np.where(groups < 0, self._groups_of(accounts), groups),
                 verdicts=np.array(batch.verdicts, np.int8),
@@ -112,7 +116,7 @@ class Tally:
     def add_columns(
         self,
         *,
-        hours: Ints,
+        bins: Ints,
         accounts: Ints,
         groups: Ints,
         verdicts: NDArray[np.int8],
@@ -122,8 +126,8 @@ class Tally:
     ) -> None:
         """Count many exchanges; accounts, groups and reasons by their codes."""
         self._grow()
-        self.exchanges += len(hours)
-        self._count_hours(hours, groups, served, would_be)
+        self.exchanges += len(bins)
+        self._count_bins(bins, groups, served, would_be)
         size = len(self.offered)
         self.offered += np.bincount(accounts, minlength=size)
         self.refused += np.bincount(accounts[~served], minlength=size)
@@ -170,18 +174,20 @@ class Tally:
         found: Ints = self.account_groups[accounts]
         return found
 
-    def _count_hours(
-        self, hours: Ints, groups: Ints, served: NDArray[np.bool_], would_be: NDArray[np.int8]
+    def _count_bins(
+        self, bins: Ints, groups: Ints, served: NDArray[np.bool_], would_be: NDArray[np.int8]
     ) -> None:
         width = len(self.groups)
-        for hour in np.unique(hours).tolist():
-            rows = hours == hour
+        for bin_ in np.unique(bins).tolist():
+            rows = bins == bin_
             who = groups[rows]
-            counts = self.by_hour.get(hour)
+            counts = self.by_bin.get(bin_)
             if counts is None:
-                if len(self.by_hour) >= MAX_HOURS:
-                    raise UsageError(f"the run spans over {MAX_HOURS // 24} days; check its ts")
-                counts = self.by_hour[hour] = np.zeros((width, 3), np.int64)
+                if len(self.by_bin) >= MAX_BINS:
+                    raise UsageError(
+                        f"the run spans over {MAX_BINS:,} bins of {self.bin_s} s; check ts"
+                    )
+                counts = self.by_bin[bin_] = np.zeros((width, 3), np.int64)
             counts[:, OFFERED] += np.bincount(who, minlength=width)
             counts[:, SERVED] += np.bincount(who[served[rows]], minlength=width)
             counts[:, WOULD_SERVE] += np.bincount(who[would_be[rows] == 0], minlength=width)

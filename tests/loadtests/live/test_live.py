@@ -118,6 +118,9 @@ def test_a_live_run_is_reported_like_any_other(out: Path) -> None:
         "bounds": None,
     }
     assert run["mixed"]["whole"] == 10
+    # Two hundred seconds of the world, in about sixty bins: too short for containment.
+    assert run["campaigns"][0]["course"]["bin_s"] == 3
+    assert run["campaigns"][0]["is_containment_measurable"] is False
     assert run["rules"] == [{"rule": "premium-before-mail", "campaign": 10, "innocent": 10}]
     assert "How long answers took" in paths[0].read_text()
     assert "sk-live-" not in paths[0].read_text()

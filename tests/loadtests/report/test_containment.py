@@ -91,8 +91,8 @@ def test_the_curve_begins_and_ends_with_the_campaign() -> None:
     tally.flush()
     found = curve(tally, tally.group_code(campaign))
     assert found is not None
-    assert (found.start_h, found.offered.tolist(), found.served.tolist()) == (
-        5,
+    assert (found.start_s, found.offered.tolist(), found.served.tolist()) == (
+        5 * 3600.0,
         [1, 0, 0, 1],
         [1, 0, 0, 0],
     )

@@ -22,7 +22,7 @@ LABELS = {"a": FARM, "b": FARM, "x": ORDINARY, "y": ORDINARY}
 def counts(tally: Tally, group: Group) -> list[int]:
     """Offered, served and would-serve of a group."""
     code = tally.group_code(group)
-    return [int(sum(hour[code, i] for hour in tally.by_hour.values())) for i in range(3)]
+    return [int(sum(row[code, i] for row in tally.by_bin.values())) for i in range(3)]
 
 
 def read(
@@ -74,7 +74,7 @@ def test_memory_does_not_go_with_exchanges() -> None:
                 served=True,
                 reason=None,
             )
-        sizes.append((len(tally.offered), len(tally.by_hour), tally.by_reason.size))
+        sizes.append((len(tally.offered), len(tally.by_bin), tally.by_reason.size))
     assert len(set(sizes)) == 1
     assert tally.exchanges == 3 * tally_module.BATCH
 
@@ -154,8 +154,8 @@ def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_that_spans_years_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tally_module, "MAX_HOURS", 48)
-    with pytest.raises(UsageError, match="spans over 2 days"):
+    monkeypatch.setattr(tally_module, "MAX_BINS", 48)
+    with pytest.raises(UsageError, match="spans over 48 bins of 3600 s"):
         read(tmp_path, [Line("a", hour) for hour in range(50)])
 
 

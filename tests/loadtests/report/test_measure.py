@@ -50,7 +50,7 @@ def test_a_campaign_is_served_contained_and_found(found: RunFound) -> None:
     assert farm.found_after_h == 6.0
     assert (farm.accounts, farm.accounts_seen, farm.accounts_refused) == (2, 2, 2)
     assert farm.busiest_account_per_day == 24.0
-    assert sum(farm.hours.offered) == 96
+    assert sum(farm.course.offered) == 96
 
 
 def test_touched_counts_accounts_and_refused_counts_exchanges(found: RunFound) -> None:
@@ -146,7 +146,7 @@ def test_without_a_campaign_only_innocents_are_judged(tmp_path: Path) -> None:
 def test_a_run_without_lines_says_nothing(tmp_path: Path) -> None:
     groups = read_labels(write_lines(tmp_path / "labels.jsonl", [label("x")]))
     found = measure(read_run("it", write_run(tmp_path / "run", []), groups), groups.groups)
-    assert (found.exchanges, found.hours) == (0, 0)
+    assert (found.exchanges, found.span_s) == (0, 0)
     assert found.innocents.touched == Share(0, 0, None)
 
 

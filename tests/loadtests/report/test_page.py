@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
-from gateway.loadtests.report.page import percent
+from gateway.loadtests.report.page import percent, span
 
 from .runs import Line, label, write_lines, write_run
 
@@ -167,6 +167,13 @@ def test_the_same_runs_give_the_same_page(out: Path, page: str) -> None:
 )
 def test_shares_are_written_so_that_small_ones_can_be_read(share: float | None, text: str) -> None:
     assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(7200, "2 h"), (5400, "90 min"), (90, "90 s"), (0, "0 h")]
+)
+def test_lengths_of_time_are_whole_numbers(seconds: int, text: str) -> None:
+    assert span(seconds) == text
 
 
 @pytest.mark.parametrize(
