@@ -49,10 +49,10 @@ def main(
         world, begins_s = load_scenario(scenario, scale=scale)
         window = Window(begins_s + from_h * 3600, seconds, compression)
         prepared = prepare(world, window, out, processes=processes)
-        with serving(prepared, policy, time_scale=time_scale) as server:
+        with serving(prepared, policy, time_scale=time_scale) as servers:
             summary = send(
                 prepared,
-                server.url,
+                servers.gateway.url,
                 log_folder=out / "data" / "log",
                 policy={"name": policy.name},
                 on_progress=_show if sys.stderr.isatty() else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def _reasons(folder: Path, wanted: frozenset[str]) -> dict[str, str]:
 
 
 def write_results(
-    answers: Iterable[Answered],
+    answers: Sequence[Answered],
     out: Path,
     *,
     window: Window,
@@ -103,6 +103,8 @@ def write_results(
         "exchanges": sum(verdicts.values()) - verdicts[NO_ANSWER],
         "by_verdict": dict(sorted(verdicts.items())),
         "wall_s": round(load.wall_s, 3),
+        # One decision id for `hydragate explain`; None where nothing was refused.
+        "a_refusal": next((a.decision for a in answers if a.decision is not None), None),
     }
     latency = {
         "seconds": window.seconds,

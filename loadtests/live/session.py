@@ -53,8 +53,16 @@ def prepare(
     return Prepared(window, shots, accounts, out)
 
 
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """What runs: the stand-in's URL, and the gateway before it."""
+
+    upstream: str
+    gateway: GatewayProcess
+
+
 @contextlib.contextmanager
-def serving(prepared: Prepared, policy: Path, *, time_scale: float) -> Iterator[GatewayProcess]:
+def serving(prepared: Prepared, policy: Path, *, time_scale: float) -> Iterator[Servers]:
     """A stand-in model API and a gateway before it that knows the accounts."""
     config = prepared.out / "gateway.yaml"
     # The driver stands where a load balancer would, and says who the client is.
@@ -67,7 +75,7 @@ def serving(prepared: Prepared, policy: Path, *, time_scale: float) -> Iterator[
             *("--accounts", str(prepared.accounts), "--config", str(config)),
         ) as server,
     ):
-        yield server
+        yield Servers(upstream, server)
 
 
 def send(

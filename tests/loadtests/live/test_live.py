@@ -13,6 +13,7 @@ from gateway.loadtests.live.results import decision_line, verdict_of
 from gateway.loadtests.live.session import prepare, send, serving
 from gateway.loadtests.live.window import Window
 from gateway.loadtests.report.build import build
+from gateway.observe.log_reader import find_decision
 
 from .small_world import BEGINS_S, COUNT, SmallWorld
 
@@ -64,10 +65,10 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Two hundred seconds of the world in four.
     prepared = prepare(SmallWorld(), Window(BEGINS_S, 4.0, compression=50.0), out, processes=2)
     seen: list[tuple[int, int]] = []
-    with serving(prepared, ENFORCE, time_scale=0.01) as server:
+    with serving(prepared, ENFORCE, time_scale=0.01) as servers:
         send(
             prepared,
-            server.url,
+            servers.gateway.url,
             log_folder=out / "data" / "log",
             policy={"name": "enforce"},
             on_progress=lambda done, count: seen.append((done, count)),
@@ -96,6 +97,13 @@ def test_latency_counts_from_when_each_request_was_due(out: Path) -> None:
     assert found["load"]["sent"] == COUNT
     assert found["load"]["errors"] == {}
     assert 0 < found["load"]["latency_ms"]["p50"] <= found["load"]["latency_ms"]["max"]
+
+
+def test_a_refusal_can_be_asked_about(out: Path) -> None:
+    found = orjson.loads((out / "summary.json").read_bytes())
+    record = find_decision(out / "data" / "log", found["a_refusal"])
+    assert record is not None
+    assert record["reason"] == "premium-before-mail"
 
 
 def test_no_key_is_left_readable_by_others(out: Path) -> None:
