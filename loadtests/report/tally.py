@@ -83,12 +83,13 @@ class Tally:
 
         Raises UsageError for a verdict that is none.
         """
-        batch, account = self._batch, self._account(account_id)
         try:
-            batch.verdicts.append(VERDICT_CODES[verdict])
-            batch.would_be.append(VERDICT_CODES[would_be])
+            codes = VERDICT_CODES[verdict], VERDICT_CODES[would_be]
         except KeyError as error:
             raise UsageError(f"no such verdict: {error}") from None
+        batch, account = self._batch, self._account(account_id)
+        batch.verdicts.append(codes[0])
+        batch.would_be.append(codes[1])
         batch.bins.append(int(ts // self.bin_s))
         batch.accounts.append(account)
         batch.groups.append(-1 if group is None else self.group_code(group))

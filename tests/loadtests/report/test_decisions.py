@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,17 @@ def test_columns_and_single_lines_count_alike(
         assert by_line.refused[one] == by_column.refused[other]
         assert by_line.worst[one] == by_column.worst[other]
         assert by_line.worst_would_be[one] == by_column.worst_would_be[other]
+
+
+def test_a_verdict_that_is_none_changes_nothing() -> None:
+    tally = Tally(LABELS)
+    record: dict[str, Any] = {"ts": START_S, "account_id": "a", "verdict": "allow"}
+    record |= {"served": True, "reason": None}
+    with pytest.raises(UsageError, match="no such verdict: 'maybe'"):
+        tally.add(**record, would_be="maybe")
+    tally.add(**record, would_be="allow")
+    tally.flush()
+    assert counts(tally, FARM) == [1, 1, 1]
 
 
 def test_memory_does_not_go_with_exchanges() -> None:
