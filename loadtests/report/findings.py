@@ -89,10 +89,12 @@ class ClustersFound(msgspec.Struct, frozen=True):
 
 
 class TargetFound(msgspec.Struct, frozen=True):
-    """One promise and what came of it: met, missed, or `unsure` where chance could have met it."""
+    """One promise and what came of it: met, missed, `partly` where only the target of the first
+    version is met, or `unsure` where chance could have met it."""
 
     what: str
     target: float
+    later: float  # the target of later versions; the same where there is none
     measured: float | None
     outcome: str
     note: str = ""

@@ -75,7 +75,7 @@ def measure(run: Run, labels: Mapping[str, Group]) -> RunFound:
         exchanges=tally.exchanges,
         bad_lines=run.bad_lines,
         span_s=_span_s(tally),
-        campaigns=campaigns,
+        campaigns=sorted(campaigns, key=lambda one: (-one.served.whole, one.name)),
         classes=sorted(classes, key=lambda one: (-(one.touched.share or 0), one.name)),
         innocents=innocents,
         framed=framed,

@@ -11,14 +11,20 @@ import msgspec
 
 from ..worlds.agreement import Comparison
 from . import plots
-from .findings import CampaignFound, ClassFound, RunFound, Share
+from .findings import CampaignFound, ClassFound, RunFound
 from .style import LOOKS, WIDE_LIGHT, Draw, as_png, as_svg
 from .targets import REFUSED_MOST, RUNGS, TOUCHED_MOST
+from .words import count, percent, share_text, span
 
 HERE = Path(__file__).parent
 # Rows of the table beside a curve; a longer campaign gets wider steps.
 MOST_ROWS = 24
-OUTCOMES = {"met": "met", "missed": "MISSED", "unsure": "met, but too few to be sure"}
+OUTCOMES = {
+    "met": "met",
+    "missed": "MISSED",
+    "partly": "met, later target MISSED",
+    "unsure": "met, but too few to be sure",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,38 +133,6 @@ def _template() -> jinja2.Template:
     )
     environment.filters |= {"percent": percent, "share": share_text, "count": count, "span": span}
     return environment.get_template("report.html")
-
-
-def percent(value: float | None) -> str:
-    """Three significant digits, and never 100 % for what is not all; a dash for None."""
-    if value is None:
-        return "–"
-    if 0.9995 <= value < 1:
-        return "> 99.9%"
-    if 0 < value < 1e-6:
-        return "< 0.0001%"
-    return f"{value * 100:.3g}%"
-
-
-def count(value: int) -> str:
-    """With thin spaces between thousands, which read alike in all languages."""
-    return f"{value:,}".replace(",", "\u202f")
-
-
-def span(seconds: int) -> str:
-    """A length of time in the largest unit that leaves it whole."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds % size == 0:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
-
-
-def share_text(share: Share) -> str:
-    """A share with its interval."""
-    if share.share is None or share.bounds is None:
-        return percent(share.share)
-    low, high = percent(share.bounds.low), percent(share.bounds.high)
-    return f"{percent(share.share)} ({low} to {high})"
 
 
 def _campaign_views(runs: Sequence[RunFound], drawn: Plots) -> list[CampaignView]:

@@ -22,6 +22,7 @@ from .findings import CampaignFound, ClassFound, RunFound
 from .style import DASHES, Draw, Look
 from .tally import HOUR_S
 from .targets import RUNGS, TOUCHED_MOST
+from .words import percent
 
 Floats = NDArray[np.float64]
 DAY_S = 86_400
@@ -71,7 +72,7 @@ def served_shares(runs: Sequence[RunFound]) -> Draw:
             values = [shares[name] or 0.0 for name in names if name in shares]
             axes.barh(at, values, height=0.7 / len(runs), color=look.colour(number), label=run.name)
             for y, value in zip(at, values, strict=True):
-                axes.text(min(value, 1.0) + 0.01, y, f"{value:.1%}", va="center", fontsize=8)
+                axes.text(min(value, 1.0) + 0.01, y, percent(value), va="center", fontsize=8)
         target = RUNGS[runs[0].rung].served_first
         axes.axvline(target, color=look.ink, lw=1, ls=":", label=f"target {target:.0%}")
         axes.set_yticks(range(len(names)), [wrapped(name, look) for name in names])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from .findings import CampaignFound, ClassFound, Share, TargetFound
+from .words import percent
 
 TOUCHED_MOST = 0.001
 REFUSED_MOST = 0.0001
@@ -36,16 +37,7 @@ def judge_targets(
     rung: Rung, campaigns: list[CampaignFound], innocents: ClassFound, framed: Share
 ) -> list[TargetFound]:
     """Every promise of the row that this run could keep or break."""
-    found = [
-        _target(f"{campaign.name}: exchanges served", rung.served_first, campaign.served)
-        for campaign in campaigns
-    ]
-    if rung.served_then < rung.served_first:
-        found += [
-            _target(f"{campaign.name}: exchanges served, later target", rung.served_then, it)
-            for campaign in campaigns
-            for it in (campaign.served,)
-        ]
+    found = [judge_share(campaign.name, rung, campaign.served) for campaign in campaigns]
     touched = _target("innocent accounts touched", TOUCHED_MOST, innocents.touched)
     refused = _target("innocent exchanges refused", REFUSED_MOST, innocents.refused)
     if refused.measured == 0 and touched.outcome == "unsure":
@@ -60,12 +52,20 @@ def judge_targets(
     return found
 
 
-def _target(what: str, most: float, share: Share) -> TargetFound:
+def judge_share(campaign: str, rung: Rung, served: Share) -> TargetFound:
+    """What may be served of a campaign at this rung."""
+    what = f"{campaign}: exchanges served"
+    return _target(what, rung.served_first, served, later=rung.served_then)
+
+
+def _target(what: str, most: float, share: Share, *, later: float | None = None) -> TargetFound:
+    later = most if later is None else later
     if share.share is None:
-        return TargetFound(what, most, None, "not measured", "nothing of the kind in this run")
+        note = "nothing of the kind in this run"
+        return TargetFound(what, most, later, None, "not measured", note)
     if share.share > most:
-        return TargetFound(what, most, share.share, "missed")
+        return TargetFound(what, most, later, share.share, "missed")
     if share.bounds is not None and share.bounds.high > most:
-        note = f"too few to be sure: up to {share.bounds.high:.2%} could be behind it"
-        return TargetFound(what, most, share.share, "unsure", note)
-    return TargetFound(what, most, share.share, "met")
+        note = f"too few to be sure: up to {percent(share.bounds.high)} could be behind it"
+        return TargetFound(what, most, later, share.share, "unsure", note)
+    return TargetFound(what, most, later, share.share, "met" if share.share <= later else "partly")

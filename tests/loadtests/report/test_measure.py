@@ -11,7 +11,7 @@ from gateway.loadtests.report.labels import read_labels
 from gateway.loadtests.report.measure import measure
 from gateway.loadtests.report.page import write_page
 from gateway.loadtests.report.run_dir import read_run
-from gateway.loadtests.report.targets import RUNGS
+from gateway.loadtests.report.targets import RUNGS, judge_share
 
 from .runs import START_S, Line, label, write_lines, write_run
 
@@ -91,10 +91,17 @@ def test_misses_are_called_so(found: RunFound) -> None:
     outcomes = {target.what: target.outcome for target in found.targets}
     assert outcomes == {
         "farm: exchanges served": "missed",
-        "farm: exchanges served, later target": "missed",
         "innocent accounts touched": "missed",
         "innocent exchanges refused": "missed",
     }
+
+
+@pytest.mark.parametrize(
+    ("served", "outcome"), [(0.03, "missed"), (0.02, "partly"), (0.01, "partly"), (0.005, "met")]
+)
+def test_the_first_target_may_be_met_and_the_later_one_missed(served: float, outcome: str) -> None:
+    found = judge_share("farm", RUNGS["regimes"], Share(round(1000 * served), 1000, served))
+    assert (found.target, found.later, found.outcome) == (0.02, 0.005, outcome)
 
 
 def test_a_promise_kept_by_a_handful_is_not_called_sure(tmp_path: Path) -> None:
@@ -106,7 +113,7 @@ def test_a_promise_kept_by_a_handful_is_not_called_sure(tmp_path: Path) -> None:
     assert touched.outcome == "unsure"
     refused = next(t for t in found.targets if t.what == "innocent exchanges refused")
     assert (refused.measured, refused.outcome) == (0.0, "unsure")
-    assert "97.50%" in touched.note
+    assert "97.5%" in touched.note
 
 
 def test_a_framed_victim_may_never_be_refused(tmp_path: Path) -> None:

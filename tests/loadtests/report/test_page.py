@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
-from gateway.loadtests.report.page import percent, span
+from gateway.loadtests.report.words import percent, span
 
 from .runs import Line, label, write_lines, write_run
 
