@@ -24,6 +24,7 @@ class AccountLabel(msgspec.Struct, frozen=True):
     campaign: str | None = None
     class_: str = msgspec.field(name="class", default="unlabelled")
     framed_by: str | None = None
+    limit_due: bool = False
 
 
 class LineLabel(msgspec.Struct, frozen=True):
@@ -34,10 +35,15 @@ class LineLabel(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Accounts that are counted together: one campaign's, or one class of innocents."""
+    """Accounts that are counted together: one campaign's, or one class of innocents.
+
+    `limit_due`: nobody's campaign, but refusing it is right (a runaway script, a stolen key). Shown
+    as a class, and left out of what is promised to innocents.
+    """
 
     name: str
     is_campaign: bool
+    limit_due: bool = False
 
 
 UNLABELLED = Group("unlabelled", False)
@@ -49,7 +55,7 @@ def group_of(label: AccountLabel) -> Group:
     """The campaign, where the account has one, else the innocent class."""
     if label.campaign is not None:
         return Group(label.campaign, True)
-    return Group(label.class_, False)
+    return Group(label.class_, False, label.limit_due)
 
 
 @dataclass(frozen=True, slots=True)

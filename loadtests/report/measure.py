@@ -97,8 +97,14 @@ def _campaigns(tally: Tally) -> list[tuple[int, Group]]:
     return [(code, group) for code, group in enumerate(tally.groups) if group.is_campaign]
 
 
+def _is_campaign(tally: Tally) -> NDArray[np.bool_]:
+    campaign = np.array([group.is_campaign for group in tally.groups])
+    rows: NDArray[np.bool_] = campaign[tally.account_groups]
+    return rows
+
+
 def _is_innocent(tally: Tally) -> NDArray[np.bool_]:
-    innocent = np.array([not group.is_campaign for group in tally.groups])
+    innocent = np.array([not (group.is_campaign or group.limit_due) for group in tally.groups])
     rows: NDArray[np.bool_] = innocent[tally.account_groups]
     return rows
 
@@ -179,12 +185,12 @@ def _mixed(tally: Tally) -> Share:
 
 
 def _refused_accounts(tally: Tally) -> Precision:
-    """Accounts ever refused, as a detector of campaign accounts."""
-    innocent, touched, seen = _is_innocent(tally), tally.worst > 0, tally.offered > 0
-    right = int((touched & ~innocent).sum())
-    return _precision(
-        Agreement(share(right, int(touched.sum())), share(right, int((seen & ~innocent).sum())))
-    )
+    """Accounts ever refused, as a detector of campaign accounts; those due a limit are neither."""
+    innocent, campaign = _is_innocent(tally), _is_campaign(tally)
+    touched = tally.worst > 0
+    right, wrong = int((touched & campaign).sum()), int((touched & innocent).sum())
+    theirs = int(((tally.offered > 0) & campaign).sum())
+    return _precision(Agreement(share(right, right + wrong), share(right, theirs)))
 
 
 def _rules(tally: Tally) -> list[RuleFound]:

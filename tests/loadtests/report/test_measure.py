@@ -128,6 +128,21 @@ def test_a_framed_victim_may_never_be_refused(tmp_path: Path) -> None:
     assert outcomes["innocent accounts touched"] == "unsure"
 
 
+def test_who_is_due_a_limit_is_shown_and_promised_nothing(tmp_path: Path) -> None:
+    labels = [
+        label("a", "farm"),
+        label("x"),
+        {**label("loop", class_="runaway"), "limit_due": True},
+    ]
+    groups = read_labels(write_lines(tmp_path / "labels.jsonl", labels))
+    lines = [Line("a", 0, "deny"), Line("x"), Line("loop", 0, "throttle")]
+    found = measure(read_run("it", write_run(tmp_path / "run", lines), groups), groups.groups)
+    assert found.innocents.accounts == 1
+    assert found.innocents.touched.part == 0
+    assert {one.name: one.touched.part for one in found.classes} == {"runaway": 1, "ordinary": 0}
+    assert (found.accounts.precision, found.accounts.recall) == (1.0, 1.0)
+
+
 def test_a_run_whose_folder_says_nothing_of_itself_is_still_read(tmp_path: Path) -> None:
     groups = read_labels(write_lines(tmp_path / "labels.jsonl", [label("x")]))
     run = write_run(tmp_path / "run", [Line("x")])
