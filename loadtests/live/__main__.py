@@ -54,7 +54,7 @@ def main(
                 prepared,
                 servers.gateway.url,
                 log_folder=out / "data" / "log",
-                policy={"name": policy.name},
+                policy=policy,
                 on_progress=_show if sys.stderr.isatty() else None,
             )
     except UsageError as error:

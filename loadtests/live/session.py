@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from ...policy.load import load_policy
 from ..processes import GatewayProcess, gateway, standin
 from .driver import drive_all, progress_file, read_answers
 from .results import reasons_in_log, write_results
@@ -83,13 +84,15 @@ def send(
     url: str,
     *,
     log_folder: Path | None,
-    policy: Mapping[str, str],
+    policy: Path,
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Drive the gateway at `url` and write the results; returns their summary.
 
-    `log_folder` is the gateway's decision log, from which refusals get the name of their rule.
+    `log_folder` is the gateway's decision log, from which refusals get the name of their rule;
+    `policy` is what the gateway was started with.
     """
+    compiled = load_policy(policy)
     with _watched(prepared.spool, on_progress):
         load = drive_all(prepared.spool, url, seconds=prepared.window.seconds)
     answers = list(read_answers(prepared.spool))
@@ -105,7 +108,12 @@ def send(
         ),
     )
     summary = write_results(
-        answers, prepared.out, window=prepared.window, load=load, reasons=reasons, policy=policy
+        answers,
+        prepared.out,
+        window=prepared.window,
+        load=load,
+        reasons=reasons,
+        policy={"name": compiled.name, "revision": compiled.revision},
     )
     shutil.rmtree(prepared.out / "spool")
     return summary

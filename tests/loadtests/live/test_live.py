@@ -14,6 +14,7 @@ from gateway.loadtests.live.session import prepare, send, serving
 from gateway.loadtests.live.window import Window
 from gateway.loadtests.report.build import build
 from gateway.observe.log_reader import find_decision
+from gateway.policy.load import load_policy
 
 from .small_world import BEGINS_S, COUNT, SmallWorld
 
@@ -70,7 +71,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
             prepared,
             servers.gateway.url,
             log_folder=out / "data" / "log",
-            policy={"name": "enforce"},
+            policy=ENFORCE,
             on_progress=lambda done, count: seen.append((done, count)),
         )
     assert seen[-1] == (COUNT, COUNT)
@@ -125,6 +126,7 @@ def test_a_live_run_is_reported_like_any_other(out: Path) -> None:
         "share": 0.0,
         "bounds": None,
     }
+    assert (run["policy"], run["revision"]) == ("enforce", load_policy(ENFORCE).revision)
     assert run["mixed"]["whole"] == 10
     # Two hundred seconds of the world, in about sixty bins: too short for containment.
     assert run["campaigns"][0]["course"]["bin_s"] == 3
