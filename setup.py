@@ -13,6 +13,8 @@ setup(
             "policies/**/*.yaml",
             "policies/**/*.md",
             "loadtests/**/*.yaml",
+            "loadtests/report/*.html",
+            "loadtests/worlds/fitted/*.json",
             "loadtests/**/*.jsonl",
         ]
     },

@@ -13,6 +13,7 @@ from .commands.demo import demo
 from .commands.operate import explain, mode
 from .commands.policy import policy
 from .commands.replay import replay
+from .commands.report import report
 from .commands.serve import serve
 from .errors import HydragateError, PolicyError, UsageError
 
@@ -40,7 +41,7 @@ def main() -> None:
     """Abuse-defence gateway for model APIs: many accounts, one hand, one limit."""
 
 
-for command in (serve, mode, explain, policy, accounts, replay, demo):
+for command in (serve, mode, explain, policy, accounts, replay, report, demo):
     main.add_command(command)
 
 

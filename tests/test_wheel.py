@@ -56,6 +56,10 @@ def test_the_wheel_holds_what_the_command_needs_and_nothing_else(wheel: Path) ->
         "hydragate/policies/schema.json",
         "hydragate/loadtests/standin/server.py",
         "hydragate/loadtests/demo/run.py",
+        "hydragate/loadtests/policies/baseline/policy.yaml",
+        "hydragate/loadtests/report/report.html",
+        "hydragate/loadtests/worlds/fitted/arrivals.json",
+        "hydragate/loadtests/worlds/fitted/lengths.json",
     ):
         assert needed in names
     tops = {name.partition("/")[0] for name in names}

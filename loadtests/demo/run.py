@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,44 +12,47 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 import uvloop
 
-from ..driver import LoadResult, Shot, drive, request_bytes
-from ..processes import GatewayProcess, gateway, standin
-from .report import Added, Tally, summary, text, write
-from .scene import CUSTOMER, Scene
+from ..driver import Shot, drive, request_bytes
+from ..live.session import prepare, send, serving
+from ..processes import GatewayProcess
+from ..report.build import build
+from .report import Added, text
+from .scene import RUNAWAY_ID, Scene
 
 PROBES = 300
 PROBES_PER_S = 60.0
+PROCESSES = 2
+TIME_SCALE = 0.05  # of the stand-in's answers
+TITLE = "Demo: a campaign among customers"
 POLICY = Path(__file__).resolve().parents[2] / "policies" / "enforce"
 
 
 def run(*, out: Path, seconds: float, scale: float, keep: bool) -> None:
     """Start everything, send the traffic, print the report, stop everything."""
-    if out.exists():
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
-    scene = Scene(seconds, scale)
-    accounts = out / "accounts.jsonl"
-    accounts.write_text("".join(json.dumps(record) + "\n" for record in scene.accounts()))
-    accounts.chmod(0o600)
+    click.echo("making a world of customers and a campaign")
+    scene = Scene.load(seconds=seconds, scale=scale)
+    prepared = prepare(scene, scene.window, out, processes=PROCESSES)
     policy = _policy_dir()
-    click.echo(f"starting a model API stand-in and the gateway ({len(scene.callers):,} accounts)")
-    with contextlib.ExitStack() as stack:
-        upstream = stack.enter_context(standin("--time-scale", "0.05"))
-        server = stack.enter_context(
-            gateway(
-                out / "data",
-                *("--upstream", upstream, "--policy", str(policy), "--accounts", str(accounts)),
+    click.echo(f"starting a model API stand-in and the gateway ({prepared.spool.count:,} requests)")
+    with serving(prepared, policy, time_scale=TIME_SCALE) as servers:
+        server = servers.gateway
+        with _progress(prepared.spool.count) as show:
+            summary = send(
+                prepared,
+                server.url,
+                log_folder=prepared.out / "data" / "log",
+                policy=policy,
+                on_progress=show,
             )
-        )
-        tally = Tally()
-        load = uvloop.run(_drive(server.url, scene, tally))
-        added = uvloop.run(_probe(upstream, server.url, scene))
-        found = summary(scene, tally, load, added, policy.name)
-        plots = write(found, tally, added, out)
-        click.echo(text(found, plots, out))
-        _explain(tally, server)
+        added = uvloop.run(_probe(servers.upstream, server.url, _a_key(prepared.accounts)))
+        (out / "latency-added.json").write_bytes(orjson.dumps(added.as_json()))
+        paths = _report(out)
+        (found,) = orjson.loads((out / "report" / "summary.json").read_bytes())["runs"]
+        click.echo(text(found, added, paths=paths))
+        _explain(summary["a_refusal"], server)
         if keep:
             _stay(server, out)
 
@@ -60,31 +62,45 @@ def _policy_dir() -> Path:
     return POLICY if POLICY.is_dir() else packaged
 
 
-async def _drive(url: str, scene: Scene, tally: Tally) -> LoadResult:
-    shots = scene.shots()
+def _report(out: Path) -> list[Path]:
+    return build(
+        {"demo": out},
+        labels=out / "labels.jsonl",
+        line_labels=out / "line-labels.jsonl",
+        out=out / "report",
+        title=TITLE,
+    )
+
+
+@contextlib.contextmanager
+def _progress(count: int) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal, nothing in a pipe."""
     if not sys.stderr.isatty():
-        return await drive(url, shots, on_result=tally.add)
-    with click.progressbar(length=len(shots), label="traffic", file=sys.stderr) as bar:
-
-        def on_result(shot: Shot, outcome: Any) -> None:
-            tally.add(shot, outcome)
-            bar.update(1)
-
-        return await drive(url, shots, on_result=on_result)
+        yield None
+        return
+    with click.progressbar(length=count, label="traffic", file=sys.stderr) as bar:
+        yield lambda done, _: bar.update(done - bar.pos)
 
 
-async def _probe(upstream: str, url: str, scene: Scene) -> Added:
+def _a_key(accounts: Path) -> str:
+    """The key of an account that is far from any limit, once its script has stopped."""
+    for line in accounts.read_bytes().splitlines():
+        record = orjson.loads(line)
+        if record["account_id"] == RUNAWAY_ID:
+            return str(record["keys"][0])
+    raise RuntimeError("the demo's own account is missing")
+
+
+async def _probe(upstream: str, url: str, key: str) -> Added:
     """The same quick requests, one to the stand-in, one through the gateway, in turn."""
-    callers = scene.of(CUSTOMER)
     body = json.dumps(
         {"model": "stand-in", "messages": [{"role": "user", "content": "ping " * 250}]}
     ).encode()
     headers = [("x-standin", "latency=0,tokens=20")]
+    wire = request_bytes("/v1/chat/completions", body, key=key, headers=headers)
 
     def shots(offset_s: float) -> Iterator[Shot]:
         for number in range(PROBES):
-            key = callers[number % len(callers)].key
-            wire = request_bytes("/v1/chat/completions", body, key=key, headers=headers)
             yield Shot(offset_s + number / PROBES_PER_S, wire)
 
     direct, through = await asyncio.gather(
@@ -94,12 +110,12 @@ async def _probe(upstream: str, url: str, scene: Scene) -> Added:
     return Added(direct, through)
 
 
-def _explain(tally: Tally, server: GatewayProcess) -> None:
-    if tally.a_refusal is not None:
+def _explain(decision: str | None, server: GatewayProcess) -> None:
+    if decision is not None:
         click.echo("")
-        click.echo(f"Every refusal can be explained; this one was {tally.a_refusal}:")
+        click.echo(f"Every refusal can be explained; this one was {decision}:")
         click.echo("")
-        explained = _ask(server, f"/api/decisions/{tally.a_refusal}")
+        explained = _ask(server, f"/api/decisions/{decision}")
         click.echo("\n".join("  " + line for line in explained["text"].splitlines()))
 
 

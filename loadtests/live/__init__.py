@@ -1,0 +1,1 @@
+"""A world as HTTP through a running gateway: open loop, several processes, into the same report."""

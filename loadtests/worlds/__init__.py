@@ -1,0 +1,1 @@
+"""Worlds: customers and campaigns as streams of exchanges, from a scenario file and a seed."""
