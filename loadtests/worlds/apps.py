@@ -22,6 +22,8 @@ class Author(Protocol):
     """Who writes for an application: the texts of its users, in one language."""
 
     grammar: Phrases
+    pads: bool
+    """Whether its prompts may be filled up to a length with a text to work on."""
 
     def opening(self, rng: Random) -> bytes: ...
 
@@ -105,6 +107,14 @@ def tool_set(rng: Random, name: str | None = None, *, is_own: bool = False) -> t
         verb, thing = rng.choice(("load", "store", "match", "score")), rng.randrange(10_000)
         tools.append(f"{verb}_{rng.choice(_ARGUMENTS)}_{thing}")
     return tuple(tools)
+
+
+def own_prompt(rng: Random, kind: Kind, grammar: Phrases) -> bytes:
+    """A prompt as one application has it: what its kind begins with, and rules of the house."""
+    system = rng.choice(kind.systems)
+    if system and rng.random() < 0.85:
+        system += b" " + grammar.sentences(rng, rng.randint(1, 6))
+    return b"" if rng.random() < 0.08 else system
 
 
 def parameters(

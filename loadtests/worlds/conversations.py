@@ -117,7 +117,7 @@ class Conversation:
             is_first = not (self.history or self.previous)
             text = app.author.opening(rng) if is_first else app.author.following(rng)
             missing = (text_bytes if is_first else text_bytes // 4) - len(text)
-            if missing > app.author.grammar.sentence_bytes:
+            if missing > app.author.grammar.sentence_bytes and app.author.pads:
                 count = missing // app.author.grammar.sentence_bytes
                 text += b"\\n" + app.author.grammar.sentences(rng, count)
             if self.text:

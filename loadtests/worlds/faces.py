@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from .apps import App, parameters, tool_set
+from .apps import App, Author, own_prompt, parameters, tool_set
 from .clients import HOSTS, Client, draw_client
 from .facts import account_id
 from .load import Plan
@@ -19,7 +19,7 @@ from .phrases import inside_json
 from .roster import ClassBlock, Customers, Home
 from .schema import RawClass
 from .seeds import Weighted, hex_digits, python_rng
-from .tasks import Writer, items_of, kinds
+from .tasks import Suite, Writer, items_of, kinds
 
 MAX_FACES = 250_000
 CARRIER_EXITS = 64
@@ -135,20 +135,19 @@ class ClassMaker:
         kind = kinds()["embed" if dialect == "embeddings" else self._tasks.draw(rng)]
         language = self._languages.draw(rng)
         writer = Writer(kind, language, items_of(kind.data, self._plan.data_dir))
-        system = rng.choice(kind.systems)
-        if system and rng.random() < 0.85:
-            system += b" " + writer.grammar.sentences(rng, rng.randint(1, 6))
+        system = own_prompt(rng, kind, writer.grammar)
         has_tools = kind.answer == "tool" or rng.random() < spec.tools
         tools = tool_set(rng, is_own=spec.template != "class") if has_tools else ()
         thinking = rng.random() < spec.thinking and kind.answer != "none"
+        author: Author = Suite(writer, rng, spec.fixed_items) if spec.fixed_items else writer
         # Versions of one public prompt differ in their parameters only.
         rng.seed(rng.getrandbits(63) + variant)
         streams = rng.random() < spec.streams and dialect != "embeddings"
         return App(
             dialect=dialect,
             kind=kind,
-            author=writer,
-            system=b"" if dialect == "embeddings" or rng.random() < 0.08 else system,
+            author=author,
+            system=b"" if dialect == "embeddings" else system,
             tools=() if dialect == "embeddings" else tools,
             params=parameters(rng, dialect, kind, streams=streams, thinking=thinking),
             history_at=rng.choice((0, 1, 1, 2, 9)),

@@ -124,7 +124,10 @@ class Operator:
         """The next request of the pool; None while it has no account. `account` names the one
         whose day it is, where the accounts keep a human day."""
         rng = self._desk.rng
-        conv = self._ready(at_s)
+        if account is not None and self._is_affine:
+            conv = self._desk.open.take(account, at_s)
+        else:
+            conv = self._ready(at_s)
         if conv is None:
             conv = self._begun(at_s, rng)
             conv.owner = -1
@@ -182,6 +185,9 @@ class Operator:
 
     def _keep(self, conv: Conversation, at_s: float, rng: Random) -> None:
         """Put the conversation where its next turn will be found; machines answer at once."""
+        if self._is_affine and self._knobs.human_day:
+            self._desk.open.put(conv.owner, conv)
+            return
         if conv.is_over or len(self._waiting) >= MAX_OPEN:
             return
         conv.last_said = b""

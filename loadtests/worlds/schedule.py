@@ -34,7 +34,7 @@ class ClassCalls:
         indexes = range(block.first, block.first + block.count)
         zones_h = [zone_s(block.home(i, addresses).country) / 3600 for i in indexes]
         self._first = block.first
-        self._fleet = Fleet(_paces(block, rng, zones_h))
+        self._fleet = Fleet(_paces(block, rng, zones_h, plan.scenario.population.activity))
         self._born = np.array([block.created_s(i) for i in indexes])
 
     def between(
@@ -46,10 +46,12 @@ class ClassCalls:
         return times[kept], callers[kept] + self._first
 
 
-def _paces(block: ClassBlock, rng: np.random.Generator, zones_h: list[float]) -> list[Pace]:
+def _paces(
+    block: ClassBlock, rng: np.random.Generator, zones_h: list[float], activity: float
+) -> list[Pace]:
     """Paces as fitted to real traces; the class may keep other hours, or be set to a rate."""
     raw = block.raw
-    mean = raw.rate.per_day
+    mean = raw.rate.per_day * activity
     fitted = load_arrivals().clients(block.count, rng, mean_per_day=mean)
     rates = rng.lognormal(-(EVEN**2) / 2, EVEN, block.count) * mean
     paces = []

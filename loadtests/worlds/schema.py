@@ -39,7 +39,8 @@ class RawApps(Raw):
     """The applications behind an account and what they ask.
 
     `template`: whose prompt and tools these are: each account's own, the group's, or one that the
-    whole class took from the same public place.
+    whole class took from the same public place. `fixed_items`: so many prompts, the same again
+    and again, as a suite or an assignment has them; 0: always others.
     """
 
     tasks: Weights
@@ -50,6 +51,7 @@ class RawApps(Raw):
     thinking: Share = 0.15
     tools: Share = 0.1
     carries_history: Share = 1.0
+    fixed_items: Annotated[int, Field(ge=0, le=2000)] = 0
 
 
 class RawUsers(Raw):
@@ -268,10 +270,12 @@ class RawCampaign(Raw):
 
 
 class RawCustomers(Raw):
-    """`file` names a population of the library, or a file beside the scenario."""
+    """`file` names a population of the library, or a file beside the scenario; `activity`
+    multiplies the rate of every class."""
 
     file: str
     accounts: Annotated[int, Field(ge=1, le=2_000_000)]
+    activity: Annotated[float, Field(gt=0, le=100)] = 1.0
 
 
 class RawEntry(Raw):

@@ -114,11 +114,12 @@ class Writer:
     `items` are the workload's; where there are none, sentences stand in.
     """
 
-    __slots__ = ("_follows", "_items", "_opens", "grammar", "kind")
+    __slots__ = ("_follows", "_items", "_opens", "grammar", "kind", "pads")
 
     def __init__(self, kind: Kind, language: str, items: tuple[bytes, ...]) -> None:
         spoken = language if language in kind.opens else "en"
         self.kind = kind
+        self.pads = True
         self.grammar = phrases(spoken)
         self._opens = kind.opens[spoken]
         self._follows = kind.follows.get(spoken) or kind.opens[spoken]
@@ -154,6 +155,24 @@ class Writer:
         if self._items:
             return self._items[int(rng.random() * len(self._items))]
         return self.grammar.sentences(rng, 3)
+
+
+class Suite:
+    """A writer whose openings are the same few again and again: an assignment, a test suite."""
+
+    __slots__ = ("_openings", "_writer", "grammar", "pads")
+
+    def __init__(self, writer: Writer, rng: Random, count: int) -> None:
+        self.grammar = writer.grammar
+        self.pads = False
+        self._writer = writer
+        self._openings = [writer.opening(rng) for _ in range(count)]
+
+    def opening(self, rng: Random) -> bytes:
+        return self._openings[int(rng.random() * len(self._openings))]
+
+    def following(self, rng: Random) -> bytes:
+        return self._writer.following(rng)
 
 
 def answer_text(kind: Kind, grammar: Phrases, rng: Random, sentences: int) -> bytes:

@@ -89,6 +89,7 @@ class TaskAuthor:
         packing: int,
     ) -> None:
         self.grammar: Phrases = writer.grammar
+        self.pads = True
         self._writer = writer
         self._packing = packing
         self._paraphrase = paraphrase

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from .apps import App, parameters, tool_set
+from .apps import App, own_prompt, parameters, tool_set
 from .faces import Faces, user_id
 from .models import draw_model
 from .pools import AccountPool
@@ -112,6 +112,7 @@ class Workshop:
 
     def _app(self, task: RawTask, dialect: str, kind_name: str, language: str) -> App:
         rng, kind = self._rng, kinds()[kind_name]
+        author = self._author(task, language)
         streams = rng.random() < self._raw.streams
         thinking = rng.random() < task.thinking
         tools: tuple[str, ...] = ()
@@ -129,8 +130,8 @@ class Workshop:
         return App(
             dialect=dialect,
             kind=kind,
-            author=self._author(task, language),
-            system=rng.choice(kind.systems),
+            author=author,
+            system=own_prompt(rng, kind, author.grammar),
             tools=tools,
             params=params,
             history_at=rng.choice((0, 1, 1, 2, 9)),
