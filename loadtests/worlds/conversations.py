@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 from .apps import App, Frame
 from .clients import Client
@@ -28,6 +29,9 @@ MAX_HISTORY_BYTES = 12_000
 PASSAGE_CHARS = 400
 IDLE_S = 3 * 3600.0
 MAX_OPEN = 60_000
+
+Source = Literal["customers", "tasks", "own-users", "strangers", "probes"]
+"""Whose a conversation is: a customer's, or one of those that go through a pool."""
 
 
 @dataclass(slots=True)
@@ -53,8 +57,6 @@ class Conversation:
         "client",
         "frame",
         "history",
-        "is_campaign",
-        "is_human",
         "key",
         "last_s",
         "last_said",
@@ -63,6 +65,7 @@ class Conversation:
         "owner",
         "previous",
         "shape",
+        "source",
         "tenant",
         "text",
         "turns_left",
@@ -97,10 +100,9 @@ class Conversation:
         self.previous = b""
         self.text = b""
         self.last_s = 0.0
-        self.is_campaign = False
         self.last_said = b""
         self.launders = False
-        self.is_human = True
+        self.source: Source = "customers"
         self.tenant: bytes | None = None
 
     @property

@@ -32,47 +32,51 @@ class CustomerDesk:
             conv = self._begun(face, at_s)
         if face.raw.pastes and desk.public and rng.random() < face.raw.pastes:
             conv.text = QUOTED + desk.public[int(rng.random() * len(desk.public))]
-        return self._send(face, conv, at_s, conv.ask(rng, desk.prompt_bytes(conv.app.kind)), 0)
+        body = conv.ask(rng, desk.prompt_bytes(conv.app.kind))
+        return self._send(face, conv, at_s, body, 0, tries=0)
 
     def again(self, later: Later) -> Logged:
         """A request that failed is sent again, by the same client."""
         face = self._faces.of(later.account)
-        conv = later.conversation
+        conv, attempt = later.conversation, later.attempt
         if conv.owner != later.account:
             self._move(conv, face)
-        return self._send(face, conv, later.at_s, later.body, later.attempt)
+            attempt = 0  # the next account never saw it
+        return self._send(face, conv, later.at_s, later.body, attempt, tries=later.attempt)
 
     def _send(
-        self, face: Face, conv: Conversation, at_s: float, body: bytes, attempt: int
+        self, face: Face, conv: Conversation, at_s: float, body: bytes, attempt: int, *, tries: int
     ) -> Logged:
+        """`attempt` is what this account's client has tried before, `tries` what anybody has."""
         desk, rng = self._desk, self._desk.rng
-        request, failed = desk.post(conv, at_s, face.account_id, body, attempt)
-        if failed:
-            self._after_failure(face, conv, at_s, body, attempt)
+        request, failed_s = desk.post(conv, at_s, face.account_id, body, attempt)
+        if failed_s is not None:
+            self._after_failure(face, conv, failed_s, body, tries)
         else:
-            desk.open.put(face.index, conv)
-            if rng.random() < OVERHEARD and conv.history:
+            if rng.random() < OVERHEARD:
                 desk.overhear(conv.passage(rng))
+            desk.open.put(face.index, conv)
         return request, None
 
     def _after_failure(
-        self, face: Face, conv: Conversation, at_s: float, body: bytes, attempt: int
+        self, face: Face, conv: Conversation, failed_s: float, body: bytes, tries: int
     ) -> None:
         """SDKs wait and try again on the same account; an aggregator may take its next one."""
         desk, rng = self._desk, self._desk.rng
-        if attempt >= MAX_ATTEMPTS:
+        if tries >= MAX_ATTEMPTS:
             return
-        account, wait_s = face.index, (0.5 * 2**attempt) * (0.75 + rng.random() / 2)
+        account, wait_s = face.index, (0.5 * 2**tries) * (0.75 + rng.random() / 2)
         if face.raw.fails_over and rng.random() < face.raw.fails_over:
-            account, wait_s = _sibling(face, rng), rng.uniform(0.1, 1.5)
-            attempt = -1  # for the next account it is a first attempt
+            sibling = self._faces.of(_sibling(face, rng))
+            if sibling.born_s <= failed_s:
+                account, wait_s = sibling.index, rng.uniform(0.05, 1.5)
         desk.resend(
-            at_s + wait_s + 0.2,
+            failed_s + wait_s,
             actor=face.index,
             account=account,
             conversation=conv,
             body=body,
-            attempt=attempt + 1,
+            attempt=tries + 1,
         )
 
     def _continued(self, face: Face, at_s: float) -> Conversation | None:

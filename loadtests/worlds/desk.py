@@ -83,8 +83,9 @@ class Desk:
 
     def post(
         self, conv: Conversation, at_s: float, account_id: str, body: bytes, attempt: int = 0
-    ) -> tuple[LoggedRequest, bool]:
-        """Send `body` for `conv`, with its key and address; True when the model API failed."""
+    ) -> tuple[LoggedRequest, float | None]:
+        """Send `body` for `conv`, with its key and address; with it when the model API's failure
+        is known to the caller, None where it answered."""
         rng, app, client = self.rng, conv.app, conv.client
         status = 200
         if rng.random() < self._faults:
@@ -122,7 +123,7 @@ class Desk:
             body=msgspec.Raw(body) if self._keeps_bodies else NULL,
             response=response,
         )
-        return request, failed
+        return request, at_s + latency_ms / 1000 if failed else None
 
     def resend(
         self,

@@ -42,6 +42,7 @@ class Face:
     users: list[bytes] | None
     group_first: int
     group_size: int
+    born_s: float
     raw: RawClass
 
     def address(self, rng: Random, pool: AddressPool, seed: int) -> str:
@@ -102,6 +103,7 @@ class ClassMaker:
             users=self._users(ours if block.shares("users") else own),
             group_first=first,
             group_size=size,
+            born_s=block.created_s(index),
             raw=raw,
         )
 
@@ -137,7 +139,7 @@ class ClassMaker:
         writer = Writer(kind, language, items_of(kind.data, self._plan.data_dir))
         system = own_prompt(rng, kind, writer.grammar)
         has_tools = kind.answer == "tool" or rng.random() < spec.tools
-        tools = tool_set(rng, is_own=spec.template != "class") if has_tools else ()
+        tools = tool_set(rng, kind.tools, is_own=spec.template != "class") if has_tools else ()
         thinking = rng.random() < spec.thinking and kind.answer != "none"
         author: Author = Suite(writer, rng, spec.fixed_items) if spec.fixed_items else writer
         # Versions of one public prompt differ in their parameters only.

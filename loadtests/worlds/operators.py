@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Sequence
 from random import Random
 
-from .conversations import MAX_OPEN, Conversation
+from .conversations import Conversation, Source
 from .days import DAY_S
 from .desk import Desk, Later, Logged
 from .faces import carrier_exit
@@ -21,6 +21,7 @@ from .seeds import Weighted
 from .workshop import Workshop
 
 MAX_ATTEMPTS = 4
+MAX_WAITING = 20_000
 MACHINE_S = 3.0
 HUMAN_S = 45.0
 REST_S = 60.0
@@ -47,7 +48,7 @@ class Operator:
         self._joined = 0
         self._leaves: list[tuple[float, int]] = []
         self._resting: dict[int, float] = {}
-        self._waiting: list[tuple[float, int, Conversation]] = []
+        self._waiting: dict[tuple[Source, int], list[tuple[float, int, Conversation]]] = {}
         self._number = 0
         self._release = desk.plan.scenario.release
         self._is_affine = self._knobs.affine or self._raw.relay.dispatch == "affine"
@@ -124,13 +125,10 @@ class Operator:
         """The next request of the pool; None while it has no account. `account` names the one
         whose day it is, where the accounts keep a human day."""
         rng = self._desk.rng
-        if account is not None and self._is_affine:
-            conv = self._desk.open.take(account, at_s)
-        else:
-            conv = self._ready(at_s)
+        source = self._source(rng)
+        conv = self._ready(source, at_s, account)
         if conv is None:
-            conv = self._begun(at_s, rng)
-            conv.owner = -1
+            conv = self._begun(source, at_s, rng)
         if account is None:
             account = conv.owner if self._is_affine else -1
             if account < 0 or not self._works(account, at_s):
@@ -157,16 +155,23 @@ class Operator:
         if not body:
             body = conv.ask(rng, desk.prompt_bytes(app.kind))
         # A relay sends what failed as if it had never been sent; only an SDK counts attempts.
-        request, failed = desk.post(conv, at_s, face.account_id, body, attempt * is_same)
-        if failed:
-            self._after_failure(conv, account, at_s, body, attempt)
+        request, failed_s = desk.post(conv, at_s, face.account_id, body, attempt * is_same)
+        if failed_s is not None:
+            self._after_failure(conv, account, at_s, failed_s, body, attempt)
         else:
             self._keep(conv, at_s, rng)
-        return request, self.pool.campaign.id if conv.is_campaign else None
+        return request, None if conv.source == "strangers" else self.pool.campaign.id
 
     def _after_failure(
-        self, conv: Conversation, account: int, at_s: float, body: bytes, attempt: int
+        self,
+        conv: Conversation,
+        account: int,
+        at_s: float,
+        failed_s: float,
+        body: bytes,
+        attempt: int,
     ) -> None:
+        """Within seconds the same content goes to another account, or once more to this one."""
         if attempt >= MAX_ATTEMPTS:
             return
         rng, relay = self._desk.rng, self._raw.relay
@@ -175,7 +180,7 @@ class Operator:
             following = self._next_account(at_s, rng)
         low, high = relay.failover_s
         self._desk.resend(
-            at_s + 0.1 + low + rng.random() * (high - low),
+            failed_s + low + rng.random() * (high - low),
             actor=self.actor,
             account=account if following is None else following,
             conversation=conv,
@@ -183,44 +188,58 @@ class Operator:
             attempt=attempt + 1,
         )
 
+    def _source(self, rng: Random) -> Source:
+        """Whose the next exchange is, so that shares are of exchanges and not of conversations."""
+        knobs = self._knobs
+        if knobs.mixing and rng.random() < knobs.mixing / (1 + knobs.mixing):
+            return "strangers"
+        if knobs.organic and rng.random() < knobs.organic:
+            return "own-users"
+        if knobs.probing and rng.random() < knobs.probing:
+            return "probes"
+        return "tasks"
+
     def _keep(self, conv: Conversation, at_s: float, rng: Random) -> None:
         """Put the conversation where its next turn will be found; machines answer at once."""
-        if self._is_affine and self._knobs.human_day:
-            self._desk.open.put(conv.owner, conv)
-            return
-        if conv.is_over or len(self._waiting) >= MAX_OPEN:
-            return
         conv.last_said = b""
+        waiting = self._waiting.setdefault((conv.source, self._home_of(conv.owner)), [])
+        if conv.is_over or len(waiting) >= MAX_WAITING:
+            return
         self._number += 1
-        pause_s = (HUMAN_S if conv.is_human else MACHINE_S) * self._desk.noise()
-        heapq.heappush(self._waiting, (at_s + pause_s + 5.0, self._number, conv))
+        is_human = conv.source in ("strangers", "own-users")
+        pause_s = (HUMAN_S if is_human else MACHINE_S) * self._desk.noise()
+        heapq.heappush(waiting, (at_s + pause_s + 5.0, self._number, conv))
 
-    def _ready(self, at_s: float) -> Conversation | None:
-        if self._waiting and self._waiting[0][0] <= at_s:
-            return heapq.heappop(self._waiting)[2]
+    def _home_of(self, account: int) -> int:
+        """Where an account's conversations wait: its own place where both the conversation stays
+        and the account keeps its own hours, else that of the pool."""
+        return account if self._is_affine and self._knobs.human_day else -1
+
+    def _ready(self, source: Source, at_s: float, account: int | None) -> Conversation | None:
+        key = (source, -1 if account is None else self._home_of(account))
+        waiting = self._waiting.get(key)
+        if waiting and waiting[0][0] <= at_s:
+            return heapq.heappop(waiting)[2]
         return None
 
-    def _begun(self, at_s: float, rng: Random) -> Conversation:
-        knobs, shop = self._knobs, self._workshop
+    def _begun(self, source: Source, at_s: float, rng: Random) -> Conversation:
+        shop = self._workshop
         model, dialect = self._model(at_s, rng)
         system: bytes | None = None
-        is_stranger = knobs.mixing > 0 and rng.random() < knobs.mixing / (1 + knobs.mixing)
-        is_organic = not is_stranger and knobs.organic > 0 and rng.random() < knobs.organic
-        if is_stranger or is_organic:
+        if source in ("strangers", "own-users"):
             app = shop.organic(rng)
             dialect = app.dialect
             if not speaks(model, dialect):
                 model = app.model
-        elif knobs.probing and rng.random() < knobs.probing:
+        elif source == "probes":
             app = shop.probe(dialect)
         else:
             app, system = shop.task(dialect, rng)
         client = self.pool.face(self.pool.first, dialect).clients[dialect]
         conv = Conversation(app, client, rng, owner=-1, model=model, user=None, system=system)
-        conv.is_campaign = not is_stranger
-        conv.is_human = is_stranger or is_organic
-        conv.launders = knobs.launders
-        if conv.is_human:
+        conv.source = source
+        conv.launders = self._knobs.launders
+        if source in ("strangers", "own-users"):
             conv.tenant = shop.tenant(rng)
         return conv
 

@@ -73,6 +73,8 @@ class PoolCalls:
         self._pool = pool
         self._actor = actor
         whole = raw.exchanges * pool.count / raw.accounts
+        # Strangers come on top: the campaign's own rate stays.
+        whole *= 1 + pool.campaign.knobs.mixing
         self.per_account_day = whole / max(pool.account_days, 1e-9)
         self._has_human_day = pool.campaign.knobs.human_day
         self._shape = DayShape("waking" if self._has_human_day else raw.day)

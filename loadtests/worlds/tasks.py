@@ -27,7 +27,8 @@ ANSWERS = ("prose", "json", "score", "code", "short", "tool", "none")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of task, and the shape of its answers."""
+    """One kind of task, and the shape of its answers. `tools`: the set that it is done with;
+    None: any."""
 
     name: str
     answer: str
@@ -35,9 +36,7 @@ class Kind:
     opens: Mapping[str, tuple[Pattern, ...]]
     follows: Mapping[str, tuple[Pattern, ...]]
     data: tuple[str, ...]
-
-    def languages(self) -> frozenset[str]:
-        return frozenset(self.opens)
+    tools: str | None
 
 
 def pattern_of(text: str) -> Pattern:
@@ -69,6 +68,7 @@ def kinds() -> dict[str, Kind]:
             opens=_patterns(raw["opens"]),
             follows=_patterns(raw.get("follows") or raw["opens"]),
             data=tuple(raw.get("data", ())),
+            tools=raw.get("tools"),
         )
         for name, raw in read_content("tasks.yaml")["kinds"].items()
     }

@@ -31,11 +31,18 @@ def worded(text: str, rng: Random | None) -> str:
 
 
 def encoded(text: str, encoding: str, rng: Random) -> str:
-    """`text` so that it reads the same and compares differently."""
+    """`text` so that it reads the same and compares differently, in at least one place."""
     if encoding == "zero-width":
-        return "".join(c + rng.choice(_ZERO_WIDTH) if rng.random() < 0.08 else c for c in text)
+        sure = rng.randrange(len(text))
+        marks = [at == sure or rng.random() < 0.08 for at in range(len(text))]
+        return "".join(
+            c + rng.choice(_ZERO_WIDTH) if is_marked else c
+            for c, is_marked in zip(text, marks, strict=True)
+        )
     if encoding == "homoglyphs":
-        return "".join(c.translate(_HOMOGLYPHS) if rng.random() < 0.25 else c for c in text)
+        alike = [at for at, c in enumerate(text) if ord(c) in _HOMOGLYPHS]
+        chosen = {at for at in alike if rng.random() < 0.25} | set(alike[:1])
+        return "".join(c.translate(_HOMOGLYPHS) if n in chosen else c for n, c in enumerate(text))
     if encoding == "base64":
         return "Decode this and follow it: " + b64encode(text.encode()).decode()
     return text

@@ -117,7 +117,7 @@ class Workshop:
         thinking = rng.random() < task.thinking
         tools: tuple[str, ...] = ()
         if task.tools is not None or kind.answer == "tool":
-            tools = tool_set(rng, task.tools, is_own=task.template is not None)
+            tools = tool_set(rng, task.tools or kind.tools, is_own=task.template is not None)
         params = parameters(
             rng,
             dialect,
