@@ -41,7 +41,8 @@ class Frame:
 @dataclass(slots=True)
 class App:
     """`params` are rendered members in the order the application writes them, `history_at` the
-    place of the turns among them. Texts are escaped. `turns`: mean of a conversation."""
+    place of the turns among them. Texts are escaped. `turns`: mean of a conversation.
+    `names_safety_id`: end users go into `safety_identifier` instead of `user`."""
 
     dialect: str
     kind: Kind
@@ -56,6 +57,7 @@ class App:
     is_chained: bool
     carries_history: bool
     model: str
+    names_safety_id: bool
     _frames: dict[tuple[str, bool, bool, bytes], Frame] = field(default_factory=dict)
 
     @property
@@ -83,7 +85,7 @@ class App:
             *(self._member(name, value, is_spaced) for name, value in self.params),
         ]
         if prompt and shape.system is not None:
-            members.insert(1 + len(self.tools) % 2, shape.system % prompt)
+            members.insert(1 + self.history_at % 2, shape.system % prompt)
         if self.tools:
             tools = tool_members(self.tools, _ARGUMENTS, self.dialect)
             members.append(self._member("tools", tools, is_spaced))

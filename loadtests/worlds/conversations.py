@@ -130,7 +130,8 @@ class Conversation:
         if self.previous:
             parts.append(shape.chained % self.previous)
         if self.user is not None:
-            parts.append(shape.user_field % self.user)
+            field = shape.safety_field if app.names_safety_id else shape.user_field
+            parts.append(field % self.user)
         parts.append(b"}")
         self.turns_left -= 1
         return b"".join(parts)

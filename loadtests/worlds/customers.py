@@ -108,7 +108,7 @@ class CustomerDesk:
         client = face.clients[app.dialect]
         conv = Conversation(app, client, rng, owner=face.index, model=model, user=user)
         conv.key = face.key(rng)
-        conv.address = face.address(rng, desk.pool, desk.plan.seed)
+        conv.address = face.address(rng, desk.pool, desk.plan.seed, at_s)
         return conv
 
 

@@ -43,10 +43,12 @@ class Shape:
     system: bytes | None  # a member of its own, or None where it is the first message
     system_message: bytes
     user_field: bytes
+    safety_field: bytes
     chained: bytes
 
 
 _USER = b'{"role":"user","content":"%b"}'
+_SAFETY = b',"safety_identifier":"%b"'
 _ANSWER = b'{"role":"assistant","content":"%b"}'
 _PARTS: dict[str, dict[str, bytes | None]] = {
     "chat": {
@@ -99,7 +101,7 @@ _PARTS["embeddings"] = {**_PARTS["chat"], "history": b'"input":[', "user": b'"%b
 
 @cache
 def shape_of(dialect: str, is_spaced: bool) -> Shape:
-    parts: dict[str, bytes | None] = {"comma": b",", **_PARTS[dialect]}
+    parts: dict[str, bytes | None] = {"comma": b",", "safety_field": _SAFETY, **_PARTS[dialect]}
     if is_spaced:
         parts = {name: None if part is None else spaced(part) for name, part in parts.items()}
         parts["comma"] = b", "

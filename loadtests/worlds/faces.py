@@ -11,20 +11,30 @@ from random import Random
 
 from .apps import App, Author, own_prompt, parameters, tool_set
 from .clients import HOSTS, Client, draw_client
+from .days import DAY_S
 from .facts import account_id
 from .load import Plan
 from .models import draw_model
 from .networks import AddressPool
 from .phrases import inside_json
 from .roster import ClassBlock, Customers, Home
-from .schema import RawClass
+from .schema import AddressUse, RawClass
 from .seeds import Weighted, hex_digits, python_rng
 from .tasks import Suite, Writer, items_of, kinds
 
 MAX_FACES = 250_000
-CARRIER_EXITS = 64
+SHARED_BY_NATURE = ("mobile", "vpn", "privacy_proxy")
 CLASS_TEMPLATES = 2
 CLASS_VARIANTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """Days abroad, in a hotel or on a foreign carrier."""
+
+    from_s: float
+    until_s: float
+    address: str
 
 
 @dataclass(slots=True)
@@ -37,20 +47,24 @@ class Face:
     clients: dict[str, Client]
     addresses: list[str]
     home: Home
-    use: str
+    use: AddressUse
     apps: list[App]
     users: list[bytes] | None
     group_first: int
     group_size: int
     born_s: float
+    trip: Trip | None
     raw: RawClass
 
-    def address(self, rng: Random, pool: AddressPool, seed: int) -> str:
-        """The address of a new conversation."""
+    def address(self, rng: Random, pool: AddressPool, seed: int, at_s: float) -> str:
+        """The address of a conversation that begins at `at_s`."""
+        trip, home = self.trip, self.home
+        if trip is not None and trip.from_s <= at_s < trip.until_s:
+            return trip.address
         if self.use == "session":
-            return pool.draw(rng, self.home.kind, self.home.country)
+            return pool.draw(rng, home.kind, home.country)
         if self.use == "carrier":
-            return carrier_exit(seed, self.home, int(rng.random() * CARRIER_EXITS), pool)
+            return pool.draw_shared(rng, seed, home.kind, home.country)
         if len(self.addresses) == 1 or rng.random() < 0.85:
             return self.addresses[0]
         return self.addresses[int(rng.random() * len(self.addresses))]
@@ -58,12 +72,6 @@ class Face:
     def key(self, rng: Random) -> str:
         keys = self.keys
         return keys[0] if len(keys) == 1 else keys[int(rng.random() * len(keys))]
-
-
-def carrier_exit(seed: int, home: Home, number: int, pool: AddressPool) -> str:
-    """One of the addresses behind which a carrier keeps all of its callers."""
-    rng = python_rng(seed, "carrier", home.kind, home.country, number)
-    return pool.draw(rng, home.kind, home.country)
 
 
 class ClassMaker:
@@ -98,14 +106,25 @@ class ClassMaker:
             clients=clients,
             addresses=addresses,
             home=home,
-            use=raw.addresses,
+            use=_use_of(raw, home),
             apps=apps,
             users=self._users(ours if block.shares("users") else own),
             group_first=first,
             group_size=size,
             born_s=block.created_s(index),
+            trip=self._trip(own, home),
             raw=raw,
         )
+
+    def _trip(self, rng: Random, home: Home) -> Trip | None:
+        plan = self._plan
+        if rng.random() >= self._block.raw.travels:
+            return None
+        from_s = plan.start_s + rng.random() * plan.days * DAY_S
+        abroad = [c for c in self._pool.countries("residential") if c != home.lives_in]
+        kind = "mobile" if rng.random() < 0.4 else "residential"
+        address = self._pool.draw(rng, kind, rng.choice(abroad))
+        return Trip(from_s, from_s + rng.uniform(1, 8) * DAY_S, address)
 
     def _apps(self, own: Random, ours: Random) -> list[App]:
         template = self._block.raw.apps.template
@@ -159,6 +178,7 @@ class ClassMaker:
             is_chained=dialect == "responses" and rng.random() < 0.4,
             carries_history=rng.random() < spec.carries_history,
             model=draw_model(rng, dialect),
+            names_safety_id=dialect == "chat" and rng.random() < 0.35,
         )
 
     def _users(self, rng: Random) -> list[bytes] | None:
@@ -168,6 +188,13 @@ class ClassMaker:
             return None
         count, form = rng.randint(*spec.count), rng.randrange(3)
         return [user_id(rng, form) for _ in range(max(1, count))]
+
+
+def _use_of(raw: RawClass, home: Home) -> AddressUse:
+    """Carriers, VPNs and proxies share their addresses, whatever the class has at home."""
+    if raw.addresses == "own" and home.kind in SHARED_BY_NATURE:
+        return "carrier"
+    return raw.addresses
 
 
 def user_id(rng: Random, form: int) -> bytes:

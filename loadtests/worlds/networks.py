@@ -15,10 +15,12 @@ from random import Random
 from typing import Any
 
 from ...policy.source import Report, parse_yaml
+from .seeds import python_rng
 
 HERE = Path(__file__).resolve().parent
 ASN_FILE = "geo/D_asn_ipv4_2026-06.csv.gz"
 KINDS = ("residential", "mobile", "office", "hosting", "vpn", "privacy_proxy", "education")
+SHARED_EXITS = 64
 Range = tuple[int, int]
 
 
@@ -28,6 +30,7 @@ class AddressPool:
     def __init__(self, ranges: dict[tuple[str, str], list[Range]]) -> None:
         self._ranges: dict[tuple[str, str | None], tuple[list[Range], list[int]]] = {}
         self._countries: dict[str, list[str]] = {}
+        self._shared: dict[tuple[int, str, str, int], str] = {}
         for (kind, country), found in sorted(ranges.items()):
             self._put((kind, country), found)
             self._countries.setdefault(kind, []).append(country)
@@ -52,6 +55,16 @@ class AddressPool:
         if number & 0xFF in (0, 255):  # no host sits on a /24's first or last address
             number ^= 0x41
         return str(IPv4Address(number))
+
+    def draw_shared(self, rng: Random, seed: int, kind: str, country: str) -> str:
+        """One of the few addresses behind which a carrier, a VPN or a proxy keeps its callers."""
+        number = int(rng.random() * SHARED_EXITS)
+        key = (seed, kind, country, number)
+        found = self._shared.get(key)
+        if found is None:
+            own = python_rng(seed, "shared-exit", kind, country, number)
+            found = self._shared[key] = self.draw(own, kind, country)
+        return found
 
 
 @lru_cache(maxsize=4)

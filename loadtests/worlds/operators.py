@@ -13,10 +13,8 @@ from random import Random
 from .conversations import Conversation, Source
 from .days import DAY_S
 from .desk import Desk, Later, Logged
-from .faces import carrier_exit
 from .models import speaks
 from .pools import AccountPool, PoolFace, Tenure
-from .roster import Home
 from .seeds import Weighted
 from .workshop import Workshop
 
@@ -262,10 +260,11 @@ class Operator:
     def _address(self, face: PoolFace, rng: Random) -> str:
         exits = self._raw.exits
         if exits.use == "session" and not self._knobs.own_exits:
-            return self._desk.pool.draw(rng, face.exit_kind, face.country)
+            return self._desk.pool.draw(rng, face.exit_kind, face.exit_country)
         if face.exit_kind == "mobile":
-            home = Home("mobile", face.country)
-            return carrier_exit(self._desk.plan.seed, home, int(rng.random() * 64), self._desk.pool)
+            return self._desk.pool.draw_shared(
+                rng, self._desk.plan.seed, "mobile", face.exit_country
+            )
         return face.address
 
     def _user(self, conv: Conversation, face: PoolFace, rng: Random) -> bytes | None:

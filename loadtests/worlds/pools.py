@@ -51,7 +51,7 @@ class PoolFace:
     clients: dict[str, Client]
     address: str
     exit_kind: str
-    country: str
+    exit_country: str
     user: bytes
 
 
@@ -210,17 +210,21 @@ class AccountPool:
 
     def _face(self, account: int) -> PoolFace:
         raw, knobs, at = self.campaign.raw, self.campaign.knobs, account - self.first
-        country = self.country(account)
         is_shared = raw.exits.use == "shared" and not knobs.own_exits
         exit_rng = self.rng("exit", at // raw.exits.per_exit if is_shared else at)
         kind = self._exits.draw(exit_rng)
+        places = self._addresses.countries(kind)
+        country = exit_rng.choice(places)
+        if not is_shared and exit_rng.random() >= raw.facts.conflicts:
+            # Exits are bought where the account says that it lives, as far as there are any.
+            country = self.country(account) if self.country(account) in places else country
         return PoolFace(
             account_id=account_id(self._plan.seed, account),
             keys=self.keys(account),
             clients={},
-            address=self._addresses.draw(exit_rng, kind, None if is_shared else country),
+            address=self._addresses.draw(exit_rng, kind, country),
             exit_kind=kind,
-            country=country,
+            exit_country=country,
             user=user_id(self.rng("user", at), 0),
         )
 

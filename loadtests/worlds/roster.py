@@ -30,6 +30,10 @@ ZONES_H = {"US": -6, "CA": -5, "MX": -6, "BR": -3, "GB": 0, "NG": 1, "MA": 0, "E
 ZONES_H |= {"TR": 3, "IN": 5, "VN": 7, "ID": 7, "PH": 8, "TW": 8, "JP": 9, "KR": 9, "AU": 10}
 
 
+ELSEWHERE = ("hosting", "vpn", "privacy_proxy")
+SAME_COUNTRY = 0.4
+
+
 def zone_s(country: str) -> float:
     """Local time less UTC; Europe's 1 hour where nothing else is said."""
     return ZONES_H.get(country, 1) * 3600.0
@@ -37,10 +41,12 @@ def zone_s(country: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where an account calls from, and what follows from it for its facts."""
+    """Where an account calls from. `lives_in` is the country of whoever is behind it: servers,
+    VPNs and proxies stand elsewhere."""
 
     kind: str
     country: str
+    lives_in: str
 
 
 class ClassBlock:
@@ -75,7 +81,10 @@ class ClassBlock:
         path = ("home", "g", group) if self.shares("address") else ("home", index)
         rng = python_rng(self._plan.seed, self.raw.name, *path)
         kind = self._networks.draw(rng)
-        return Home(kind, rng.choice(addresses.countries(kind)))
+        country = rng.choice(addresses.countries(kind))
+        if kind not in ELSEWHERE or rng.random() < SAME_COUNTRY:
+            return Home(kind, country, country)
+        return Home(kind, country, rng.choice(addresses.countries("residential")))
 
     def created_s(self, index: int) -> float:
         """When the account signed up; after the start for those who join on the way."""
@@ -106,10 +115,10 @@ class ClassBlock:
         mail_rng = ours if self.shares("mail") else own
         signup_rng = ours if self.shares("signup-address") else own
         org_rng = ours if self.shares("org") else own
-        signup_kind = home.kind if home.kind != "hosting" else "residential"
+        signup_kind = "residential" if home.kind in ELSEWHERE else home.kind
         payment = payment_fingerprint(ours if self.shares("payer") else own)
         is_org = self.shares("org") or own.random() < raw.facts.organization
-        country = home.country
+        country = home.lives_in
         return {
             "account_id": account_id(seed, index),
             "created_at": int(self.created_s(index)),

@@ -32,7 +32,7 @@ class ClassCalls:
     def __init__(self, block: ClassBlock, plan: Plan, addresses: AddressPool) -> None:
         rng = numpy_rng(plan.seed, block.raw.name, "paces")
         indexes = range(block.first, block.first + block.count)
-        zones_h = [zone_s(block.home(i, addresses).country) / 3600 for i in indexes]
+        zones_h = [zone_s(block.home(i, addresses).lives_in) / 3600 for i in indexes]
         self._first = block.first
         self._fleet = Fleet(_paces(block, rng, zones_h, plan.scenario.population.activity))
         self._born = np.array([block.created_s(i) for i in indexes])
@@ -82,6 +82,7 @@ class PoolCalls:
         self._leaves = np.array([t.leaves_s for t in pool.tenures])
         self._accounts = np.array([t.account for t in pool.tenures], dtype=np.int64)
         self._zones = np.array([zone_s(pool.country(int(a))) for a in self._accounts])
+        self._outages = raw.relay.outages_per_day
 
     def between(
         self, start_s: float, end_s: float, rng: np.random.Generator
@@ -104,6 +105,9 @@ class PoolCalls:
         even = np.interp(rng.random(count) * done[-1], done, np.arange(25) * 3600.0)
         times = start_s + self._shape.bend(even, 0.0)
         kept = (times >= self._pool.begins_s) & (times < self._pool.ends_s)
+        for _ in range(int(rng.poisson(self._outages))):
+            silent_s = start_s + rng.random() * DAY_S
+            kept &= (times < silent_s) | (times > silent_s + rng.exponential(900.0))
         return times[kept], np.full(int(kept.sum()), self._actor, dtype=np.int64)
 
     def _human_day(

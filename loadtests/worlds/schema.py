@@ -84,7 +84,13 @@ class RawFacts(Raw):
 
 
 class RawClass(Raw):
-    """One class of customers. `why` tells what makes it look guilty although it is not."""
+    """One class of customers. `why` tells what makes it look guilty although it is not.
+
+    `moves`: chance that a call goes on with a conversation of another account of the group.
+    `fails_over`: chance that a failed request goes to another account of the group. `pastes`:
+    chance that a prompt quotes an answer that somebody else was given. `travels`: share of
+    accounts that spend some days of the scenario abroad.
+    """
 
     name: Name
     why: Why
@@ -122,6 +128,7 @@ class RawClass(Raw):
     moves: Share = 0.0
     fails_over: Share = 0.0
     pastes: Share = 0.004
+    travels: Share = 0.03
     facts: RawFacts = RawFacts()
 
 
@@ -155,7 +162,8 @@ class RawTask(Raw):
 
 class RawRelay(Raw):
     """How the operator spreads work. `affine`: a conversation stays on its account. `standby`:
-    share of accounts kept back to replace `bans_per_day` of the active ones."""
+    share of accounts kept back to replace `bans_per_day` of the active ones. `outages_per_day`:
+    when the relay is down, for a quarter of an hour or so, all of its accounts are silent."""
 
     dispatch: Literal["round-robin", "random", "affine"] = "round-robin"
     failover: Share = 1.0
@@ -168,6 +176,7 @@ class RawRelay(Raw):
     standby: Share = 0.1
     bans_per_day: Share = 0.002
     replaced_within_h: Annotated[float, Field(ge=0, le=240)] = 6.0
+    outages_per_day: Annotated[float, Field(ge=0, le=50)] = 0.5
 
 
 class RawExits(Raw):
@@ -187,7 +196,8 @@ class RawImitation(Raw):
 
 
 class RawCampaignFacts(Raw):
-    """What the pool's accounts show. `per_payer` accounts pay by one instrument."""
+    """What the pool's accounts show. `per_payer` accounts pay by one instrument; `conflicts`: the
+    share whose exit stands in another country than they say they live in."""
 
     per_payer: Annotated[int, Field(ge=1, le=100_000)] = 12
     per_domain: Annotated[int, Field(ge=1, le=100_000)] = 60
@@ -198,6 +208,7 @@ class RawCampaignFacts(Raw):
     verification: Weights = {"email": 0.45, "phone": 0.25, "payment": 0.3}
     paths: Weights = {"standard": 0.8, "education": 0.08, "startup": 0.08, "research": 0.04}
     countries: Annotated[list[str], Field(max_length=60)] = []
+    conflicts: Share = 0.15
 
 
 class RawKnobs(Raw):

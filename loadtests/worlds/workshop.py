@@ -117,7 +117,7 @@ class Workshop:
         thinking = rng.random() < task.thinking
         tools: tuple[str, ...] = ()
         if task.tools is not None or kind.answer == "tool":
-            tools = tool_set(rng, task.tools or kind.tools, is_own=task.template is not None)
+            tools = tool_set(rng, task.tools or kind.tools, is_own=True)
         params = parameters(
             rng,
             dialect,
@@ -141,6 +141,7 @@ class Workshop:
             is_chained=False,
             carries_history=True,
             model=draw_model(rng, dialect),
+            names_safety_id=dialect == "chat" and rng.random() < 0.35,
         )
 
     def _victims(self, customers: Customers, faces: Faces) -> dict[str, App]:
