@@ -37,6 +37,7 @@ from ..errors import UsageError
     show_default=True,
     help="Of the traffic file.",
 )
+@click.option("--kinds", is_flag=True, help="Also kinds.jsonl: the kind of task of each line.")
 def generate(
     scenario: Path,
     out: Path | None,
@@ -45,6 +46,7 @@ def generate(
     days: float | None,
     seed: int | None,
     form: str,
+    kinds: bool,
 ) -> None:
     """Make the world of SCENARIO: a file, or the name of one that comes with the package."""
     if (out is None) == (not to_stdout):
@@ -62,7 +64,7 @@ def generate(
         if out is None:
             _stream(stream_world, world, progress)
         else:
-            summary = write_world(world, out, form=form, on_progress=progress)
+            summary = write_world(world, out, form=form, with_kinds=kinds, on_progress=progress)
             _say(summary["counts"], out)
     except OSError as error:
         raise UsageError(f"cannot write: {error.strerror}: {error.filename or out}") from None

@@ -55,6 +55,7 @@ class Desk:
         self.rng: Random = python_rng(plan.seed, "content")
         self.open = OpenConversations()
         self.later: list[Later] = []
+        self.last_kind = ""  # of task, of the last request
         self.public: list[bytes] = []  # passages that anybody may have seen
         noise = numpy_rng(plan.seed, "noise").lognormal(0.0, 0.55, NOISE)
         self._noise: list[float] = noise.tolist()
@@ -87,6 +88,7 @@ class Desk:
         """Send `body` for `conv`, with its key and address; with it when the model API's failure
         is known to the caller, None where it answered."""
         rng, app, client = self.rng, conv.app, conv.client
+        self.last_kind = app.kind.name
         status = 200
         if rng.random() < self._faults:
             status = FAULTS[int(rng.random() * len(FAULTS))]

@@ -9,7 +9,8 @@ import gzip
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -22,15 +23,21 @@ from .world import World
 
 SUFFIXES = {"zst": "traffic.jsonl.zst", "gz": "traffic.jsonl.gz", "jsonl": "traffic.jsonl"}
 BLOCK_LINES = 256
-PROGRESS_EVERY = 5_000
+PROGRESS_EVERY_S = 0.5
 Progress = Callable[[int, float], None]
 """Told the exchanges so far and the share of the scenario's time, 0..1."""
 
 
 def write_world(
-    world: World, out: Path, *, form: str = "zst", on_progress: Progress | None = None
+    world: World,
+    out: Path,
+    *,
+    form: str = "zst",
+    with_kinds: bool = False,
+    on_progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """All files of `world` into the folder `out`; what `scenario.json` says.
+    """All files of `world` into the folder `out`; what `scenario.json` says. `with_kinds` adds
+    `kinds.jsonl`, the kind of task of each line, for the training of classifiers.
 
     Raises OSError where a file cannot be written.
     """
@@ -43,8 +50,16 @@ def write_world(
         "events": write_lines(out / "events.jsonl", world.events()),
         "labels": write_lines(out / "labels.jsonl", world.labels()),
     }
-    with _opened(out / SUFFIXES[form], form) as traffic:
-        tally = _write_traffic(world, traffic, out / "line-labels.jsonl", on_progress)
+    for name in ("line-labels.jsonl", "kinds.jsonl"):
+        (out / name).unlink(missing_ok=True)
+    with ExitStack() as files:
+        traffic = files.enter_context(_opened(out / SUFFIXES[form], form))
+        labels = kinds = None
+        if world.pools:
+            labels = files.enter_context((out / "line-labels.jsonl").open("wb"))
+        if with_kinds:
+            kinds = files.enter_context((out / "kinds.jsonl").open("wb"))
+        tally = _write_traffic(world, traffic, labels, kinds, on_progress)
     summary = describe(world) | {"counts": counts | tally}
     (out / "scenario.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
     return summary
@@ -53,9 +68,9 @@ def write_world(
 def stream_world(world: World, to: IO[bytes], on_progress: Progress | None = None) -> int:
     """The traffic alone, as JSON Lines; the number of exchanges."""
     total = 0
-    for block, _ in _blocks(world, on_progress):
-        to.write(b"".join(block))
-        total += len(block)
+    for block in _blocks(world, on_progress):
+        to.write(b"".join(block.lines))
+        total += len(block.lines)
     to.flush()
     return total
 
@@ -86,53 +101,59 @@ def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> int:
     return count
 
 
+@dataclass(slots=True)
+class _Block:
+    """Encoded lines, the kind of each, and (1-based place, campaign) of pool accounts' lines."""
+
+    lines: list[bytes] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    marks: list[tuple[int, str | None]] = field(default_factory=list)
+
+
 def _write_traffic(
-    world: World, traffic: IO[bytes], line_labels: Path, on_progress: Progress | None
+    world: World,
+    traffic: IO[bytes],
+    labels: IO[bytes] | None,
+    kinds: IO[bytes] | None,
+    on_progress: Progress | None,
 ) -> dict[str, Any]:
-    """`line_labels` gets one line for each exchange of a campaign's accounts, `campaign` null
-    where it is not the campaign's; without campaigns there is no such file."""
-    line_labels.unlink(missing_ok=True)
+    """`labels` gets one line for each exchange of a campaign's accounts, `campaign` null where
+    it is not the campaign's."""
     by_campaign: Counter[str] = Counter()
     total = 0
-    labels = line_labels.open("wb") if world.pools else None
-    try:
-        for block, marks in _blocks(world, on_progress):
-            traffic.write(b"".join(block))
-            for at, campaign in marks:
-                by_campaign["others" if campaign is None else campaign] += 1
-                assert labels is not None
+    for block in _blocks(world, on_progress):
+        traffic.write(b"".join(block.lines))
+        for at, campaign in block.marks:
+            by_campaign["others" if campaign is None else campaign] += 1
+            if labels is not None:
                 labels.write(orjson.dumps({"line": total + at, "campaign": campaign}) + b"\n")
-            total += len(block)
-    finally:
-        if labels is not None:
-            labels.close()
+        if kinds is not None:
+            for at, kind in enumerate(block.kinds, total + 1):
+                kinds.write(b'{"line":%d,"kind":"%b"}\n' % (at, kind.encode()))
+        total += len(block.lines)
     return {"exchanges": total, "on_campaign_accounts": dict(sorted(by_campaign.items()))}
 
 
-def _blocks(
-    world: World, on_progress: Progress | None
-) -> Iterator[tuple[list[bytes], list[tuple[int, str | None]]]]:
-    """Encoded lines in blocks, and (1-based place in the block, campaign) of marked ones."""
+def _blocks(world: World, on_progress: Progress | None) -> Iterator[_Block]:
     encode = msgspec.json.Encoder().encode
     pooled = world.pool_account_ids()
     start_s, span_s = world.plan.start_s, world.plan.days * DAY_S
-    block: list[bytes] = []
-    marks: list[tuple[int, str | None]] = []
-    done, told = 0, time.monotonic()
-    for request, campaign in world.exchanges():
-        block.append(encode(request) + b"\n")
+    block, done, told = _Block(), 0, time.monotonic()
+    for request, campaign, kind in world.exchanges_with_kind():
+        block.lines.append(encode(request) + b"\n")
+        block.kinds.append(kind)
         if request.account_id in pooled:
-            marks.append((len(block), campaign))
-        if len(block) < BLOCK_LINES:
+            block.marks.append((len(block.lines), campaign))
+        if len(block.lines) < BLOCK_LINES:
             continue
-        yield block, marks
-        done += len(block)
-        if on_progress is not None and time.monotonic() - told > 0.5:
+        yield block
+        done += len(block.lines)
+        if on_progress is not None and time.monotonic() - told > PROGRESS_EVERY_S:
             told = time.monotonic()
             on_progress(done, (request.ts - start_s) / span_s)
-        block, marks = [], []
-    if block:
-        yield block, marks
+        block = _Block()
+    if block.lines:
+        yield block
 
 
 @contextmanager

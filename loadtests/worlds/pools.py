@@ -97,6 +97,18 @@ class AccountPool:
     def data_dir(self) -> Path | None:
         return self._plan.data_dir
 
+    def framed_accounts(self, customers: Customers) -> range:
+        """All customers who have the template that this pool copies."""
+        victim = self.framed_account(customers)
+        block = customers.block_of(victim)
+        template = block.raw.apps.template
+        if template == "class":
+            return range(block.first, block.first + block.count)
+        if template == "group" or block.shares("app"):
+            _, first, size = block.group_of(victim)
+            return range(first, first + size)
+        return range(victim, victim + 1)
+
     def framed_account(self, customers: Customers) -> int:
         """The customer whose template this pool copies: one of the class that its knob names."""
         blocks = {block.raw.name: block for block in customers.blocks}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...workers.traffic import LoggedRequest
 from .customers import CustomerDesk
 from .days import DAY_S
 from .desk import Desk, Later, Logged
@@ -149,16 +150,25 @@ class World:
 
     def _framed(self) -> dict[int, str]:
         return {
-            pool.framed_account(self.customers): pool.campaign.id
+            index: pool.campaign.id
             for pool in self.pools
             if pool.campaign.knobs.frames is not None
+            for index in pool.framed_accounts(self.customers)
         }
 
     # ── what they send ───────────────────────────────────────────────────────────────────────
 
     def exchanges(self) -> Iterator[Logged]:
         """Every exchange by time, with the campaign it belongs to."""
+        yield from self._run(Desk(self.plan, self.addresses))
+
+    def exchanges_with_kind(self) -> Iterator[tuple[LoggedRequest, str | None, str]]:
+        """The same exchanges, and the kind of task of each (`content/tasks.yaml`)."""
         desk = Desk(self.plan, self.addresses)
+        for request, campaign in self._run(desk):
+            yield request, campaign, desk.last_kind
+
+    def _run(self, desk: Desk) -> Iterator[Logged]:
         faces = Faces(self.customers, self.plan, self.addresses)
         customers = CustomerDesk(desk, faces)
         operators = [

@@ -235,6 +235,15 @@ def test_framing_copies_a_customer_who_stays_innocent(tmp_path: Path) -> None:
     assert ours & theirs
 
 
+def test_all_who_share_a_framed_template_are_its_victims(tmp_path: Path) -> None:
+    agency = ordinary(
+        apps={"tasks": {"chat": 1}, "template": "group"}, group={"size": [3, 6], "shares": ["app"]}
+    )
+    world = made(tmp_path, classes=[agency], campaign=FIXED, knobs={"frames": "ordinary"})
+    victims = [label for label in world.labels() if "framed_by" in label]
+    assert 3 <= len(victims) <= 6
+
+
 def test_a_relay_fails_over_within_seconds_and_an_sdk_stays(tmp_path: Path) -> None:
     world = made(tmp_path, campaign=FIXED, faults=0.2)
     failed: dict[bytes, tuple[float, str]] = {}

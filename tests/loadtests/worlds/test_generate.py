@@ -75,6 +75,19 @@ def test_the_same_command_writes_the_same_bytes(scenario: Path, tmp_path: Path) 
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
+def test_kinds_of_task_are_written_when_asked_for(scenario: Path, tmp_path: Path) -> None:
+    run(scenario, "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "kinds.jsonl").exists()
+    run(scenario, "--out", tmp_path / "out", "--kinds")
+    kinds = [orjson.loads(line) for line in read_lines(tmp_path / "out" / "kinds.jsonl")]
+    traffic = read_lines(tmp_path / "out" / "traffic.jsonl.zst")
+    assert [kind["line"] for kind in kinds] == list(range(1, len(traffic) + 1))
+    assert {"agent", "elicit", "grade"} <= {kind["kind"] for kind in kinds}
+    for kind, line in zip(kinds, traffic, strict=True):
+        is_embedding = orjson.loads(line)["path"] == "/v1/embeddings"
+        assert (kind["kind"] == "embed") == is_embedding
+
+
 def test_standard_output_carries_the_traffic_alone(scenario: Path, tmp_path: Path) -> None:
     run(scenario, "--out", tmp_path / "out", "--format", "jsonl")
     result = run(scenario, "--stdout")
