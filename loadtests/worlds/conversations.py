@@ -6,7 +6,6 @@ been left alone; `OpenConversations` keeps no more of them than its capacity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -28,7 +27,8 @@ from .tasks import answer_text
 MAX_HISTORY_BYTES = 12_000
 PASSAGE_CHARS = 400
 IDLE_S = 3 * 3600.0
-MAX_OPEN = 60_000
+MAX_OPEN = 60_000  # owners
+MAX_OPEN_EACH = 6
 
 Source = Literal["customers", "tasks", "own-users", "strangers", "probes"]
 """Whose a conversation is: a customer's, or one of those that go through a pool."""
@@ -64,6 +64,7 @@ class Conversation:
         "model",
         "owner",
         "previous",
+        "ready_s",
         "shape",
         "source",
         "tenant",
@@ -100,6 +101,7 @@ class Conversation:
         self.previous = b""
         self.text = b""
         self.last_s = 0.0
+        self.ready_s = 0.0  # when the answer is there: nobody continues before
         self.last_said = b""
         self.launders = False
         self.source: Source = "customers"
@@ -251,28 +253,36 @@ def _turns(rng: Random, mean: float) -> int:
 
 
 class OpenConversations:
-    """Conversations that may go on, by owner; the one left alone longest makes room."""
+    """Conversations that may go on, a few for each owner; those of the owner that has been quiet
+    longest make room."""
 
     def __init__(self, capacity: int = MAX_OPEN) -> None:
-        self._open: dict[int, Conversation] = {}
+        self._open: dict[int, list[Conversation]] = {}
         self._capacity = capacity
 
     def __len__(self) -> int:
-        return len(self._open)
+        return sum(map(len, self._open.values()))
 
     def take(self, owner: int, now_s: float) -> Conversation | None:
-        """The owner's conversation, unless it has been left alone for too long."""
-        found = self._open.pop(owner, None)
-        if found is None or now_s - found.last_s > IDLE_S:
+        """One of the owner's conversations whose last answer has come, the latest first; those
+        left alone for too long are forgotten."""
+        kept = self._open.pop(owner, None)
+        if kept is None:
             return None
+        kept = [conv for conv in kept if now_s - conv.last_s <= IDLE_S]
+        found = next((conv for conv in reversed(kept) if conv.ready_s <= now_s), None)
+        if found is not None:
+            kept.remove(found)
+        if kept:
+            self._open[owner] = kept
         return found
 
     def put(self, owner: int, conversation: Conversation) -> None:
         if conversation.is_over:
             return
-        self._open[owner] = conversation
+        kept = self._open.setdefault(owner, [])
+        kept.append(conversation)
+        if len(kept) > MAX_OPEN_EACH:
+            del kept[0]
         if len(self._open) > self._capacity:
             del self._open[next(iter(self._open))]
-
-    def __iter__(self) -> Iterator[Conversation]:
-        return iter(self._open.values())

@@ -87,10 +87,7 @@ class CustomerDesk:
             if moved is not None:
                 self._move(moved, face)
                 return moved
-        conv = desk.open.take(face.index, at_s)
-        if conv is not None and conv.is_over:
-            return None
-        return conv
+        return desk.open.take(face.index, at_s)
 
     def _move(self, conv: Conversation, face: Face) -> None:
         """The conversation goes on through another account of the same hand."""

@@ -101,6 +101,7 @@ class Desk:
             answer = conv.answer(rng, len(body), text_bytes=wanted)
             latency_ms = int((260 + MS_PER_TOKEN * answer.output_tokens) * self.noise()) + 20
         conv.last_s = at_s
+        conv.ready_s = at_s + latency_ms / 1000
         headers = client.headers(len(body))
         if attempt:
             headers = client.again(headers, attempt)
@@ -125,7 +126,7 @@ class Desk:
             body=msgspec.Raw(body) if self._keeps_bodies else NULL,
             response=response,
         )
-        return request, at_s + latency_ms / 1000 if failed else None
+        return request, conv.ready_s if failed else None
 
     def resend(
         self,

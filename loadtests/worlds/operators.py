@@ -20,8 +20,8 @@ from .workshop import Workshop
 
 MAX_ATTEMPTS = 4
 MAX_WAITING = 20_000
-MACHINE_S = 3.0
-HUMAN_S = 45.0
+MACHINE_S = 1.5
+HUMAN_S = 200.0
 REST_S = 60.0
 
 
@@ -157,7 +157,7 @@ class Operator:
         if failed_s is not None:
             self._after_failure(conv, account, at_s, failed_s, body, attempt)
         else:
-            self._keep(conv, at_s, rng)
+            self._keep(conv)
         return request, None if conv.source == "strangers" else self.pool.campaign.id
 
     def _after_failure(
@@ -197,7 +197,7 @@ class Operator:
             return "probes"
         return "tasks"
 
-    def _keep(self, conv: Conversation, at_s: float, rng: Random) -> None:
+    def _keep(self, conv: Conversation) -> None:
         """Put the conversation where its next turn will be found; machines answer at once."""
         conv.last_said = b""
         waiting = self._waiting.setdefault((conv.source, self._home_of(conv.owner)), [])
@@ -205,8 +205,10 @@ class Operator:
             return
         self._number += 1
         is_human = conv.source in ("strangers", "own-users")
-        pause_s = (HUMAN_S if is_human else MACHINE_S) * self._desk.noise()
-        heapq.heappush(waiting, (at_s + pause_s + 5.0, self._number, conv))
+        noise = self._desk.noise()
+        # Readers take minutes, and some take an hour: sigma 1.4.
+        pause_s = HUMAN_S * noise**2.6 if is_human else MACHINE_S * noise
+        heapq.heappush(waiting, (conv.ready_s + pause_s, self._number, conv))
 
     def _home_of(self, account: int) -> int:
         """Where an account's conversations wait: its own place where both the conversation stays

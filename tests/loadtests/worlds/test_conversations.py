@@ -126,3 +126,21 @@ def test_histories_and_open_conversations_are_bounded(tmp_path: Path) -> None:
     people = ordinary(apps={**CHATTY, "turns": 30})
     sizes = [len(bytes(r.body)) for r, _ in made(tmp_path, classes=[people]).exchanges()]
     assert max(sizes) < 30_000
+
+
+@pytest.mark.parametrize("knobs", [None, {"affine": True}, {"organic": 1.0}], ids=str)
+def test_nobody_continues_before_the_answer_has_come(
+    tmp_path: Path, knobs: dict[str, Any] | None
+) -> None:
+    hasty = ordinary(apps=CHATTY, rate={"per_day": 400})
+    talk = campaign(tasks=[{"kind": "agent", "turns": 5}])
+    came: dict[bytes, float] = {}
+    checked = 0
+    for request, _ in made(tmp_path, classes=[hasty], campaign=talk, knobs=knobs).exchanges():
+        for found in set(RETURNED.findall(bytes(request.body))):
+            assert came[found] <= request.ts + 0.001
+            checked += 1
+        assert request.response is not None
+        for found in ISSUED.findall(bytes(request.response.body)):
+            came[found] = request.ts + request.response.latency_ms / 1000
+    assert checked > 2_000
