@@ -8,7 +8,7 @@ import csv
 import gzip
 from bisect import bisect
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -21,13 +21,22 @@ HERE = Path(__file__).resolve().parent
 ASN_FILE = "geo/D_asn_ipv4_2026-06.csv.gz"
 KINDS = ("residential", "mobile", "office", "hosting", "vpn", "privacy_proxy", "education")
 SHARED_EXITS = 64
+SIX_SHARE = 0.3
 Range = tuple[int, int]
 
 
 class AddressPool:
-    """Draws addresses of a kind, uniform over its ranges; of one country where there is any."""
+    """Draws addresses of a kind, uniform over its ranges; of one country where there is any.
 
-    def __init__(self, ranges: dict[tuple[str, str], list[Range]]) -> None:
+    `six` are IPv6 networks by kind and country: where there are some, `SIX_SHARE` of callers.
+    """
+
+    def __init__(
+        self,
+        ranges: dict[tuple[str, str], list[Range]],
+        six: dict[tuple[str, str], list[IPv6Network]] | None = None,
+    ) -> None:
+        self._six = six or {}
         self._ranges: dict[tuple[str, str | None], tuple[list[Range], list[int]]] = {}
         self._countries: dict[str, list[str]] = {}
         self._shared: dict[tuple[int, str, str, int], str] = {}
@@ -47,6 +56,13 @@ class AddressPool:
 
     def draw(self, rng: Random, kind: str, country: str | None = None) -> str:
         """One address; where the kind has nothing in `country`, one from anywhere."""
+        six = self._six.get((kind, country)) if country is not None else None
+        if six is not None and rng.random() < SIX_SHARE:
+            network = rng.choice(six)
+            return str(network[rng.getrandbits(128 - network.prefixlen)])
+        return self._draw_four(rng, kind, country)
+
+    def _draw_four(self, rng: Random, kind: str, country: str | None) -> str:
         ranges, sums = self._ranges.get((kind, country)) or self._ranges[kind, None]
         at = rng.randrange(sums[-1])
         index = bisect(sums, at)
@@ -57,13 +73,13 @@ class AddressPool:
         return str(IPv4Address(number))
 
     def draw_shared(self, rng: Random, seed: int, kind: str, country: str) -> str:
-        """One of the few addresses behind which a carrier, a VPN or a proxy keeps its callers."""
+        """One of the few IPv4 addresses that a carrier, VPN or proxy keeps its callers behind."""
         number = int(rng.random() * SHARED_EXITS)
         key = (seed, kind, country, number)
         found = self._shared.get(key)
         if found is None:
             own = python_rng(seed, "shared-exit", kind, country, number)
-            found = self._shared[key] = self.draw(own, kind, country)
+            found = self._shared[key] = self._draw_four(own, kind, country)
         return found
 
 
@@ -73,8 +89,8 @@ def load_addresses(data_dir: Path | None) -> AddressPool:
     listed = _listed()
     table = None if data_dir is None else data_dir / ASN_FILE
     if table is None or not table.is_file():
-        return AddressPool(_by_prefix(listed))
-    return AddressPool(_by_number(listed, table))
+        return AddressPool(_by_prefix(listed), _six(listed))
+    return AddressPool(_by_number(listed, table), _six(listed))
 
 
 def _listed() -> list[tuple[str, dict[str, Any]]]:
@@ -94,6 +110,14 @@ def _by_prefix(listed: list[tuple[str, dict[str, Any]]]) -> dict[tuple[str, str]
             found = ranges.setdefault((kind, network["country"]), [])
             found.append((int(prefix[0]), int(prefix[-1])))
     return ranges
+
+
+def _six(listed: list[tuple[str, dict[str, Any]]]) -> dict[tuple[str, str], list[IPv6Network]]:
+    found: dict[tuple[str, str], list[IPv6Network]] = {}
+    for kind, network in listed:
+        for text in network.get("six", ()):
+            found.setdefault((kind, network["country"]), []).append(IPv6Network(text))
+    return found
 
 
 def _by_number(

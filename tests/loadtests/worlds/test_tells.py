@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,8 @@ def features_of(request: LoggedRequest) -> dict[str, float]:
         "cached": response.cached_input_tokens,
         "streams": float(response.stream is True),
         "messages": len(body["messages"]),
-        "last_octet": int((request.client_ip or "0").rsplit(".", 1)[1]),
+        "last_octet": ip_address(request.client_ip or "").packed[-1],
+        "ip_version": ip_address(request.client_ip or "").version,
         "missing": sum(v is None for v in (request.ja4, request.key_id, request.client_ip)),
     }
 
@@ -254,7 +256,7 @@ def _account_features(record: dict[str, Any]) -> dict[str, float]:
         "created_minute": record["created_at"] // 60 % 60,
         "key_length": len(record["key_ids"][0]),
         "keys": len(record["key_ids"]),
-        "signup_octet": int(record["signup_ip"].rsplit(".", 1)[1]),
+        "signup_octet": ip_address(record["signup_ip"]).packed[-1],
         "steps": len(record["verification"]),
         "payment_length": len(record["payment_fingerprint"] or ""),
         "org_length": len(record["org_id"] or ""),
