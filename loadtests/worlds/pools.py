@@ -56,7 +56,11 @@ class PoolFace:
 
 
 class AccountPool:
-    """Accounts `first` to `first + count`: pool `number` of a campaign."""
+    """Accounts `first` to `first + count`: pool `number` of a campaign.
+
+    `base` of them are the file's at this scale; the rest are bought on the way, where the pool
+    is always new.
+    """
 
     def __init__(
         self,
@@ -67,11 +71,13 @@ class AccountPool:
         number: int,
         first: int,
         count: int,
+        replacements: int = 0,
     ) -> None:
         self.campaign = campaign
         self.number = number
         self.first = first
-        self.count = count
+        self.count = count + replacements
+        self.base = count
         self.begins_s = plan.start_s + campaign.begins_day * DAY_S
         self.ends_s = self.begins_s + campaign.raw.days * DAY_S
         self._plan = plan
@@ -117,17 +123,21 @@ class AccountPool:
         return block.first + rng.randrange(block.count)
 
     @property
+    def active(self) -> int:
+        """Accounts in use at a time, when all have joined."""
+        return max(1, round(self.base * (1 - self.campaign.raw.relay.standby)))
+
+    @property
     def account_days(self) -> float:
-        """Days in which accounts work, over the whole campaign."""
-        return sum(t.leaves_s - t.joins_s for t in self.tenures) / DAY_S
+        """Days that accounts in use come to over the whole campaign, with nobody banned."""
+        raw = self.campaign.raw
+        grows = min(raw.grows_days, raw.days)
+        return self.active * (raw.days - (1 - raw.at_start) * grows / 2)
 
     def _settle_tenures(self) -> list[Tenure]:
         """Growth, bans and replacements, by time of joining. Standby accounts join when an
         active one goes; those that are never needed have no tenure."""
-        raw, knobs, rng = self.campaign.raw, self.campaign.knobs, self.rng("tenure")
-        active = max(1, round(self.count * (1 - raw.relay.standby)))
-        if knobs.replaced_daily:
-            active = max(1, round(self.count / (1 + knobs.replaced_daily * raw.days)))
+        raw, rng, active = self.campaign.raw, self.rng("tenure"), self.active
         joins = [(self._first_join(rng, n, active), n) for n in range(active)]
         heapq.heapify(joins)
         standby, found = active, []
@@ -256,11 +266,19 @@ def pools_of(
     """The campaign's pools at this scale: accounts shrink, the rate of each does not."""
     total = max(2, round(campaign.raw.accounts * campaign.scale * plan.scale))
     split = min(campaign.knobs.split, total)
+    days = max(0.0, min(campaign.raw.days, plan.days - campaign.begins_day))
     pools: list[AccountPool] = []
     for number in range(split):
         count = total // split + (number < total % split)
-        pools.append(
-            AccountPool(campaign, plan, addresses, number=number, first=first, count=count)
+        pool = AccountPool(
+            campaign,
+            plan,
+            addresses,
+            number=number,
+            first=first,
+            count=count,
+            replacements=round(count * campaign.knobs.replaced_daily * days),
         )
-        first += count
+        pools.append(pool)
+        first += pool.count
     return pools

@@ -205,6 +205,10 @@ def test_replaced_accounts_come_from_those_that_stand_by(tmp_path: Path) -> None
     first = {r.account_id for r in replaced if r.ts < replaced[0].ts + 7200}
     assert len(first - last) > len(first) / 4
     assert len(accounts(plain)) == 54
+    assert len(accounts(replaced)) > 80
+    # The accounts change, and neither how many there are at a time nor what each sends.
+    assert len(first) == pytest.approx(54, abs=6)
+    assert len(replaced) == pytest.approx(len(plain), rel=0.2)
 
 
 def test_bans_are_events_and_end_the_account(tmp_path: Path) -> None:
