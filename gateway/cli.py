@@ -10,6 +10,7 @@ import click
 from . import __version__
 from .commands.accounts import accounts
 from .commands.demo import demo
+from .commands.generate import generate
 from .commands.operate import explain, mode
 from .commands.policy import policy
 from .commands.replay import replay
@@ -41,7 +42,7 @@ def main() -> None:
     """Abuse-defence gateway for model APIs: many accounts, one hand, one limit."""
 
 
-for command in (serve, mode, explain, policy, accounts, replay, report, demo):
+for command in (serve, mode, explain, policy, accounts, generate, replay, report, demo):
     main.add_command(command)
 
 

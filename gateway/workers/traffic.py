@@ -25,7 +25,8 @@ NO_BODY = msgspec.Raw(b"null")
 
 
 class LoggedResponse(msgspec.Struct):
-    """What came back; tokens are None where the log does not say."""
+    """What came back; tokens are None where the log does not say. `body` is the raw JSON of the
+    answer (of a stream: the assembled message), unparsed until somebody wants it."""
 
     status: int = 200
     latency_ms: float = 0.0
@@ -33,6 +34,7 @@ class LoggedResponse(msgspec.Struct):
     output_tokens: int | None = None
     cached_input_tokens: int = 0
     stream: bool | None = None
+    body: msgspec.Raw = NO_BODY
 
 
 class LoggedRequest(msgspec.Struct):
