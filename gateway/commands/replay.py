@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import click
 import orjson
 
 from ..app import open_replay_store
+from ..errors import UsageError
+from ..model import SECOND_US
 from ..policy.load import load_policy
-from ..workers.replay_files import replay_files
+from ..workers.feeds import Feed, FileFeed, StreamFeed, lines_of, open_log
+from ..workers.replay_files import CHECKPOINT_EVERY_S, ReplayPlan, ReplayResult, ReplayRun, Stop
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+TRAFFIC = click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True)
+INTERRUPTED = 130
 
 
 class FixedPolicy:
@@ -24,63 +34,127 @@ class FixedPolicy:
 
 
 @click.command()
-@click.option("--traffic", type=FILE, required=True, help="Traffic log v1 (.jsonl, .gz, .zst).")
-@click.option("--accounts", type=FILE, required=True, help="Accounts v1.")
+@click.option("--traffic", type=TRAFFIC, help="Traffic log v1 (.jsonl, .gz, .zst), or - for stdin.")
+@click.option("--accounts", type=FILE, help="Accounts v1.")
 @click.option("--policy", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option("--events", type=FILE, help="Account events on the way.")
 @click.option("--store", default="memory", show_default=True, help="memory, or a store URL.")
 @click.option(
     "--linker-lag-s",
-    type=float,
+    type=click.FloatRange(min=0.001),
     default=2.0,
     show_default=True,
     help="Event time between evidence and clusters; without effect until accounts are linked.",
 )
+@click.option(
+    "--reorder-s",
+    type=click.FloatRange(min=0, max=3600),
+    default=0.0,
+    show_default=True,
+    help="Put lines that come up to so much late (event time) back into their place.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option(
+    "--checkpoint-s",
+    type=click.FloatRange(min=0),
+    default=CHECKPOINT_EVERY_S,
+    show_default=True,
+    help="Wall time between checkpoints.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
 def replay(
-    traffic: Path,
-    accounts: Path,
+    traffic: Path | None,
+    accounts: Path | None,
     policy: Path,
     out: Path,
     events: Path | None,
     store: str,
     linker_lag_s: float,
+    reorder_s: float,
+    resume: bool,
+    checkpoint_s: float,
     as_json: bool,
 ) -> None:
     """Replay traffic on event time through the real engine; writes decisions and a summary."""
+    if traffic is None or accounts is None:
+        raise UsageError("say --traffic and --accounts")
+    if resume and store != "memory":
+        raise UsageError("--resume needs --store memory: a real store has gone on meanwhile")
     out.mkdir(parents=True, exist_ok=True)
+    feed: Feed = StreamFeed() if str(traffic) == "-" else FileFeed(traffic)
+    identity = {"accounts": FileFeed(accounts).identity()}
+    if events is not None:
+        identity["events"] = FileFeed(events).identity()
     policies = FixedPolicy(policy)
 
-    async def run() -> bool:
+    async def run(stop: Stop) -> ReplayResult:
         async with open_replay_store(store) as opened:
-            result = await replay_files(
-                traffic=traffic,
-                accounts=accounts,
+            plan = ReplayPlan(
+                feed=feed,
+                accounts=_source(accounts),
+                events=None if events is None else _source(events),
                 out=out,
                 store=opened,
                 policies=policies,
-                events=events,
-                on_progress=_show if sys.stderr.isatty() else None,
+                identity=identity,
+                reorder_us=round(reorder_s * SECOND_US),
+                lag_us=round(linker_lag_s * SECOND_US),
+                checkpoint_every_s=checkpoint_s,
             )
-        for problem in result.problems:
-            click.echo(str(problem), err=True)
-        if as_json:
-            click.echo(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
-        else:
-            _say(result.summary, out)
-        return result.is_unusable
+            run = ReplayRun(plan, stop=stop)
+            return await run.run(resume=resume, on_progress=_show if sys.stderr.isatty() else None)
 
-    if asyncio.run(run()):
-        click.echo("over 1 % of the lines are bad: the log is not usable", err=True)
+    with stopped_by_signals() as stop:
+        result = asyncio.run(run(stop))
+    report(result, out, as_json=as_json)
+
+
+def report(result: ReplayResult, out: Path, *, as_json: bool) -> None:
+    """Problems on stderr, the summary on stdout; exit code 1 for a log that is not usable."""
+    for problem in result.problems:
+        click.echo(str(problem), err=True)
+    if as_json:
+        click.echo(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _say(result.summary, out)
+    if result.is_unusable:
+        click.echo("over 1 % of the lines are bad or late: the log is not usable", err=True)
         sys.exit(1)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[Stop]:
+    """SIGINT and SIGTERM end the run at its next line, a second one at once."""
+    stop = Stop()
+    before: dict[signal.Signals, Any] = {}
+
+    def ask(number: int, _: FrameType | None) -> None:
+        stop.is_asked = True
+        signal.signal(number, signal.default_int_handler)
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        before[one] = signal.signal(one, ask)
+    try:
+        yield stop
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _source(path: Path) -> tuple[str, Callable[[], Iterable[bytes]]]:
+    def lines() -> Iterator[bytes]:
+        with open_log(path) as file:
+            yield from lines_of(file)
+
+    return str(path), lines
 
 
 def _show(lines: int) -> None:
     click.echo(f"\r{lines:,} exchanges", nl=False, err=True)
 
 
-def _say(summary: dict[str, object], out: Path) -> None:
+def _say(summary: dict[str, Any], out: Path) -> None:
     click.echo(
         f"{summary['exchanges']:,} exchanges, {summary['refused']:,} refused, "
         f"{summary['exchanges_per_s']:,} a second; results in {out}"
