@@ -49,6 +49,11 @@ class _Counters:
 
 _Leases = dict[tuple[str, str], _Counters]
 """By tag and limit."""
+_Looked = tuple[Step, StepResult, int, _Counters | None, str]
+"""A step, its result if applied, the level before, where it is kept, under which name."""
+# Looking a member up in its enum is slower than all that is done with it.
+_ENFORCE, _SHADOW, _LOOK_SHADOW = Effect.ENFORCE, Effect.SHADOW, Effect.LOOK_SHADOW
+_LEASE = StepKind.LEASE
 
 
 class MemoryStore:
@@ -81,18 +86,17 @@ class MemoryStore:
                 return ChargeReply(
                     now_us, is_stale=True, subject=stored, shadow_all=self._shadow_all
                 )
-        steps = charge.steps
-        looked = [self._look(one, now_us) for one in steps]
+        looked = [self._look(one, now_us) for one in charge.steps]
         applied = True
-        for one, (result, _, _, _) in zip(steps, looked, strict=True):
-            if not result.allowed and one.effect is Effect.ENFORCE:
+        for one, result, _, _, _ in looked:
+            if not result.allowed and one.effect is _ENFORCE:
                 applied = False
         results = []
-        for one, (result, level, counters, field) in zip(steps, looked, strict=True):
+        for one, result, level, kept, field in looked:
             effect = one.effect
-            if applied if effect is Effect.ENFORCE else effect is Effect.SHADOW and result.allowed:
+            if applied if effect is _ENFORCE else effect is _SHADOW and result.allowed:
                 if one.amount:
-                    self._apply(one, result.level, counters, field, charge.lease_id, now_us)
+                    self._apply(one, result.level, kept, field, charge.lease_id, now_us)
             elif result.level != level:
                 result = StepResult(result.allowed, level)
             results.append(result)
@@ -110,7 +114,7 @@ class MemoryStore:
     def _settle(self, settlement: Settlement) -> None:
         now_us = self._instant(settlement.now_us)
         for correction in settlement.corrections:
-            if correction.kind is StepKind.LEASE:
+            if correction.kind is _LEASE:
                 self._free(correction, settlement.lease_id)
             else:
                 self._correct(correction, now_us)
@@ -125,24 +129,24 @@ class MemoryStore:
         stored = self._subjects.get(account_id)
         return stored if stored is not None else await self.put(subject, None, ttl_us=ttl_us)
 
-    def _look(self, one: Step, now_us: int) -> tuple[StepResult, int, _Counters | None, str]:
-        """(the result if applied, the level before, where it is kept, under which name)."""
+    def _look(self, one: Step, now_us: int) -> _Looked:
+        """What the step would come to, and where its counters are."""
         effect = one.effect
-        is_shadow = effect is Effect.SHADOW or effect is Effect.LOOK_SHADOW
+        is_shadow = effect is _SHADOW or effect is _LOOK_SHADOW
         field = one.field
-        if one.kind is StepKind.LEASE:
+        if one.kind is _LEASE:
             leases = self._leases[is_shadow].get((one.tag, field))
             held = 0 if leases is None else _held(leases, now_us)
             after = held + one.amount
-            return StepResult(after <= one.ceiling, after), held, leases, field
+            return one, StepResult(after <= one.ceiling, after), held, leases, field
         counters = self._counters[is_shadow].get(one.tag)
         if counters is None or counters.expires_us <= now_us:
-            return step(0, now_us, one.amount, one.ceiling), 0, None, field
+            return one, step(0, now_us, one.amount, one.ceiling), 0, None, field
         tat_us = counters.fields.get(field)
         if tat_us is None:
             field = _charged_field(counters, field, now_us)
             tat_us = counters.fields.get(field, 0)
-        return step(tat_us, now_us, one.amount, one.ceiling), tat_us, counters, field
+        return one, step(tat_us, now_us, one.amount, one.ceiling), tat_us, counters, field
 
     def _apply(
         self,
@@ -154,19 +158,22 @@ class MemoryStore:
         now_us: int,
     ) -> None:
         until_us = now_us + one.ttl_us
-        if one.kind is StepKind.LEASE:
+        if one.kind is _LEASE:
             if kept is None:  # perhaps made by an earlier step of this request
                 leases = self._leases[one.effect.is_shadow]
                 kept = leases.setdefault((one.tag, field), _Counters())
-            for name in (lease_id,) if one.amount == 1 else _lease_names(lease_id, one.amount):
-                kept.fields[name] = until_us
+            kept.fields[lease_id] = until_us
+            if one.amount > 1:
+                kept.fields.update(dict.fromkeys(_lease_names(lease_id, one.amount), until_us))
         else:
             if kept is None:
                 kept = self._alive(one.tag, one.effect.is_shadow, now_us) or self._begin(one)
             kept.fields[field] = level
             if level > until_us:
                 until_us = level
-        kept.keep(until_us + SLACK_US)
+        until_us += SLACK_US
+        if until_us > kept.expires_us:
+            kept.expires_us = until_us
 
     def _begin(self, one: Step | Correction) -> _Counters:
         counters = self._counters[one.effect.is_shadow][one.tag] = _Counters()
@@ -189,8 +196,10 @@ class MemoryStore:
     def _free(self, c: Correction, lease_id: str) -> None:
         leases = self._leases[c.effect.is_shadow].get((c.tag, c.field))
         if leases is not None:
-            for name in _lease_names(lease_id, max(1, c.delta_us)):
-                leases.fields.pop(name, None)
+            leases.fields.pop(lease_id, None)
+            if c.delta_us > 1:
+                for name in _lease_names(lease_id, c.delta_us):
+                    leases.fields.pop(name, None)
 
     def _alive(self, tag: str, is_shadow: bool, now_us: int) -> _Counters | None:
         counters = self._counters[is_shadow].get(tag)

@@ -124,8 +124,15 @@ class Replay:
 
     async def decide(self, number: int, line: TrafficLine) -> Decision:
         """Decide one line; its usage, if served, lands when its response would have."""
-        self.line_us = max(self.line_us, instant_us(line.ts))
-        await self._advance(self.line_us)
+        now_us = instant_us(line.ts)
+        if now_us > self.line_us:
+            self.line_us = now_us
+        else:
+            now_us = self.line_us
+        if self.tick_us <= now_us or (self.pending and self.pending[0][0] <= now_us):
+            await self._advance(now_us)
+        if now_us > self.clock.us:
+            self.clock.us = now_us
         self._ids.line = number
         key = line.key_id or NO_KEY
         credential = self._credentials.get((line.account_id, key))
