@@ -161,7 +161,7 @@ def headers_of(raw: msgspec.Raw) -> Headers:
         if len(_kept_headers) >= MAX_KEPT_HEADERS:
             _kept_headers.clear()
         kept = _kept_headers[key] = [
-            (name.encode("latin-1", "replace"), value.encode())
+            (name.lower().encode("latin-1", "replace"), value.encode())
             for name, value in _headers_decoder.decode(key)
         ]
     return kept
