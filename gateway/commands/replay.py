@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,8 +18,9 @@ from ..app import open_replay_store
 from ..errors import UsageError
 from ..model import SECOND_US
 from ..policy.load import load_policy
-from ..workers.feeds import Feed, FileFeed, StreamFeed, lines_of, open_log
 from ..workers.replay_files import CHECKPOINT_EVERY_S, ReplayPlan, ReplayResult, ReplayRun, Stop
+from ..workers.replay_log import replay_log
+from .replay_inputs import Asked, Inputs
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 TRAFFIC = click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True)
@@ -33,12 +34,36 @@ class FixedPolicy:
         self.current = load_policy(path)
 
 
+def scenario_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`--scenario` and what scales it."""
+    for option in (
+        click.option("--seed", type=int, help="Instead of the scenario's own seed."),
+        click.option("--days", type=click.FloatRange(min=0), help="Only so many days of it."),
+        click.option(
+            "--scale",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1.0,
+            help="Multiplies its accounts, never the rate of one.",
+        ),
+        click.option("--scenario", type=FILE, help="Traffic made on the way, by another process."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.option("--traffic", type=TRAFFIC, help="Traffic log v1 (.jsonl, .gz, .zst), or - for stdin.")
-@click.option("--accounts", type=FILE, help="Accounts v1.")
+@click.option("--accounts", type=FILE, help="Accounts v1, for --traffic.")
+@click.option("--events", type=FILE, help="Account events on the way, for --traffic.")
+@scenario_options
+@click.option(
+    "--decisions",
+    type=click.Path(exists=True, path_type=Path),
+    help="The gateway's own decision log, a file or folder, to be decided again.",
+)
+@click.option("--recount", is_flag=True, help="With --decisions: count limits anew in any case.")
 @click.option("--policy", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
-@click.option("--events", type=FILE, help="Account events on the way.")
 @click.option("--store", default="memory", show_default=True, help="memory, or a store URL.")
 @click.option(
     "--linker-lag-s",
@@ -66,9 +91,15 @@ class FixedPolicy:
 def replay(
     traffic: Path | None,
     accounts: Path | None,
+    events: Path | None,
+    scenario: Path | None,
+    scale: float,
+    days: float | None,
+    seed: int | None,
+    decisions: Path | None,
+    recount: bool,
     policy: Path,
     out: Path,
-    events: Path | None,
     store: str,
     linker_lag_s: float,
     reorder_s: float,
@@ -76,37 +107,46 @@ def replay(
     checkpoint_s: float,
     as_json: bool,
 ) -> None:
-    """Replay traffic on event time through the real engine; writes decisions and a summary."""
-    if traffic is None or accounts is None:
-        raise UsageError("say --traffic and --accounts")
+    """Replay traffic on event time through the real engine; writes decisions and a summary.
+
+    The traffic is a log (--traffic with --accounts), a scenario (--scenario), or what the
+    gateway itself has logged (--decisions).
+    """
+    if [traffic, scenario, decisions].count(None) != 2:
+        raise UsageError("say one of --traffic, --scenario and --decisions")
+    policies = FixedPolicy(policy)
+    out.mkdir(parents=True, exist_ok=True)
+    on_progress = _show if sys.stderr.isatty() else None
+    if decisions is not None:
+        if resume or store != "memory":
+            raise UsageError("--decisions begins anew each time, and in memory")
+        again = replay_log(
+            decisions, out, policies.current, recount_all=recount, on_progress=on_progress
+        )
+        report(asyncio.run(again), out, as_json=as_json)
+        return
     if resume and store != "memory":
         raise UsageError("--resume needs --store memory: a real store has gone on meanwhile")
-    out.mkdir(parents=True, exist_ok=True)
-    feed: Feed = StreamFeed() if str(traffic) == "-" else FileFeed(traffic)
-    identity = {"accounts": FileFeed(accounts).identity()}
-    if events is not None:
-        identity["events"] = FileFeed(events).identity()
-    policies = FixedPolicy(policy)
 
-    async def run(stop: Stop) -> ReplayResult:
+    async def run(inputs: Inputs, stop: Stop) -> ReplayResult:
         async with open_replay_store(store) as opened:
             plan = ReplayPlan(
-                feed=feed,
-                accounts=_source(accounts),
-                events=None if events is None else _source(events),
+                feed=inputs.feed,
+                accounts=inputs.accounts,
+                events=inputs.events,
                 out=out,
                 store=opened,
                 policies=policies,
-                identity=identity,
+                identity=inputs.identity,
                 reorder_us=round(reorder_s * SECOND_US),
                 lag_us=round(linker_lag_s * SECOND_US),
                 checkpoint_every_s=checkpoint_s,
             )
-            run = ReplayRun(plan, stop=stop)
-            return await run.run(resume=resume, on_progress=_show if sys.stderr.isatty() else None)
+            return await ReplayRun(plan, stop=stop).run(resume=resume, on_progress=on_progress)
 
-    with stopped_by_signals() as stop:
-        result = asyncio.run(run(stop))
+    asked = Asked(traffic, accounts, events, scenario, scale, days, seed)
+    with asked.open(labels_dir=out) as inputs, stopped_by_signals() as stop:
+        result = asyncio.run(run(inputs, stop))
     report(result, out, as_json=as_json)
 
 
@@ -119,7 +159,9 @@ def report(result: ReplayResult, out: Path, *, as_json: bool) -> None:
     else:
         _say(result.summary, out)
     if result.is_unusable:
-        click.echo("over 1 % of the lines are bad or late: the log is not usable", err=True)
+        click.echo(
+            "the log is not usable: over 1 % of its lines are bad or late, or see above", err=True
+        )
         sys.exit(1)
 
 
@@ -140,14 +182,6 @@ def stopped_by_signals() -> Iterator[Stop]:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
-
-
-def _source(path: Path) -> tuple[str, Callable[[], Iterable[bytes]]]:
-    def lines() -> Iterator[bytes]:
-        with open_log(path) as file:
-            yield from lines_of(file)
-
-    return str(path), lines
 
 
 def _show(lines: int) -> None:

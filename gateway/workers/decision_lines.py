@@ -15,7 +15,9 @@ import orjson
 
 from ..model import Decision
 
-MEMBER_LINES = 2_048  # half a megabyte: what awaits packing should not push all else out of the cache
+MEMBER_LINES = (
+    2_048  # half a megabyte: what awaits packing should not push all else out of the cache
+)
 COMPRESS_LEVEL = 1  # these lines repeat so much that more effort gains a few per cent
 MAX_KEPT_TAILS = 16_384
 BAD_LINE = orjson.dumps(
