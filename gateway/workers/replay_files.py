@@ -119,7 +119,7 @@ class ReplayRun:
             self._continue_from(kept, writer)
         is_complete = False
         try:
-            with _rare_collections():
+            with rare_collections():
                 await self._run(writer, on_progress)
             is_complete = True
         finally:
@@ -290,7 +290,7 @@ class ReplayRun:
 
 
 @contextmanager
-def _rare_collections() -> Iterator[None]:
+def rare_collections() -> Iterator[None]:
     """Millions of accounts live through the whole run: looking through them for cycles at every
     turn costs a third of the time, and there are none."""
     before = gc.get_threshold()
