@@ -46,12 +46,12 @@ def entries(sources: Sources, policy: Policy) -> dict[Entry, tuple[str, ...]]:
                     told = (
                         {**entry, "mode": str(modes[entry["name"]])} if key != "routes" else entry
                     )
-                    found[LISTED[key], str(told.get("name"))] = tuple(_flat(told))
+                    found[LISTED[key], str(told.get("name"))] = tuple(sorted(_flat(told)))
             elif key == "sets":
                 for name, values in value.items():
                     found["set", name] = tuple(sorted(_flat(values)))
             elif key not in ("version", "mode"):
-                found["policy", key] = tuple(_flat(value, key))
+                found["policy", key] = tuple(sorted(_flat(value, key)))
     for one in sources.sets:
         found.setdefault(("set", one.name), tuple(sorted(_flat(one.file.data))))
     return found

@@ -18,26 +18,26 @@ class ReplaySummary:
     clean: int = 0
     refused: int = 0
     degraded: int = 0
-    by_verdict: Counter[str] = field(default_factory=Counter)
-    by_would_be: Counter[str] = field(default_factory=Counter)
-    by_rule: Counter[str] = field(default_factory=Counter)
+    by_verdict: dict[str, int] = field(default_factory=dict)
+    by_would_be: dict[str, int] = field(default_factory=dict)
+    by_rule: dict[str, int] = field(default_factory=dict)
     touched: dict[str, set[str]] = field(default_factory=dict)
     wall_s: float = 0.0
 
     @property
     def exchanges(self) -> int:
-        return self.clean + self.by_verdict.total()
+        return self.clean + sum(self.by_verdict.values())
 
     def count(self, account_id: str, decision: Decision) -> None:
         if not decision.findings and not decision.degraded:
             self.clean += 1
             return
         verdict = decision.verdict.text
-        self.by_verdict[verdict] += 1
-        self.by_would_be[decision.would_be.text] += 1
+        _add(self.by_verdict, verdict)
+        _add(self.by_would_be, decision.would_be.text)
         self.degraded += decision.degraded
         for finding in decision.findings:
-            self.by_rule[finding.rule] += 1
+            _add(self.by_rule, finding.rule)
         if decision.verdict is not Verdict.ALLOW:
             self.refused += 1
             self.touched.setdefault(verdict, set()).add(account_id)
@@ -48,8 +48,8 @@ class ReplaySummary:
         return {
             "exchanges": self.exchanges,
             "refused": self.refused,
-            "by_verdict": dict(sorted((self.by_verdict + clean).items())),
-            "by_would_be": dict(sorted((self.by_would_be + clean).items())),
+            "by_verdict": dict(sorted((Counter(self.by_verdict) + clean).items())),
+            "by_would_be": dict(sorted((Counter(self.by_would_be) + clean).items())),
             "by_rule": dict(sorted(self.by_rule.items())),
             "accounts_touched": {v: len(ids) for v, ids in sorted(self.touched.items())},
             "accounts_touched_any": len(everyone),
@@ -58,6 +58,10 @@ class ReplaySummary:
             "exchanges_per_s": round(self.exchanges / self.wall_s) if self.wall_s else None,
             "peak_memory_bytes": peak_memory_bytes,
         }
+
+
+def _add(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
 
 
 def peak_memory_bytes() -> int:
