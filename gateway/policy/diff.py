@@ -87,7 +87,7 @@ def _marked(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, ...]:
 
 def _flat(value: Any, path: str = "") -> Iterator[str]:
     """`when.cluster_size.gte: 10`; the values of a list of plain values one a line."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _flat(inner, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):

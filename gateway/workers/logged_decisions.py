@@ -79,7 +79,8 @@ class LoggedDecision(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Redecided:
-    """`how`: `exact`, `recounted` or `carried`."""
+    """`how`: `exact`; `recounted`; `carried` over from the log; `blind`: recounted, while a rule
+    that names an account or organisation saw a pseudonym, so that it did not match."""
 
     decision: Decision
     how: str
@@ -172,7 +173,7 @@ class LogReplay:
         reply = replace(reply, shadow_all=line.shadow_all)
         decision = judge(self._policy, facts, Identity(subject, None), assessment, reply)
         self._close(line, decision)
-        return Redecided(decision, "recounted")
+        return Redecided(decision, "blind" if self._looks_at_names(assessment) else "recounted")
 
     def _routed(self, facts: RequestFacts) -> RequestFacts:
         """The route by this policy's list. A path that was not listed before has facts of no
