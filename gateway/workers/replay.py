@@ -133,12 +133,10 @@ class Replay:
             await self._advance(now_us)
         if now_us > self.clock.us:
             self.clock.us = now_us
-        self._ids.line = number
         key = line.key_id or NO_KEY
-        credential = self._credentials.get((line.account_id, key))
-        if credential is None:
-            credential = await self._learn_key(line.account_id, key)
-        facts, error = self._facts(line, self.clock.us, credential)
+        if (line.account_id, key) not in self._credentials:
+            await self._learn_key(line.account_id, key)
+        facts, error = self.facts_of(number, line)
         if error is not None:
             decision = self.engine.reject(facts, error)
         else:
@@ -211,9 +209,14 @@ class Replay:
             self.hook.on_response(number, due_us, facts, response)
             self._arm_tick()
 
-    def _facts(
-        self, line: TrafficLine, now_us: int, credential: str
-    ) -> tuple[RequestFacts, RequestError | None]:
+    def facts_of(self, number: int, line: TrafficLine) -> tuple[RequestFacts, RequestError | None]:
+        """The facts at the instant reached, read as those of a live request are; the error says
+        why the body could not be read."""
+        self._ids.line, now_us = number, self.clock.us
+        key = line.key_id or NO_KEY
+        credential = self._credentials.get((line.account_id, key))
+        if credential is None:
+            credential = self._credential_beyond(line.account_id, key)
         path, route, dialect = self._place_of(line.method, line.path)
         body, raw, error = NO_BODY, b"", None
         if route is not None and route.shape is not None:
@@ -243,16 +246,16 @@ class Replay:
         )
         return facts, error
 
-    async def _learn_key(self, account_id: str, key: str) -> str:
+    async def _learn_key(self, account_id: str, key: str) -> None:
         """The log names the account, so any key it used is that account's. An account that
         nobody imported stays unknown; keys beyond `MAX_KEYS` count as one."""
         known = self.keys_of.get(account_id)
         if known is None:
-            return self._credential(account_id, key)
-        if known >= MAX_KEYS and key != NO_KEY:
-            return self._credentials.get((account_id, NO_KEY)) or await self._learn_key(
-                account_id, NO_KEY
-            )
+            return
+        if known >= MAX_KEYS:
+            key = NO_KEY
+            if (account_id, key) in self._credentials:
+                return
         credential = self._credential(account_id, key)
         stored = await self.store.get(account_id)
         if stored is not None:
@@ -260,7 +263,10 @@ class Replay:
             await self.store.put(stored, keys)
         self.keys_of[account_id] = known + 1
         self._credentials[account_id, key] = credential
-        return credential
+
+    def _credential_beyond(self, account_id: str, key: str) -> str:
+        """Of an unknown account, or of a key beyond the bound."""
+        return self._credentials.get((account_id, NO_KEY)) or self._credential(account_id, key)
 
     def _credential(self, account_id: str, key_id: str) -> str:
         return self._keyed.credential(f"{account_id}\n{key_id}".encode())

@@ -87,7 +87,8 @@ class ReplayRun:
     def __init__(self, plan: ReplayPlan, *, stop: Stop | None = None) -> None:
         self._plan = plan
         self._stop = stop or Stop()
-        self._replay = Replay(plan.store, plan.policies, hook=plan.hook, lag_us=plan.lag_us)
+        self.replay = Replay(plan.store, plan.policies, hook=plan.hook, lag_us=plan.lag_us)
+        self._reader = RecordReader(KeyedHash(REPLAY_SECRET))
         self._imports, self._reads = ImportReport(), ReadReport()
         self._encode = DecisionLines().encode
         self._window: ReorderWindow[Held] | None = None
@@ -106,12 +107,11 @@ class ReplayRun:
     ) -> ReplayResult:
         """Raises UsageError when a file cannot be opened or nothing can be resumed,
         InterruptedReplayError when it was told to stop."""
-        reader = RecordReader(KeyedHash(REPLAY_SECRET))
         kept = load(self._checkpoint_path, self._identity()) if resume else None
         if kept is None:
             self._checkpoint_path.unlink(missing_ok=True)
-            await self._add_accounts(reader)
-        self._read_events(reader)
+            await self.add_accounts()
+        self._read_events()
         writer = self._writer = DecisionWriter(
             self._plan.out / "decisions.jsonl.gz", offset=kept.offset if kept else 0
         )
@@ -130,12 +130,12 @@ class ReplayRun:
     # ── the lines ────────────────────────────────────────────────────────────────────────────
 
     async def _run(self, writer: DecisionWriter, on_progress: Callable[[int], None] | None) -> None:
-        reader = LineReader(self._plan.feed.name, self._reads)
+        read = LineReader(self._plan.feed.name, self._reads).read
         decide = self._decide_in_window if self._window is not None else self._decide
         try:
             for raw in islice(self._plan.feed.lines(), self._taken, None):
                 self._taken = number = self._taken + 1
-                line = reader.read(number, raw)
+                line = read(number, raw)
                 if line is None:
                     writer.add(number, BAD_LINE)
                 else:
@@ -151,7 +151,7 @@ class ReplayRun:
             for held in self._window.drain():
                 await self._decide(held, writer)
         await self._apply_events(None)
-        await self._replay.drain()
+        await self.replay.drain()
 
     async def _decide_in_window(self, one: Held, writer: DecisionWriter) -> None:
         assert self._window is not None
@@ -160,7 +160,7 @@ class ReplayRun:
 
     async def _decide(self, one: Held, writer: DecisionWriter) -> None:
         number, _, line = one
-        replay = self._replay
+        replay = self.replay
         if self._events_applied < len(self._events):
             await self._apply_events(instant_us(line.ts))
         behind_us = replay.line_us - instant_us(line.ts)
@@ -175,28 +175,28 @@ class ReplayRun:
             event = self._events[self._events_applied]
             if until_us is not None and event.ts_us > until_us:
                 return
-            await self._replay.apply_event(event)
+            await self.replay.apply_event(event)
             self._events_applied += 1
 
     # ── before ───────────────────────────────────────────────────────────────────────────────
 
-    async def _add_accounts(self, reader: RecordReader) -> None:
+    async def add_accounts(self) -> None:
         name, lines = self._plan.accounts
         for number, line in enumerate(lines(), 1):
             try:
                 record = parse_record(line)
-                change = reader.read(record)
+                change = self._reader.read(record)
             except RecordError as error:
                 self._imports.add(Problem(name, number, "", str(error)))
                 continue
             key_ids = record.get("key_ids") if isinstance(record, dict) else None
-            await self._replay.add_account(change, tuple(map(str, key_ids or ())))
+            await self.replay.add_account(change, tuple(map(str, key_ids or ())))
             self._imports.imported += 1
 
-    def _read_events(self, reader: RecordReader) -> None:
+    def _read_events(self) -> None:
         if self._plan.events is not None:
             name, lines = self._plan.events
-            self._events = read_events(name, lines(), reader, self._imports)
+            self._events = read_events(name, lines(), self._reader, self._imports)
 
     # ── stopping and going on ────────────────────────────────────────────────────────────────
 
@@ -237,14 +237,14 @@ class ReplayRun:
                 writer.next_line,
                 writer.lines,
                 writer.waiting,
-                state_of(self._replay, self._plan.store),
+                state_of(self.replay, self._plan.store),
             ),
         )
 
     def _continue_from(self, kept: Checkpoint, writer: DecisionWriter) -> None:
         plan = self._plan
         assert isinstance(plan.store, MemoryStore)
-        restore(self._replay, plan.store, kept.replay, plan.policies.current)
+        restore(self.replay, plan.store, kept.replay, plan.policies.current)
         self._taken, self._events_applied = kept.taken, kept.events_applied
         self._reads, self._wall_s = kept.reads, kept.wall_s
         self._imports.imported, self._imports.bad = kept.accounts
@@ -270,8 +270,8 @@ class ReplayRun:
 
     def _result(self) -> ReplayResult:
         plan, reads, imports = self._plan, self._reads, self._imports
-        self._replay.summary.wall_s = self._wall_s + perf_counter() - self._started
-        summary = self._replay.summary.as_json(peak_memory_bytes())
+        self.replay.summary.wall_s = self._wall_s + perf_counter() - self._started
+        summary = self.replay.summary.as_json(peak_memory_bytes())
         policy = plan.policies.current
         summary["policy"] = {"name": policy.name, "revision": policy.revision}
         summary["lines"] = {
