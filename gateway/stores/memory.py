@@ -86,24 +86,35 @@ class MemoryStore:
                 return ChargeReply(
                     now_us, is_stale=True, subject=stored, shadow_all=self._shadow_all
                 )
-        looked = [self._look(one, now_us) for one in charge.steps]
-        applied = True
-        for one, result, _, _, _ in looked:
-            if not result.allowed and one.effect is _ENFORCE:
-                applied = False
-        results = []
-        for one, result, level, kept, field in looked:
-            effect = one.effect
-            if applied if effect is _ENFORCE else effect is _SHADOW and result.allowed:
-                if one.amount:
-                    self._apply(one, result.level, kept, field, charge.lease_id, now_us)
-            elif result.level != level:
-                result = StepResult(result.allowed, level)
+        applied, is_plain, looked, results = True, True, [], []
+        for one in charge.steps:
+            seen = self._look(one, now_us)
+            result = seen[1]
+            looked.append(seen)
             results.append(result)
+            if one.effect is not _ENFORCE:
+                is_plain = False
+            elif not result.allowed:
+                applied = False
+        if applied and is_plain:  # nearly always: everything is enforced and passes
+            for seen in looked:
+                self._apply(seen, charge.lease_id, now_us)
+        else:
+            results = [self._outcome(s, applied, charge.lease_id, now_us) for s in looked]
         self._charges += 1
         if self._charges % SWEEP_EVERY == 0:
             self._sweep(now_us)
         return ChargeReply(now_us, tuple(results), applied, False, None, self._shadow_all)
+
+    def _outcome(self, seen: _Looked, applied: bool, lease_id: str, now_us: int) -> StepResult:
+        """Charge one step where it takes part; where not, tell the level before it."""
+        one, result, level, _, _ = seen
+        effect = one.effect
+        if applied if effect is _ENFORCE else effect is _SHADOW and result.allowed:
+            self._apply(seen, lease_id, now_us)
+        elif result.level != level:
+            return StepResult(result.allowed, level)
+        return result
 
     async def settle(self, settlement: Settlement) -> None:
         self._settle(settlement)
@@ -146,17 +157,15 @@ class MemoryStore:
         if tat_us is None:
             field = _charged_field(counters, field, now_us)
             tat_us = counters.fields.get(field, 0)
-        return one, step(tat_us, now_us, one.amount, one.ceiling), tat_us, counters, field
+        amount = one.amount
+        if tat_us <= now_us and 0 < amount <= one.ceiling:  # `step` where all has drained
+            return one, StepResult(True, now_us + amount), tat_us, counters, field
+        return one, step(tat_us, now_us, amount, one.ceiling), tat_us, counters, field
 
-    def _apply(
-        self,
-        one: Step,
-        level: int,
-        kept: _Counters | None,
-        field: str,
-        lease_id: str,
-        now_us: int,
-    ) -> None:
+    def _apply(self, seen: _Looked, lease_id: str, now_us: int) -> None:
+        one, result, _, kept, field = seen
+        if not one.amount:
+            return
         until_us = now_us + one.ttl_us
         if one.kind is _LEASE:
             if kept is None:  # perhaps made by an earlier step of this request
@@ -168,7 +177,7 @@ class MemoryStore:
         else:
             if kept is None:
                 kept = self._alive(one.tag, one.effect.is_shadow, now_us) or self._begin(one)
-            kept.fields[field] = level
+            level = kept.fields[field] = result.level
             if level > until_us:
                 until_us = level
         until_us += SLACK_US

@@ -30,11 +30,12 @@ from ..model import (
 from ..model import PlannedStep as Planned
 from ..stores.memory import MemoryStore
 from ..stores.memory_state import MemoryState
-from .replay import Pending, Replay
+from .replay import LINE_BITS, Pending, Replay, due_key
 from .replay_summary import ReplaySummary
 from .traffic import LoggedResponse, ReadReport
 
 FORMAT = 1
+LINE_MASK = (1 << LINE_BITS) - 1
 MAX_STATE_BYTES = 1 << 36
 
 
@@ -98,7 +99,7 @@ def state_of(replay: Replay, store: MemoryStore) -> ReplayState:
         replay.line_us,
         replay.tick_us,
         replay.summary,
-        [_pending_state(one) for one in replay.pending],
+        [_pending_state(key, replay.pending[key & LINE_MASK]) for key in replay.due],
         replay.keys_of,
         {name: (one.bytes_per_token, one.output_tokens) for name, one in estimator._models.items()},
         (estimator._other.bytes_per_token, estimator._other.output_tokens),
@@ -118,7 +119,9 @@ def restore(replay: Replay, store: MemoryStore, state: ReplayState, policy: Poli
     for credential, (account_id, key_id) in state.store.owners.items():
         if key_id is not None:
             replay.know_keys(account_id, [(credential, key_id)])
-    replay.pending.extend(_pending(one, limits) for one in state.pending)
+    for due in state.pending:
+        replay.due.append(due_key(due.due_us, due.number))  # in the order of a heap already
+        replay.pending[due.number] = _pending(due, limits)
     estimator = replay.engine.estimator
     for name, kept in state.calibrations.items():
         one = estimator._calibration(name)
@@ -128,11 +131,11 @@ def restore(replay: Replay, store: MemoryStore, state: ReplayState, policy: Poli
         replay.hook.restore(state.hook)
 
 
-def _pending_state(pending: Pending) -> PendingState:
-    due_us, number, facts, decision, response = pending
+def _pending_state(key: int, pending: Pending) -> PendingState:
+    facts, decision, response = pending
     return PendingState(
-        due_us,
-        number,
+        key >> LINE_BITS,
+        key & LINE_MASK,
         facts,
         decision.decision_id,
         decision.verdict,
@@ -163,7 +166,7 @@ def _pending(state: PendingState, limits: dict[str, Limit]) -> Pending:
         applied=state.applied,
     )
     response = msgspec.json.decode(state.response, type=LoggedResponse)
-    return state.due_us, state.number, state.facts, decision, response
+    return state.facts, decision, response
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

@@ -18,7 +18,6 @@ from typing import Protocol
 
 from ..adapters.body import BodyFacts, read_body
 from ..adapters.facts import NO_BODY, build_facts
-from ..adapters.header_plan import request_plan
 from ..adapters.routes import RouteTable, dialect_of
 from ..core.keyed import KeyedHash
 from ..engine import Engine, PolicySource
@@ -29,15 +28,17 @@ from .accounts import MAX_KEYS, AccountChange
 from .events import AccountEvent
 from .replay_hook import ReplayHook
 from .replay_summary import ReplaySummary
-from .traffic import LoggedResponse, TrafficLine, address_of, headers_of, instant_us
+from .traffic import LoggedResponse, TrafficLine, address_of, head_of, instant_us
 
 REPLAY_SECRET = b"hydragate replay: no secrets here"
 NO_KEY = "-"
 LINKER_LAG_US = 2 * SECOND_US
 NEVER_US = 1 << 62
 
-Pending = tuple[int, int, RequestFacts, Decision, LoggedResponse]
-"""Due instant, line, and what is needed then; lines differ, so no more is ever compared."""
+LINE_BITS = 40  # lines of one log: a million million
+
+Pending = tuple[RequestFacts, Decision, LoggedResponse]
+"""What is needed when an answer is complete."""
 
 
 class StoreAndDirectory(Store, Directory, Protocol):
@@ -81,7 +82,8 @@ class Replay:
         self.summary = ReplaySummary()
         self.clock = EventClock()
         self.store = store
-        self.pending: list[Pending] = []
+        self.due: list[int] = []  # a heap of `due_key`: whole numbers are compared fastest
+        self.pending: dict[int, Pending] = {}  # by line
         self.keys_of: dict[str, int] = {}  # account → how many of its keys are known
         self.tick_us = NEVER_US
         self.line_us = 0  # of the latest line: where event time is as far as the log goes
@@ -129,7 +131,7 @@ class Replay:
             self.line_us = now_us
         else:
             now_us = self.line_us
-        if self.tick_us <= now_us or (self.pending and self.pending[0][0] <= now_us):
+        if self.tick_us <= now_us or (self.due and self.due[0] >> LINE_BITS <= now_us):
             await self._advance(now_us)
         if now_us > self.clock.us:
             self.clock.us = now_us
@@ -154,13 +156,13 @@ class Replay:
 
     async def _advance(self, now_us: int) -> None:
         """Let everything happen that is due by then, in order of time."""
-        pending = self.pending
+        due = self.due
         while True:
-            due_us = pending[0][0] if pending else NEVER_US
+            due_us = due[0] >> LINE_BITS if due else NEVER_US
             if due_us > now_us and self.tick_us > now_us:
                 break
             if due_us <= self.tick_us:
-                await self._finish(heapq.heappop(pending))
+                await self._finish(due_us, heapq.heappop(due) & ((1 << LINE_BITS) - 1))
             elif self.hook is not None:
                 self.clock.us = max(self.clock.us, self.tick_us)
                 self.tick_us = NEVER_US
@@ -186,10 +188,11 @@ class Replay:
             await self.engine.finish(facts, decision, outcome=Outcome.COMPLETE, usage=Usage())
         else:
             due_us = facts.received_us + int(response.latency_ms * 1000)
-            heapq.heappush(self.pending, (due_us, number, facts, decision, response))
+            heapq.heappush(self.due, due_key(due_us, number))
+            self.pending[number] = facts, decision, response
 
-    async def _finish(self, due: Pending) -> None:
-        due_us, number, facts, decision, response = due
+    async def _finish(self, due_us: int, number: int) -> None:
+        facts, decision, response = self.pending.pop(number)
         if due_us > self.clock.us:
             self.clock.us = due_us
         usage = None
@@ -225,7 +228,7 @@ class Replay:
                 raw = b""
             else:
                 body, error = _read(raw, route.shape)
-        headers = headers_of(line.headers)
+        head = head_of(line.headers)
         facts = build_facts(
             decision_id=self._ids.new_id(now_us),
             received_us=now_us,
@@ -234,8 +237,8 @@ class Replay:
             path=path,
             route=route,
             dialect=dialect,
-            headers=headers,
-            plan=request_plan(headers),
+            headers=head[0],
+            plan=head[1],
             credential=credential,
             address=None if line.client_ip is None else address_of(line.client_ip),
             body=body,
@@ -270,6 +273,11 @@ class Replay:
 
     def _credential(self, account_id: str, key_id: str) -> str:
         return self._keyed.credential(f"{account_id}\n{key_id}".encode())
+
+
+def due_key(due_us: int, number: int) -> int:
+    """In order of time, then of lines."""
+    return due_us << LINE_BITS | number
 
 
 def _place(routes: RouteTable, method: str, path: str) -> tuple[str, Route | None, str]:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import msgspec
 
+from ..adapters.header_plan import RequestPlan, request_plan
 from ..errors import Problem
 from ..model import SECOND_US
 
@@ -25,7 +26,8 @@ LATE_US = SECOND_US  # clocks of several writers may differ by this much
 NO_BODY = msgspec.Raw(b"null")
 TOO_LONG = b"\0too long"  # stands for a line over the reader's bound
 
-Headers = list[tuple[bytes, bytes]]
+Head = tuple[list[tuple[bytes, bytes]], RequestPlan]
+"""Headers and what follows from their names."""
 
 
 class LoggedResponse(msgspec.Struct):
@@ -58,7 +60,7 @@ class LoggedRequest(msgspec.Struct):
 
 
 class TrafficLine(msgspec.Struct, gc=False):
-    """The same line as it is read: `headers` still raw, see `headers_of`."""
+    """The same line as it is read: `headers` still raw, see `head_of`."""
 
     ts: float
     account_id: str
@@ -145,25 +147,27 @@ def address_of(text: str) -> IPv4Address | IPv6Address:
 
 
 _headers_decoder = msgspec.json.Decoder(list[tuple[str, str]])
-_kept_headers: dict[bytes, Headers] = {}
+_kept_heads: dict[bytes, Head] = {}
 
 
-def headers_of(raw: msgspec.Raw) -> Headers:
-    """The fields in wire order, as a surface would have them; never changed by anybody.
+def head_of(raw: msgspec.Raw) -> Head:
+    """The fields in wire order as a surface would have them, and their plan; never changed by
+    anybody.
 
     Raises msgspec.MsgspecError or ValueError for what is no list of pairs.
     """
     key = bytes(raw)
-    kept = _kept_headers.get(key)
+    kept = _kept_heads.get(key)
     if kept is None:
         if len(key) > MAX_HEADERS_BYTES:
             raise ValueError(f"headers: over {MAX_HEADERS_BYTES} bytes")
-        if len(_kept_headers) >= MAX_KEPT_HEADERS:
-            _kept_headers.clear()
-        kept = _kept_headers[key] = [
+        if len(_kept_heads) >= MAX_KEPT_HEADERS:
+            _kept_heads.clear()
+        headers = [
             (name.lower().encode("latin-1", "replace"), value.encode())
             for name, value in _headers_decoder.decode(key)
         ]
+        kept = _kept_heads[key] = headers, request_plan(headers)
     return kept
 
 
@@ -176,7 +180,7 @@ def _check(line: TrafficLine) -> None:
         raise ValueError("key_id: at most 128 characters")
     if line.client_ip is not None:
         address_of(line.client_ip)
-    headers_of(line.headers)
+    head_of(line.headers)
     response = line.response
     if response is not None and not 0 <= response.latency_ms <= MAX_LATENCY_MS:
         raise ValueError("response.latency_ms: 0 to a day")
