@@ -137,13 +137,14 @@ class Whole:
             "exchanges_per_s": round(self.exchanges / self.wall_s),
             "exchanges_per_cpu_s": round(self.exchanges / self.cpu_s),
             "cpu_us_per_exchange": round(1e6 * self.cpu_s / self.exchanges, 2),
-            "resident_mib": [[line, round(size / 2**20, 1)] for line, size in self.memory],
+            "lines_between_samples": self.memory[0][0] if self.memory else None,
+            "resident_mib": " ".join(f"{size / 2**20:.1f}" for _, size in self.memory),
             "growth_in_second_half_mib": round((half[-1] - half[0]) / 2**20, 2) if half else None,
         }
 
 
 def run_whole(folder: Path, exchanges: int, policy: Path) -> Whole:
-    store, memory = MemoryStore(), []
+    memory: list[tuple[int, int]] = []
     every = max(2_048, exchanges // SAMPLES // 2_048 * 2_048)
 
     def sample(line: int) -> None:
@@ -156,7 +157,7 @@ def run_whole(folder: Path, exchanges: int, policy: Path) -> Whole:
         accounts=("accounts", lambda: _lines(folder / "accounts.jsonl")),
         events=None,
         out=folder / "out",
-        store=store,
+        store=MemoryStore(),
         policies=FixedPolicy(policy),
     )
     wall, cpu = perf_counter(), process_time()
@@ -194,7 +195,8 @@ async def _run_to(folder: Path, policy: Path, depth: int) -> float:
         policies=FixedPolicy(policy),
     )
     run = ReplayRun(plan)
-    await run.add_accounts()
+    with rare_collections():
+        await run.add_accounts()
     writer = DecisionWriter(folder / "out" / "parts.gz")
     with rare_collections():
         started = process_time()

@@ -110,7 +110,8 @@ class ReplayRun:
         kept = load(self._checkpoint_path, self._identity()) if resume else None
         if kept is None:
             self._checkpoint_path.unlink(missing_ok=True)
-            await self.add_accounts()
+            with rare_collections():
+                await self.add_accounts()
         self._read_events()
         writer = self._writer = DecisionWriter(
             self._plan.out / "decisions.jsonl.gz", offset=kept.offset if kept else 0
