@@ -24,7 +24,6 @@ from .replay_inputs import Asked, Inputs
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 TRAFFIC = click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True)
-INTERRUPTED = 130
 
 
 class FixedPolicy:

@@ -87,7 +87,7 @@ def open_log(path: Path) -> IO[bytes]:
     """The file's lines, decompressed by its name. Raises UsageError."""
     try:
         if path.suffix == ".gz":
-            return cast(IO[bytes], io.BufferedReader(gzip.open(path, "rb"), READ_BYTES))
+            return cast(IO[bytes], gzip.open(path, "rb"))  # more buffer would lose more at a break
         if path.suffix == ".zst":
             packed = zstandard.ZstdDecompressor().stream_reader(
                 path.open("rb"), read_across_frames=True, closefd=True
