@@ -1,4 +1,4 @@
-"""`hydragate policy`: check it, test it, publish its schema."""
+"""`hydragate policy`: check it, test it, compare it, publish its schema."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import orjson
 from ..policy.load import check as check_policy
 from ..policy.load import load_policy, schema_json
 from ..workers.policy_tests import run_tests
+from .policy_diff import diff
 
 POLICY = click.Path(exists=True, path_type=Path)
 
 
 @click.group()
 def policy() -> None:
-    """The life of a policy: check, test, schema."""
+    """The life of a policy: check, test, diff, schema."""
 
 
 @policy.command()
@@ -67,3 +68,6 @@ def run_cases(path: Path, as_json: bool) -> None:
 def schema() -> None:
     """The JSON Schema of policy files, for editors."""
     click.echo(schema_json(), nl=False)
+
+
+policy.add_command(diff)

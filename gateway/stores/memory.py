@@ -24,6 +24,7 @@ from ..model import (
     Subject,
 )
 from .keys import ADOPTED_KEY_ID
+from .memory_state import KeptCounters, MemoryState
 
 MAX_FIELDS = 256
 SLACK_US = 60_000_000
@@ -46,8 +47,13 @@ class _Counters:
             self.expires_us = until_us
 
 
-_Place = tuple[_Counters | None, str]
-"""Counters and field."""
+_Leases = dict[tuple[str, str], _Counters]
+"""By tag and limit."""
+_Looked = tuple[Step, StepResult, int, _Counters | None, str]
+"""A step, its result if applied, the level before, where it is kept, under which name."""
+# Looking a member up in its enum is slower than all that is done with it.
+_ENFORCE, _SHADOW, _LOOK_SHADOW = Effect.ENFORCE, Effect.SHADOW, Effect.LOOK_SHADOW
+_LEASE = StepKind.LEASE
 
 
 class MemoryStore:
@@ -55,8 +61,8 @@ class MemoryStore:
 
     def __init__(self, now_us: Callable[[], int] | None = None) -> None:
         self._now_us = now_us or (lambda: 0)
-        self._counters: dict[tuple[str, bool], _Counters] = {}
-        self._leases: dict[tuple[str, str, bool], _Counters] = {}
+        self._counters: tuple[dict[str, _Counters], dict[str, _Counters]] = ({}, {})
+        self._leases: tuple[_Leases, _Leases] = ({}, {})  # enforced and shadow, as above
         self._subjects: dict[str, Subject] = {}
         self._owners: dict[str, tuple[str, str | None]] = {}
         self._keys: dict[str, dict[str, str]] = {}
@@ -80,24 +86,35 @@ class MemoryStore:
                 return ChargeReply(
                     now_us, is_stale=True, subject=stored, shadow_all=self._shadow_all
                 )
-        steps = charge.steps
-        looked = [self._look(one, now_us) for one in steps]
-        applied = True
-        for one, (result, _, _) in zip(steps, looked, strict=True):
-            if not result.allowed and one.effect is Effect.ENFORCE:
-                applied = False
-        results = []
-        for one, (result, level, place) in zip(steps, looked, strict=True):
-            effect = one.effect
-            if applied if effect is Effect.ENFORCE else effect is Effect.SHADOW and result.allowed:
-                self._apply(one, result.level, place, charge.lease_id, now_us)
-            elif result.level != level:
-                result = StepResult(result.allowed, level)
+        applied, is_plain, looked, results = True, True, [], []
+        for one in charge.steps:
+            seen = self._look(one, now_us)
+            result = seen[1]
+            looked.append(seen)
             results.append(result)
+            if one.effect is not _ENFORCE:
+                is_plain = False
+            elif not result.allowed:
+                applied = False
+        if applied and is_plain:  # nearly always: everything is enforced and passes
+            for seen in looked:
+                self._apply(seen, charge.lease_id, now_us)
+        else:
+            results = [self._outcome(s, applied, charge.lease_id, now_us) for s in looked]
         self._charges += 1
         if self._charges % SWEEP_EVERY == 0:
             self._sweep(now_us)
-        return ChargeReply(now_us, tuple(results), applied=applied, shadow_all=self._shadow_all)
+        return ChargeReply(now_us, tuple(results), applied, False, None, self._shadow_all)
+
+    def _outcome(self, seen: _Looked, applied: bool, lease_id: str, now_us: int) -> StepResult:
+        """Charge one step where it takes part; where not, tell the level before it."""
+        one, result, level, _, _ = seen
+        effect = one.effect
+        if applied if effect is _ENFORCE else effect is _SHADOW and result.allowed:
+            self._apply(seen, lease_id, now_us)
+        elif result.level != level:
+            return StepResult(result.allowed, level)
+        return result
 
     async def settle(self, settlement: Settlement) -> None:
         self._settle(settlement)
@@ -108,7 +125,7 @@ class MemoryStore:
     def _settle(self, settlement: Settlement) -> None:
         now_us = self._instant(settlement.now_us)
         for correction in settlement.corrections:
-            if correction.kind is StepKind.LEASE:
+            if correction.kind is _LEASE:
                 self._free(correction, settlement.lease_id)
             else:
                 self._correct(correction, now_us)
@@ -123,51 +140,53 @@ class MemoryStore:
         stored = self._subjects.get(account_id)
         return stored if stored is not None else await self.put(subject, None, ttl_us=ttl_us)
 
-    def _look(self, one: Step, now_us: int) -> tuple[StepResult, int, _Place]:
-        """(the result if applied, the level before, where it is kept)."""
-        if one.kind is StepKind.LEASE:
-            held = self._held(one, now_us)
-            after = held + one.amount
-            return StepResult(after <= one.ceiling, after), held, (None, "")
+    def _look(self, one: Step, now_us: int) -> _Looked:
+        """What the step would come to, and where its counters are."""
+        effect = one.effect
+        is_shadow = effect is _SHADOW or effect is _LOOK_SHADOW
         field = one.field
-        counters = self._alive(one.tag, one.effect.is_shadow, now_us)
-        if counters is None:
-            return step(0, now_us, one.amount, one.ceiling), 0, (None, field)
+        if one.kind is _LEASE:
+            leases = self._leases[is_shadow].get((one.tag, field))
+            held = 0 if leases is None else _held(leases, now_us)
+            after = held + one.amount
+            return one, StepResult(after <= one.ceiling, after), held, leases, field
+        counters = self._counters[is_shadow].get(one.tag)
+        if counters is None or counters.expires_us <= now_us:
+            return one, step(0, now_us, one.amount, one.ceiling), 0, None, field
         tat_us = counters.fields.get(field)
         if tat_us is None:
             field = _charged_field(counters, field, now_us)
             tat_us = counters.fields.get(field, 0)
-        return step(tat_us, now_us, one.amount, one.ceiling), tat_us, (counters, field)
+        amount = one.amount
+        if tat_us <= now_us and 0 < amount <= one.ceiling:  # `step` where all has drained
+            return one, StepResult(True, now_us + amount), tat_us, counters, field
+        return one, step(tat_us, now_us, amount, one.ceiling), tat_us, counters, field
 
-    def _apply(self, one: Step, level: int, place: _Place, lease_id: str, now_us: int) -> None:
-        if one.amount == 0:
+    def _apply(self, seen: _Looked, lease_id: str, now_us: int) -> None:
+        one, result, _, kept, field = seen
+        if not one.amount:
             return
-        if one.kind is StepKind.LEASE:
-            lease_key = (one.tag, one.field, one.effect.is_shadow)
-            leases = self._leases.get(lease_key)
-            if leases is None:
-                leases = self._leases[lease_key] = _Counters()
-            for name in _lease_names(lease_id, one.amount):
-                leases.fields[name] = now_us + one.ttl_us
-            leases.keep(now_us + one.ttl_us + SLACK_US)
-            return
-        counters, field = place
-        if counters is None:  # perhaps made by an earlier step of this request
-            key = (one.tag, one.effect.is_shadow)
-            counters = self._counters.get(key)
-            if counters is None:
-                counters = self._counters[key] = _Counters()
-        counters.fields[field] = level
         until_us = now_us + one.ttl_us
-        counters.keep((level if level > until_us else until_us) + SLACK_US)
+        if one.kind is _LEASE:
+            if kept is None:  # perhaps made by an earlier step of this request
+                leases = self._leases[one.effect.is_shadow]
+                kept = leases.setdefault((one.tag, field), _Counters())
+            kept.fields[lease_id] = until_us
+            if one.amount > 1:
+                kept.fields.update(dict.fromkeys(_lease_names(lease_id, one.amount), until_us))
+        else:
+            if kept is None:
+                kept = self._alive(one.tag, one.effect.is_shadow, now_us) or self._begin(one)
+            level = kept.fields[field] = result.level
+            if level > until_us:
+                until_us = level
+        until_us += SLACK_US
+        if until_us > kept.expires_us:
+            kept.expires_us = until_us
 
-    def _held(self, one: Step, now_us: int) -> int:
-        leases = self._leases.get((one.tag, one.field, one.effect.is_shadow))
-        if leases is None:
-            return 0
-        for name in [name for name, expiry in leases.fields.items() if expiry <= now_us]:
-            del leases.fields[name]
-        return len(leases.fields)
+    def _begin(self, one: Step | Correction) -> _Counters:
+        counters = self._counters[one.effect.is_shadow][one.tag] = _Counters()
+        return counters
 
     def _correct(self, c: Correction, now_us: int) -> None:
         counters = self._alive(c.tag, c.effect.is_shadow, now_us)
@@ -179,20 +198,22 @@ class MemoryStore:
         if corrected <= 0:
             return
         if counters is None:
-            counters = self._counters[(c.tag, c.effect.is_shadow)] = _Counters()
+            counters = self._begin(c)
         counters.fields[field] = corrected
         counters.keep(max(now_us + c.ttl_us, corrected) + SLACK_US)
 
     def _free(self, c: Correction, lease_id: str) -> None:
-        leases = self._leases.get((c.tag, c.field, c.effect.is_shadow))
+        leases = self._leases[c.effect.is_shadow].get((c.tag, c.field))
         if leases is not None:
-            for name in _lease_names(lease_id, max(1, c.delta_us)):
-                leases.fields.pop(name, None)
+            leases.fields.pop(lease_id, None)
+            if c.delta_us > 1:
+                for name in _lease_names(lease_id, c.delta_us):
+                    leases.fields.pop(name, None)
 
     def _alive(self, tag: str, is_shadow: bool, now_us: int) -> _Counters | None:
-        counters = self._counters.get((tag, is_shadow))
+        counters = self._counters[is_shadow].get(tag)
         if counters is not None and counters.expires_us <= now_us:
-            del self._counters[(tag, is_shadow)]
+            del self._counters[is_shadow][tag]
             return None
         return counters
 
@@ -201,8 +222,49 @@ class MemoryStore:
 
     def _sweep(self, now_us: int) -> None:
         """What is idle past its time goes, without a pass over everything at each charge."""
-        self._counters = {k: c for k, c in self._counters.items() if c.expires_us > now_us}
-        self._leases = {k: c for k, c in self._leases.items() if c.expires_us > now_us}
+        for counters in self._counters:
+            for tag in [tag for tag, kept in counters.items() if kept.expires_us <= now_us]:
+                del counters[tag]
+        for leases in self._leases:
+            for place in [place for place, kept in leases.items() if kept.expires_us <= now_us]:
+                del leases[place]
+
+    # ── to be continued elsewhere ────────────────────────────────────────────────────────────
+
+    def snapshot(self) -> MemoryState:
+        """Everything; it shares what does not change and must be encoded before the next call."""
+        counters = [
+            KeptCounters(tag, None, bool(shadow), kept.expires_us, kept.fields)
+            for shadow in (0, 1)
+            for tag, kept in self._counters[shadow].items()
+        ]
+        leases = [
+            KeptCounters(tag, limit, bool(shadow), kept.expires_us, kept.fields)
+            for shadow in (0, 1)
+            for (tag, limit), kept in self._leases[shadow].items()
+        ]
+        return MemoryState(
+            list(self._subjects.values()),
+            self._keys,
+            self._owners,
+            counters + leases,
+            self._charges,
+            self._shadow_all,
+        )
+
+    def restore(self, state: MemoryState) -> None:
+        """Become what `state` was; takes its parts over."""
+        self._subjects = {subject.account_id: subject for subject in state.subjects}
+        self._keys, self._owners = state.keys, state.owners
+        self._charges, self._shadow_all = state.charges, state.shadow_all
+        self._counters, self._leases = ({}, {}), ({}, {})
+        for one in state.counters:
+            kept = _Counters()
+            kept.fields, kept.expires_us = one.fields, one.expires_us
+            if one.limit is None:
+                self._counters[one.is_shadow][one.tag] = kept
+            else:
+                self._leases[one.is_shadow][one.tag, one.limit] = kept
 
     # ── Directory ────────────────────────────────────────────────────────────────────────────
 
@@ -232,8 +294,8 @@ class MemoryStore:
 
     async def remove(self, account_id: str) -> bool:
         self._set_keys(account_id, {})
-        for is_shadow in (False, True):
-            self._counters.pop((f"a:{account_id}", is_shadow), None)
+        for counters in self._counters:
+            counters.pop(f"a:{account_id}", None)
         return self._subjects.pop(account_id, None) is not None
 
     async def accounts(self) -> AsyncIterator[Subject]:
@@ -268,6 +330,17 @@ class MemoryStore:
         if stored is not None:
             version = max(stored.version + 1, self._now_us())
             self._subjects[account_id] = replace(stored, version=version)
+
+
+def _held(leases: _Counters, now_us: int) -> int:
+    fields = leases.fields
+    for expiry in fields.values():
+        if expiry <= now_us:
+            break
+    else:
+        return len(fields)
+    leases.fields = {name: expiry for name, expiry in fields.items() if expiry > now_us}
+    return len(leases.fields)
 
 
 def _charged_field(counters: _Counters, field: str, now_us: int) -> str:

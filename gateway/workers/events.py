@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from ..errors import Problem
-from ..model import SECOND_US, Grant, Level, Status, Subject
-from .accounts import AccountChange, ImportReport, RecordError, RecordReader, read_records
+import orjson
 
+from ..errors import Problem
+from ..model import Grant, Level, Status, Subject
+from .accounts import AccountChange, ImportReport, RecordError, RecordReader
+from .traffic import instant_us
+
+OWN_FIELDS = frozenset({"ts", "event", "level", "expires_at"})
 KINDS = frozenset({"created", "changed", "verified", "banned"})
 
 
@@ -21,25 +24,38 @@ class AccountEvent:
     kind: str
     change: AccountChange
     level: Level | None = None
+    expires_us: int | None = None
 
     def apply(self, subject: Subject) -> Subject:
         if self.kind == "banned":
             return replace(subject, status=Status.BANNED)
         if self.kind == "verified" and self.level is not None:
-            grant = Grant(self.level, self.ts_us)
+            grant = Grant(self.level, self.ts_us, self.expires_us)
             return replace(subject, grants=(*subject.grants, grant))
         return self.change.apply(subject)
 
 
-def read_events(path: Path, reader: RecordReader, report: ImportReport) -> Iterator[AccountEvent]:
-    """Events in order of time; a bad line is reported and skipped."""
+def read_events(
+    name: str, lines: Iterable[bytes], reader: RecordReader, report: ImportReport
+) -> list[AccountEvent]:
+    """Events in order of time, equal instants in order of lines; a bad line is reported under
+    `name` and skipped."""
     events = []
-    for number, record in read_records(path):
+    for number, line in enumerate(lines, 1):
         try:
-            events.append(_event(record, reader))
+            events.append(_event(parse_record(line), reader))
         except RecordError as error:
-            report.add(Problem(str(path), number, "", str(error)))
-    yield from sorted(events, key=lambda event: event.ts_us)
+            report.add(Problem(name, number, "", str(error)))
+    return sorted(events, key=lambda event: event.ts_us)
+
+
+def parse_record(line: bytes) -> object:
+    """One JSON value. Raises RecordError."""
+    try:
+        record: object = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise RecordError(f"no JSON: {error}") from None
+    return record
 
 
 def _event(record: object, reader: RecordReader) -> AccountEvent:
@@ -48,17 +64,22 @@ def _event(record: object, reader: RecordReader) -> AccountEvent:
     kind = record.get("event")
     if kind not in KINDS:
         raise RecordError(f"event: one of {', '.join(sorted(KINDS))}")
-    ts = record.get("ts")
-    if isinstance(ts, bool) or not isinstance(ts, int | float) or not 0 <= ts < 1e11:
-        raise RecordError("ts: Unix seconds UTC")
-    change = reader.read(_without_event(record))
+    change = reader.read({name: record[name] for name in record if name not in OWN_FIELDS})
     return AccountEvent(
-        int(ts * SECOND_US), change.account_id, str(kind), change, _level(record, str(kind))
+        _instant_us(record, "ts"),
+        change.account_id,
+        str(kind),
+        change,
+        _level(record, str(kind)),
+        None if record.get("expires_at") is None else _instant_us(record, "expires_at"),
     )
 
 
-def _without_event(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in ("ts", "event", "level")}
+def _instant_us(record: dict[str, Any], name: str) -> int:
+    ts = record.get(name)
+    if isinstance(ts, bool) or not isinstance(ts, int | float) or not 0 <= ts < 1e11:
+        raise RecordError(f"{name}: Unix seconds UTC")
+    return instant_us(ts)
 
 
 def _level(record: dict[str, Any], kind: str) -> Level | None:

@@ -1,41 +1,44 @@
 """Open-loop replay of a traffic log on event time, through the same engine as live traffic.
 
 Law: nothing here reads a clock or a random number, so the same log, accounts and policy give
-the same decisions to the byte. A refused request is decided and counted, while its response,
-settlement and usage never happen; the usage of a served one lands at `ts + latency_ms`.
+the same decisions to the byte. Law: event time never runs backwards; a line that comes late is
+decided at the instant that has been reached. A refused request is decided and counted, while its
+response, settlement and usage never happen; the usage of a served one lands at `ts + latency_ms`.
+
+What is kept grows with accounts and their keys, and with what is in flight; never with the
+exchanges that are over.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import Counter
-from dataclasses import dataclass, field
-from ipaddress import ip_address
-from typing import Any, Protocol
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Protocol
 
 from ..adapters.body import BodyFacts, read_body
 from ..adapters.facts import NO_BODY, build_facts
-from ..adapters.header_plan import request_plan
 from ..adapters.routes import RouteTable, dialect_of
 from ..core.keyed import KeyedHash
 from ..engine import Engine, PolicySource
 from ..errors import RequestError
-from ..model import (
-    SECOND_US,
-    Decision,
-    Outcome,
-    RequestFacts,
-    Subject,
-    Usage,
-    Verdict,
-)
+from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage
 from ..ports import Directory, Store
-from .accounts import AccountChange
+from .accounts import MAX_KEYS, AccountChange
 from .events import AccountEvent
-from .traffic import LoggedRequest
+from .replay_hook import ReplayHook
+from .replay_summary import ReplaySummary
+from .traffic import LoggedResponse, TrafficLine, address_of, head_of, instant_us
 
 REPLAY_SECRET = b"hydragate replay: no secrets here"
 NO_KEY = "-"
+LINKER_LAG_US = 2 * SECOND_US
+NEVER_US = 1 << 62
+
+LINE_BITS = 40  # lines of one log: a million million
+
+Pending = tuple[RequestFacts, Decision, LoggedResponse]
+"""What is needed when an answer is complete."""
 
 
 class StoreAndDirectory(Store, Directory, Protocol):
@@ -62,206 +65,226 @@ class LineIds:
         return f"r{self.line:025d}"
 
 
-@dataclass(slots=True)
-class ReplaySummary:
-    """CONTRACTS §4's `summary.json`."""
-
-    exchanges: int = 0
-    refused: int = 0
-    by_verdict: Counter[str] = field(default_factory=Counter)
-    by_would_be: Counter[str] = field(default_factory=Counter)
-    by_rule: Counter[str] = field(default_factory=Counter)
-    touched: dict[str, set[str]] = field(default_factory=dict)
-    degraded: int = 0
-    wall_s: float = 0.0
-
-    def count(self, account_id: str, decision: Decision) -> None:
-        self.exchanges += 1
-        verdict = decision.verdict.text
-        self.by_verdict[verdict] += 1
-        self.by_would_be[decision.would_be.text] += 1
-        self.degraded += decision.degraded
-        for finding in decision.findings:
-            self.by_rule[finding.rule] += 1
-        if decision.verdict is not Verdict.ALLOW:
-            self.refused += 1
-            self.touched.setdefault(verdict, set()).add(account_id)
-
-    def as_json(self, peak_memory_bytes: int) -> dict[str, Any]:
-        everyone = set().union(*self.touched.values()) if self.touched else set()
-        return {
-            "exchanges": self.exchanges,
-            "refused": self.refused,
-            "by_verdict": dict(sorted(self.by_verdict.items())),
-            "by_would_be": dict(sorted(self.by_would_be.items())),
-            "by_rule": dict(sorted(self.by_rule.items())),
-            "accounts_touched": {v: len(ids) for v, ids in sorted(self.touched.items())},
-            "accounts_touched_any": len(everyone),
-            "degraded": self.degraded,
-            "wall_s": round(self.wall_s, 3),
-            "exchanges_per_s": round(self.exchanges / self.wall_s) if self.wall_s else None,
-            "peak_memory_bytes": peak_memory_bytes,
-        }
-
-
-@dataclass(order=True, slots=True)
-class _Pending:
-    due_us: int
-    line: int
-    facts: RequestFacts = field(compare=False)
-    decision: Decision = field(compare=False)
-    usage: Usage | None = field(compare=False)
-    status: int = field(compare=False)
-
-
 class Replay:
-    """Feeds requests and account events, in order of time, to an engine of its own."""
+    """Feeds requests and account events, in order of time, to an engine of its own.
 
-    def __init__(self, store: StoreAndDirectory, policies: PolicySource) -> None:
+    `hook` is told of evidence and publishes on a tick every `lag_us` (see `replay_hook`).
+    """
+
+    def __init__(
+        self,
+        store: StoreAndDirectory,
+        policies: PolicySource,
+        *,
+        hook: ReplayHook | None = None,
+        lag_us: int = LINKER_LAG_US,
+    ) -> None:
         self.summary = ReplaySummary()
-        self._clock = EventClock()
+        self.clock = EventClock()
+        self.store = store
+        self.due: list[int] = []  # a heap of `due_key`: whole numbers are compared fastest
+        self.pending: dict[int, Pending] = {}  # by line
+        self.keys_of: dict[str, int] = {}  # account → how many of its keys are known
+        self.tick_us = NEVER_US
+        self.line_us = 0  # of the latest line: where event time is as far as the log goes
+        self.hook = hook
+        self._lag_us = lag_us
         self._ids = LineIds()
         self._keyed = KeyedHash(REPLAY_SECRET)
-        self._store = store
-        self._policies = policies
-        self._engine = Engine(
+        self.engine = Engine(
             store=store,
             policies=policies,
-            clock=self._clock,
+            clock=self.clock,
             ids=self._ids,
             keyed=self._keyed,
             event_time=True,
         )
-        self._pending: list[_Pending] = []
-        self._routes = RouteTable(policies.current.routes)
+        routes = RouteTable(policies.current.routes)
+        self._place_of = lru_cache(maxsize=1024)(lambda method, path: _place(routes, method, path))
         self._credentials: dict[tuple[str, str], str] = {}
-        self._known: dict[str, dict[str, str]] = {}
 
     async def add_account(self, change: AccountChange, key_ids: tuple[str, ...]) -> None:
         """An account of the accounts file; its keys are known by their ids alone."""
-        credentials = {self._credential(change.account_id, key): key for key in key_ids}
-        self._known[change.account_id] = credentials
-        await self._store.put(change.apply(None), credentials)
+        account_id = change.account_id
+        credentials = {self._credential(account_id, key): key for key in key_ids[:MAX_KEYS]}
+        await self.store.put(change.apply(None), credentials)
+        self.keys_of[account_id] = len(credentials)
+        self.know_keys(account_id, credentials.items())
+
+    def know_keys(self, account_id: str, credentials: Iterable[tuple[str, str]]) -> None:
+        """Remember (credential, key id) pairs that the store has."""
+        for credential, key in credentials:
+            self._credentials[account_id, key] = credential
 
     async def apply_event(self, event: AccountEvent) -> None:
         """`created`, `changed`, `verified` or `banned`, at its time."""
-        await self._settle_until(event.ts_us)
-        self._clock.us = max(self._clock.us, event.ts_us)
-        stored = await self._store.get(event.account_id)
+        await self._advance(event.ts_us)
+        stored = await self.store.get(event.account_id)
         changed = event.apply(stored or Subject(event.account_id))
-        self._known.setdefault(event.account_id, {})
-        await self._store.put(changed, None if stored is not None else {})
+        self.keys_of.setdefault(event.account_id, 0)
+        await self.store.put(changed, None if stored is not None else {})
 
-    async def decide(self, line: int, request: LoggedRequest) -> Decision:
+    async def decide(self, number: int, line: TrafficLine) -> Decision:
         """Decide one line; its usage, if served, lands when its response would have."""
-        now_us = int(request.ts * SECOND_US)
-        await self._settle_until(now_us)
-        self._clock.us = now_us
-        self._ids.line = line
-        await self._know_key(request)
-        facts, error = self._facts(request, now_us)
-        if error is not None:
-            decision = self._engine.reject(facts, error)
+        now_us = instant_us(line.ts)
+        if now_us > self.line_us:
+            self.line_us = now_us
         else:
-            decision = await self._engine.decide(facts)
-        self.summary.count(request.account_id, decision)
-        await self._close(line, request, facts, decision)
+            now_us = self.line_us
+        if self.tick_us <= now_us or (self.due and self.due[0] >> LINE_BITS <= now_us):
+            await self._advance(now_us)
+        if now_us > self.clock.us:
+            self.clock.us = now_us
+        key = line.key_id or NO_KEY
+        if (line.account_id, key) not in self._credentials:
+            await self._learn_key(line.account_id, key)
+        facts, error = self.facts_of(number, line)
+        if error is not None:
+            decision = self.engine.reject(facts, error)
+        else:
+            decision = await self.engine.decide(facts)
+        self.summary.count(line.account_id, decision)
+        if self.hook is not None:
+            self.hook.on_request(number, self.clock.us, line, facts, decision)
+            self._arm_tick()
+        await self._close(number, line.response, facts, decision)
         return decision
 
     async def drain(self) -> None:
-        """Settle what is still in flight at the end of the log."""
-        while self._pending:
-            await self._finish(heapq.heappop(self._pending))
+        """Settle what is still in flight at the end of the log, and publish a last time."""
+        await self._advance(NEVER_US - 1)
+
+    async def _advance(self, now_us: int) -> None:
+        """Let everything happen that is due by then, in order of time."""
+        due = self.due
+        while True:
+            due_us = due[0] >> LINE_BITS if due else NEVER_US
+            if due_us > now_us and self.tick_us > now_us:
+                break
+            if due_us <= self.tick_us:
+                await self._finish(due_us, heapq.heappop(due) & ((1 << LINE_BITS) - 1))
+            elif self.hook is not None:
+                self.clock.us = max(self.clock.us, self.tick_us)
+                self.tick_us = NEVER_US
+                await self.hook.on_tick(self.clock.us, self.store)
+        if self.clock.us < now_us < NEVER_US - 1:
+            self.clock.us = now_us
+
+    def _arm_tick(self) -> None:
+        """Publish at the next multiple of the lag; ticks after which nothing came are left out."""
+        if self.tick_us == NEVER_US:
+            self.tick_us = (self.clock.us // self._lag_us + 1) * self._lag_us
 
     async def _close(
-        self, line: int, request: LoggedRequest, facts: RequestFacts, decision: Decision
+        self,
+        number: int,
+        response: LoggedResponse | None,
+        facts: RequestFacts,
+        decision: Decision,
     ) -> None:
-        response = request.response
-        if not decision.is_served or response is None:
-            outcome = Outcome.COMPLETE if decision.is_served else Outcome.REFUSED
-            usage = Usage() if decision.is_served else None
-            await self._engine.finish(facts, decision, outcome=outcome, usage=usage)
-            return
+        if not decision.is_served:
+            await self.engine.finish(facts, decision, outcome=Outcome.REFUSED)
+        elif response is None:
+            await self.engine.finish(facts, decision, outcome=Outcome.COMPLETE, usage=Usage())
+        else:
+            due_us = facts.received_us + int(response.latency_ms * 1000)
+            heapq.heappush(self.due, due_key(due_us, number))
+            self.pending[number] = facts, decision, response
+
+    async def _finish(self, due_us: int, number: int) -> None:
+        facts, decision, response = self.pending.pop(number)
+        if due_us > self.clock.us:
+            self.clock.us = due_us
         usage = None
         if response.status < 400:
             usage = Usage(
                 response.input_tokens, response.cached_input_tokens, response.output_tokens
             )
-        due_us = facts.received_us + int(response.latency_ms * 1000)
-        heapq.heappush(
-            self._pending, _Pending(due_us, line, facts, decision, usage, response.status)
-        )
-
-    async def _settle_until(self, now_us: int) -> None:
-        while self._pending and self._pending[0].due_us <= now_us:
-            await self._finish(heapq.heappop(self._pending))
-
-    async def _finish(self, due: _Pending) -> None:
-        self._clock.us = max(self._clock.us, due.due_us)
-        await self._engine.finish(
-            due.facts,
-            due.decision,
+        await self.engine.finish(
+            facts,
+            decision,
             outcome=Outcome.COMPLETE,
-            usage=due.usage,
-            upstream_status=due.status,
-            finished_us=due.due_us,
+            usage=usage,
+            upstream_status=response.status,
+            finished_us=due_us,
         )
+        if self.hook is not None:
+            self.hook.on_response(number, due_us, facts, response)
+            self._arm_tick()
 
-    def _facts(
-        self, request: LoggedRequest, now_us: int
-    ) -> tuple[RequestFacts, RequestError | None]:
-        path = request.path.partition("?")[0]
-        route = self._routes.match(request.method, path.encode("latin-1", "replace"), path)
+    def facts_of(self, number: int, line: TrafficLine) -> tuple[RequestFacts, RequestError | None]:
+        """The facts at the instant reached, read as those of a live request are; the error says
+        why the body could not be read."""
+        self._ids.line, now_us = number, self.clock.us
+        key = line.key_id or NO_KEY
+        credential = self._credentials.get((line.account_id, key))
+        if credential is None:
+            credential = self._credential_beyond(line.account_id, key)
+        path, route, dialect = self._place_of(line.method, line.path)
         body, raw, error = NO_BODY, b"", None
         if route is not None and route.shape is not None:
-            raw = bytes(request.body)
+            raw = bytes(line.body)
             if raw == b"null":  # the operator keeps no bodies
                 raw = b""
             else:
                 body, error = _read(raw, route.shape)
-        headers = [
-            (name.encode("latin-1", "replace"), value.encode()) for name, value in request.headers
-        ]
+        head = head_of(line.headers)
         facts = build_facts(
             decision_id=self._ids.new_id(now_us),
             received_us=now_us,
             surface="replay",
-            method=request.method,
+            method=line.method,
             path=path,
             route=route,
-            dialect=route.dialect if route is not None else dialect_of(path),
-            headers=headers,
-            plan=request_plan(headers),
-            credential=self._credential(request.account_id, request.key_id or NO_KEY),
-            address=None if request.client_ip is None else ip_address(request.client_ip),
+            dialect=dialect,
+            headers=head[0],
+            plan=head[1],
+            credential=credential,
+            address=None if line.client_ip is None else address_of(line.client_ip),
             body=body,
             body_bytes=len(raw),
-            ja4=request.ja4,
+            ja4=line.ja4,
             keyed=self._keyed,
-            estimator=self._engine.estimator,
+            estimator=self.engine.estimator,
         )
         return facts, error
 
-    async def _know_key(self, request: LoggedRequest) -> None:
-        """The log names the account, so any key it used is that account's."""
-        credentials = self._known.get(request.account_id)
-        if credentials is None:
+    async def _learn_key(self, account_id: str, key: str) -> None:
+        """The log names the account, so any key it used is that account's. An account that
+        nobody imported stays unknown; keys beyond `MAX_KEYS` count as one."""
+        known = self.keys_of.get(account_id)
+        if known is None:
             return
-        key = request.key_id or NO_KEY
-        credential = self._credential(request.account_id, key)
-        if credential not in credentials:
-            credentials[credential] = key
-            stored = await self._store.get(request.account_id)
-            if stored is not None:
-                await self._store.put(stored, credentials)
+        if known >= MAX_KEYS:
+            key = NO_KEY
+            if (account_id, key) in self._credentials:
+                return
+        credential = self._credential(account_id, key)
+        stored = await self.store.get(account_id)
+        if stored is not None:
+            keys = {**await self.store.keys(account_id), credential: key}
+            await self.store.put(stored, keys)
+        self.keys_of[account_id] = known + 1
+        self._credentials[account_id, key] = credential
+
+    def _credential_beyond(self, account_id: str, key: str) -> str:
+        """Of an unknown account, or of a key beyond the bound."""
+        return self._credentials.get((account_id, NO_KEY)) or self._credential(account_id, key)
 
     def _credential(self, account_id: str, key_id: str) -> str:
-        pair = (account_id, key_id)
-        known = self._credentials.get(pair)
-        if known is None:
-            known = self._keyed.credential(f"{account_id}\n{key_id}".encode())
-            self._credentials[pair] = known
-        return known
+        return self._keyed.credential(f"{account_id}\n{key_id}".encode())
+
+
+def due_key(due_us: int, number: int) -> int:
+    """In order of time, then of lines."""
+    return due_us << LINE_BITS | number
+
+
+def _place(routes: RouteTable, method: str, path: str) -> tuple[str, Route | None, str]:
+    """Path without its query, route, dialect."""
+    path = path.partition("?")[0]
+    route = routes.match(method, path.encode("latin-1", "replace"), path)
+    return path, route, route.dialect if route is not None else dialect_of(path)
 
 
 def _read(raw: bytes, shape: str) -> tuple[BodyFacts, RequestError | None]:
@@ -269,23 +292,3 @@ def _read(raw: bytes, shape: str) -> tuple[BodyFacts, RequestError | None]:
         return read_body(raw, shape), None
     except RequestError as error:
         return NO_BODY, error
-
-
-def decision_line(request: LoggedRequest, decision: Decision) -> dict[str, Any]:
-    """CONTRACTS §4's line of `decisions.jsonl.gz`."""
-    subject = decision.subject
-    return {
-        "ts": request.ts,
-        "account_id": request.account_id,
-        "verdict": decision.verdict.text,
-        "would_be": decision.would_be.text,
-        "served": decision.is_served,
-        "reason": decision.reason,
-        "findings": [
-            {"rule": f.rule, "verdict": f.verdict.text, "mode": f.mode.value}
-            for f in decision.findings
-        ],
-        "cluster_id": subject.cluster_id if subject else None,
-        "suspicion": subject.suspicion if subject else None,
-        "degraded": decision.degraded,
-    }

@@ -1,40 +1,72 @@
-"""`hydragate replay`: files in, decisions, clusters and a summary out."""
+"""`hydragate replay`: a feed in; decisions, clusters and a summary out; resumable in between.
+
+The order of one run: accounts, then lines with the account events between them, then what is
+still in flight. Everything that a line changes is in a `Checkpoint`, so that a run may stop
+between any two lines.
+"""
 
 from __future__ import annotations
 
-import gzip
-import resource
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
 from ..core.keyed import KeyedHash
 from ..engine import PolicySource
-from ..errors import Problem
-from .accounts import ImportReport, RecordError, RecordReader, read_records
-from .events import AccountEvent, read_events
-from .replay import REPLAY_SECRET, Replay, StoreAndDirectory, decision_line
-from .traffic import ReadReport, read_traffic
+from ..errors import HydragateError, Problem
+from ..stores.memory import MemoryStore
+from .accounts import ImportReport, RecordError, RecordReader
+from .checkpoint import FORMAT, Checkpoint, load, restore, save, state_of
+from .decision_lines import BAD_LINE, DecisionLines, DecisionWriter
+from .events import AccountEvent, parse_record, read_events
+from .feeds import BrokenFeedError, Feed
+from .reorder import ReorderWindow
+from .replay import LINKER_LAG_US, REPLAY_SECRET, Replay, StoreAndDirectory
+from .replay_hook import ReplayHook
+from .replay_summary import peak_memory_bytes
+from .traffic import LineReader, ReadReport, TrafficLine, instant_us
 
-PROGRESS_EVERY = 2_000
-BAD_LINE: dict[str, Any] = {
-    "ts": None,
-    "account_id": None,
-    "verdict": None,
-    "would_be": None,
-    "served": False,
-    "reason": "bad_line",
-    "findings": [],
-    "cluster_id": None,
-    "suspicion": None,
-    "degraded": False,
-}
+LOOK_UP_EVERY = 1_024  # lines between looks at the wall clock
+PROGRESS_EVERY = 2_048
+CHECKPOINT_EVERY_S = 60.0
+CHECKPOINT_SHARE = 20  # a checkpoint that took a second is not repeated within 20
+CHECKPOINT_NAME = "checkpoint"
+GC_THRESHOLDS = (50_000, 50, 1_000)
+
+
+@dataclass(slots=True)
+class Stop:
+    """Set from outside (a signal) to end a run at its next line."""
+
+    is_asked: bool = False
+
+
+class InterruptedReplayError(HydragateError):
+    """The run was stopped; the message says how to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """What to replay and how. `accounts` and `events` are (name, opener of lines)."""
+
+    feed: Feed
+    accounts: tuple[str, Callable[[], Iterable[bytes]]]
+    events: tuple[str, Callable[[], Iterable[bytes]]] | None
+    out: Path
+    store: StoreAndDirectory
+    policies: PolicySource
+    identity: dict[str, Any] = field(default_factory=dict)  # of accounts and events
+    reorder_us: int = 0
+    lag_us: int = LINKER_LAG_US
+    hook: ReplayHook | None = None
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,84 +78,227 @@ class ReplayResult:
     is_unusable: bool
 
 
-async def replay_files(
-    *,
-    traffic: Path,
-    accounts: Path,
-    out: Path,
-    store: StoreAndDirectory,
-    policies: PolicySource,
-    events: Path | None = None,
-    on_progress: Callable[[int], None] | None = None,
-) -> ReplayResult:
-    """Replay `traffic` and write `decisions.jsonl.gz`, `clusters.jsonl` and `summary.json`
-    into the existing folder `out`.
-
-    Raises UsageError when a file cannot be opened.
-    """
-    started = perf_counter()
-    replay = Replay(store, policies)
-    imports, reads = ImportReport(), ReadReport()
-    reader = RecordReader(KeyedHash(REPLAY_SECRET))
-    await _add_accounts(accounts, reader, replay, imports)
-    happenings = iter(()) if events is None else read_events(events, reader, imports)
-    with (out / "decisions.jsonl.gz").open("wb") as file, _gzip(file) as lines:
-        await _run(traffic, reads, happenings, replay, lines, on_progress)
-    await replay.drain()
-    replay.summary.wall_s = perf_counter() - started
-    summary = replay.summary.as_json(peak_memory_bytes())
-    summary["policy"] = {"name": policies.current.name, "revision": policies.current.revision}
-    summary["lines"] = {"read": reads.lines, "bad": reads.bad, "out_of_order": reads.out_of_order}
-    summary["accounts"] = {"imported": imports.imported, "bad": imports.bad}
-    (out / "clusters.jsonl").write_bytes(b"")  # until linking publishes some
-    (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
-    return ReplayResult(summary, imports.problems + reads.problems, reads.is_unusable)
+Held = tuple[int, bytes, TrafficLine]
 
 
-async def _add_accounts(
-    path: Path, reader: RecordReader, replay: Replay, report: ImportReport
-) -> None:
-    for number, record in read_records(path):
+class ReplayRun:
+    """One run of a plan, from its beginning or, after `resume`, from its last checkpoint."""
+
+    def __init__(self, plan: ReplayPlan, *, stop: Stop | None = None) -> None:
+        self._plan = plan
+        self._stop = stop or Stop()
+        self.replay = Replay(plan.store, plan.policies, hook=plan.hook, lag_us=plan.lag_us)
+        self._reader = RecordReader(KeyedHash(REPLAY_SECRET))
+        self._imports, self._reads = ImportReport(), ReadReport()
+        self._encode = DecisionLines().encode
+        self._window: ReorderWindow[Held] | None = None
+        if plan.reorder_us:
+            self._window = ReorderWindow(plan.reorder_us)
+        self._taken = 0
+        self._events: list[AccountEvent] = []
+        self._events_applied = 0
+        self._wall_s = 0.0
+        self._started = self._saved_at = perf_counter()
+        self._checkpoint_path = plan.out / CHECKPOINT_NAME
+        self._writer: DecisionWriter | None = None
+
+    async def run(
+        self, *, resume: bool = False, on_progress: Callable[[int], None] | None = None
+    ) -> ReplayResult:
+        """Raises UsageError when a file cannot be opened or nothing can be resumed,
+        InterruptedReplayError when it was told to stop."""
+        kept = load(self._checkpoint_path, self._identity()) if resume else None
+        if kept is None:
+            self._checkpoint_path.unlink(missing_ok=True)
+            with rare_collections():
+                await self.add_accounts()
+        self._read_events()
+        writer = self._writer = DecisionWriter(
+            self._plan.out / "decisions.jsonl.gz", offset=kept.offset if kept else 0
+        )
+        if kept is not None:
+            self._continue_from(kept, writer)
+        is_complete = False
         try:
-            change = reader.read(record)
-        except RecordError as error:
-            report.add(Problem(str(path), number, "", str(error)))
-            continue
-        key_ids = record.get("key_ids") if isinstance(record, dict) else None
-        await replay.add_account(change, tuple(map(str, key_ids or ())))
-        report.imported += 1
+            with rare_collections():
+                await self._run(writer, on_progress)
+            is_complete = True
+        finally:
+            writer.close(is_complete=is_complete)
+        self._checkpoint_path.unlink(missing_ok=True)
+        return self._result()
+
+    # ── the lines ────────────────────────────────────────────────────────────────────────────
+
+    async def _run(self, writer: DecisionWriter, on_progress: Callable[[int], None] | None) -> None:
+        read = LineReader(self._plan.feed.name, self._reads).read
+        decide = self._decide_in_window if self._window is not None else self._decide
+        try:
+            for raw in islice(self._plan.feed.lines(), self._taken, None):
+                self._taken = number = self._taken + 1
+                line = read(number, raw)
+                if line is None:
+                    writer.add(number, BAD_LINE)
+                else:
+                    await decide((number, raw, line), writer)
+                if number % LOOK_UP_EVERY == 0:
+                    self._look_up(writer)
+                    if on_progress is not None and number % PROGRESS_EVERY == 0:
+                        on_progress(number)
+        except BrokenFeedError as error:
+            self._reads.lines += 1
+            self._reads.complain(self._plan.feed.name, self._taken + 1, str(error))
+        if self._window is not None:
+            for held in self._window.drain():
+                await self._decide(held, writer)
+        await self._apply_events(None)
+        await self.replay.drain()
+
+    async def _decide_in_window(self, one: Held, writer: DecisionWriter) -> None:
+        assert self._window is not None
+        for due in self._window.add(instant_us(one[2].ts), one[0], one):
+            await self._decide(due, writer)
+
+    async def _decide(self, one: Held, writer: DecisionWriter) -> None:
+        number, _, line = one
+        replay = self.replay
+        if self._events_applied < len(self._events):
+            await self._apply_events(instant_us(line.ts))
+        behind_us = replay.line_us - instant_us(line.ts)
+        if behind_us > 0:
+            self._reads.note_order(self._plan.feed.name, number, behind_us)
+        decision = await replay.decide(number, line)
+        writer.add(number, self._encode(line.ts, line.account_id, decision))
+
+    async def _apply_events(self, until_us: int | None) -> None:
+        """Those due by then; None: all that are left."""
+        while self._events_applied < len(self._events):
+            event = self._events[self._events_applied]
+            if until_us is not None and event.ts_us > until_us:
+                return
+            await self.replay.apply_event(event)
+            self._events_applied += 1
+
+    # ── before ───────────────────────────────────────────────────────────────────────────────
+
+    async def add_accounts(self) -> None:
+        name, lines = self._plan.accounts
+        for number, line in enumerate(lines(), 1):
+            try:
+                record = parse_record(line)
+                change = self._reader.read(record)
+            except RecordError as error:
+                self._imports.add(Problem(name, number, "", str(error)))
+                continue
+            key_ids = record.get("key_ids") if isinstance(record, dict) else None
+            await self.replay.add_account(change, tuple(map(str, key_ids or ())))
+            self._imports.imported += 1
+
+    def _read_events(self) -> None:
+        if self._plan.events is not None:
+            name, lines = self._plan.events
+            self._events = read_events(name, lines(), self._reader, self._imports)
+
+    # ── stopping and going on ────────────────────────────────────────────────────────────────
+
+    def _look_up(self, writer: DecisionWriter) -> None:
+        now = perf_counter()
+        if self._stop.is_asked:
+            if not isinstance(self._plan.store, MemoryStore):
+                raise InterruptedReplayError("stopped; a replay on a real store begins anew")
+            self._save(writer)
+            raise InterruptedReplayError(
+                f"stopped after {self._taken:,} lines; the same command with --resume goes on"
+            )
+        if now < self._saved_at + self._plan.checkpoint_every_s:
+            return
+        if isinstance(self._plan.store, MemoryStore):
+            self._save(writer)
+            took_s = perf_counter() - now
+            self._saved_at = now + max(
+                0.0, CHECKPOINT_SHARE * took_s - self._plan.checkpoint_every_s
+            )
+
+    def _save(self, writer: DecisionWriter) -> None:
+        assert isinstance(self._plan.store, MemoryStore)
+        writer.sync()
+        held = [] if self._window is None else [(n, raw) for n, raw, _ in self._window.held()]
+        save(
+            self._checkpoint_path,
+            Checkpoint(
+                FORMAT,
+                self._identity(),
+                self._taken,
+                held,
+                self._events_applied,
+                self._reads,
+                (self._imports.imported, self._imports.bad),
+                self._wall_s + perf_counter() - self._started,
+                writer.offset,
+                writer.next_line,
+                writer.lines,
+                writer.waiting,
+                state_of(self.replay, self._plan.store),
+            ),
+        )
+
+    def _continue_from(self, kept: Checkpoint, writer: DecisionWriter) -> None:
+        plan = self._plan
+        assert isinstance(plan.store, MemoryStore)
+        restore(self.replay, plan.store, kept.replay, plan.policies.current)
+        self._taken, self._events_applied = kept.taken, kept.events_applied
+        self._reads, self._wall_s = kept.reads, kept.wall_s
+        self._imports.imported, self._imports.bad = kept.accounts
+        writer.next_line, writer.lines, writer.waiting = kept.next_line, kept.lines, kept.waiting
+        again = LineReader(plan.feed.name, ReadReport())
+        for number, raw in kept.held:
+            line = again.read(number, raw)
+            if line is not None and self._window is not None:
+                self._window.hold(instant_us(line.ts), number, (number, raw, line))
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a run to be continued."""
+        return {
+            "traffic": self._plan.feed.identity(),
+            "policy": self._plan.policies.current.revision,
+            "reorder_us": self._plan.reorder_us,
+            "lag_us": self._plan.lag_us,
+            "format": FORMAT,
+            **self._plan.identity,
+        }
+
+    # ── after ────────────────────────────────────────────────────────────────────────────────
+
+    def _result(self) -> ReplayResult:
+        plan, reads, imports = self._plan, self._reads, self._imports
+        self.replay.summary.wall_s = self._wall_s + perf_counter() - self._started
+        summary = self.replay.summary.as_json(peak_memory_bytes())
+        policy = plan.policies.current
+        summary["policy"] = {"name": policy.name, "revision": policy.revision}
+        summary["lines"] = {
+            "read": reads.lines,
+            "bad": reads.bad,
+            "out_of_order": reads.out_of_order,
+            "late": reads.late,
+        }
+        summary["accounts"] = {"imported": imports.imported, "bad": imports.bad}
+        with (plan.out / "clusters.jsonl").open("wb") as file:
+            for cluster in () if plan.hook is None else plan.hook.clusters():
+                file.write(orjson.dumps(cluster, option=orjson.OPT_APPEND_NEWLINE))
+        text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        (plan.out / "summary.json").write_bytes(text)
+        return ReplayResult(summary, imports.problems + reads.problems, reads.is_unusable)
 
 
-async def _run(
-    traffic: Path,
-    reads: ReadReport,
-    happenings: Iterator[AccountEvent],
-    replay: Replay,
-    lines: gzip.GzipFile,
-    on_progress: Callable[[int], None] | None,
-) -> None:
-    event = next(happenings, None)
-    for number, request in enumerate(read_traffic(traffic, reads), 1):
-        if request is None:
-            lines.write(orjson.dumps(BAD_LINE) + b"\n")
-            continue
-        while event is not None and event.ts_us <= request.ts * 1_000_000:
-            await replay.apply_event(event)
-            event = next(happenings, None)
-        decision = await replay.decide(number, request)
-        lines.write(orjson.dumps(decision_line(request, decision)) + b"\n")
-        if on_progress is not None and number % PROGRESS_EVERY == 0:
-            on_progress(number)
-    for late in chain(() if event is None else (event,), happenings):
-        await replay.apply_event(late)
-
-
-def _gzip(file: IO[bytes]) -> gzip.GzipFile:
-    """Without name and time in its header, so that equal replays are equal to the byte."""
-    return gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=3, mtime=0)
-
-
-def peak_memory_bytes() -> int:
-    """Peak resident memory of this process; the unit of ru_maxrss differs between systems."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Millions of accounts live through the whole run: looking through them for cycles at every
+    turn costs a third of the time, and there are none."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

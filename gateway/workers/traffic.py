@@ -1,27 +1,33 @@
-"""Traffic log v1 (CONTRACTS §2): JSON Lines, plain, gzip or zstandard, read line by line.
+"""Traffic log v1 (CONTRACTS §2): one line in, one request out, or a complaint with its number.
 
-A bad line is reported with its number, counted and skipped; it costs no other line.
+A bad line is reported, counted and skipped; it costs no other line. Headers and addresses that
+repeat are read once: a log has few different ones, and reading them again for each line would
+cost more than deciding it.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import ip_address
-from pathlib import Path
-from typing import IO, cast
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import msgspec
-import zstandard
 
-from ..errors import Problem, UsageError
+from ..adapters.header_plan import RequestPlan, request_plan
+from ..errors import Problem
+from ..model import SECOND_US
 
-MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_PROBLEMS = 100
 MAX_BAD_SHARE = 0.01
+MAX_LATENCY_MS = 86_400_000.0  # a day: what is in flight is kept in memory
+MAX_KEPT_HEADERS = 16_384
+MAX_HEADERS_BYTES = 65_536
+LATE_US = SECOND_US  # clocks of several writers may differ by this much
 NO_BODY = msgspec.Raw(b"null")
+TOO_LONG = b"\0too long"  # stands for a line over the reader's bound
+
+Head = tuple[list[tuple[bytes, bytes]], RequestPlan]
+"""Headers and what follows from their names."""
 
 
 class LoggedResponse(msgspec.Struct):
@@ -38,8 +44,8 @@ class LoggedResponse(msgspec.Struct):
 
 
 class LoggedRequest(msgspec.Struct):
-    """One line. `body` is the raw JSON of the request, so that it is read as live traffic is;
-    `null` where the operator keeps none."""
+    """One line as it is written. `body` is the raw JSON of the request, so that it is read as
+    live traffic is; `null` where the operator keeps none."""
 
     ts: float
     account_id: str
@@ -53,79 +59,128 @@ class LoggedRequest(msgspec.Struct):
     response: LoggedResponse | None = None
 
 
+class TrafficLine(msgspec.Struct, gc=False):
+    """The same line as it is read: `headers` still raw, see `head_of`."""
+
+    ts: float
+    account_id: str
+    method: str
+    path: str
+    key_id: str | None = None
+    client_ip: str | None = None
+    headers: msgspec.Raw = msgspec.Raw(b"[]")
+    ja4: str | None = None
+    body: msgspec.Raw = NO_BODY
+    response: LoggedResponse | None = None
+
+
 @dataclass(slots=True)
 class ReadReport:
-    """`problems` is cut at `MAX_PROBLEMS`; `bad` counts them all."""
+    """What reading came to. `late`: lines decided over a second of event time after their own.
+
+    `problems` is cut at `MAX_PROBLEMS`; `bad` counts them all.
+    """
 
     lines: int = 0
     bad: int = 0
     out_of_order: int = 0
+    late: int = 0
     problems: list[Problem] = field(default_factory=list)
 
     @property
     def is_unusable(self) -> bool:
-        """More than 1 % bad lines."""
-        return self.bad > MAX_BAD_SHARE * self.lines
+        """More than 1 % of the lines are bad, or so late that their limits mean nothing."""
+        return self.bad + self.late > MAX_BAD_SHARE * self.lines
+
+    def complain(self, name: str, line: int, message: str) -> None:
+        self.bad += 1
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(name, line, "", message))
+
+    def note_order(self, name: str, line: int, behind_us: int) -> None:
+        """A line came `behind_us` after a later one."""
+        self.out_of_order += 1
+        if behind_us <= LATE_US:
+            return
+        if self.late == 0 and len(self.problems) < MAX_PROBLEMS:
+            message = (
+                f"{behind_us / SECOND_US:.1f} s earlier than a line before it, so it is decided "
+                "late: sort the log by ts, or say --reorder-s (told once; all are counted)"
+            )
+            self.problems.append(Problem(name, line, "", message, is_warning=True))
+        self.late += 1
 
 
-def open_log(path: Path) -> IO[bytes]:
-    """The file's lines, decompressed by its name. Raises UsageError."""
-    try:
-        if path.suffix == ".gz":
-            return cast(IO[bytes], gzip.open(path, "rb"))
-        if path.suffix == ".zst":
-            return io.BufferedReader(zstandard.open(path, "rb"), buffer_size=1 << 20)
-        return path.open("rb")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+class LineReader:
+    """Turns raw lines into requests; `name` stands for the log in complaints."""
 
+    def __init__(self, name: str, report: ReadReport) -> None:
+        self._name = name
+        self._report = report
+        self._decode = msgspec.json.Decoder(TrafficLine).decode
 
-def read_traffic(path: Path, report: ReadReport) -> Iterator[LoggedRequest | None]:
-    """Every line in file order, None for a bad one, so that outputs keep their line numbers.
-
-    A truncated archive ends the reading with a problem. Raises UsageError when it cannot open.
-    """
-    decode = msgspec.json.Decoder(LoggedRequest).decode
-    last_ts = 0.0
-    with open_log(path) as lines:
-        for line in _lines(lines, path, report):
-            report.lines += 1
-            try:
-                request = _checked(decode(line))
-            except (msgspec.MsgspecError, ValueError) as error:
-                _complain(report, path, str(error))
-                yield None
-                continue
-            if request.ts < last_ts:
-                report.out_of_order += 1
-            last_ts = max(last_ts, request.ts)
-            yield request
-
-
-def _lines(lines: IO[bytes], path: Path, report: ReadReport) -> Iterator[bytes]:
-    while True:
+    def read(self, number: int, raw: bytes) -> TrafficLine | None:
+        """None for a bad line, which the report then holds."""
+        self._report.lines += 1
+        if raw is TOO_LONG:
+            self._report.complain(self._name, number, "the line is too long")
+            return None
         try:
-            line = lines.readline(MAX_LINE_BYTES)
-        except (OSError, EOFError, zstandard.ZstdError) as error:
-            report.lines += 1
-            _complain(report, path, f"the archive is broken here: {error}")
-            return
-        if not line:
-            return
-        yield line
+            line = self._decode(raw)
+            _check(line)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            cut = "" if raw.endswith(b"\n") else "the log breaks off here: "
+            self._report.complain(self._name, number, cut + str(error))
+            return None
+        return line
 
 
-def _checked(request: LoggedRequest) -> LoggedRequest:
-    if not 0 <= request.ts < 1e11:
+def instant_us(ts: float) -> int:
+    """Unix seconds to microseconds, to the nearest: 1776816000.029 has no exact double."""
+    return round(ts * SECOND_US)
+
+
+@lru_cache(maxsize=65_536)
+def address_of(text: str) -> IPv4Address | IPv6Address:
+    """Raises ValueError."""
+    return ip_address(text)
+
+
+_headers_decoder = msgspec.json.Decoder(list[tuple[str, str]])
+_kept_heads: dict[bytes, Head] = {}
+
+
+def head_of(raw: msgspec.Raw) -> Head:
+    """The fields in wire order as a surface would have them, and their plan; never changed by
+    anybody.
+
+    Raises msgspec.MsgspecError or ValueError for what is no list of pairs.
+    """
+    key = bytes(raw)
+    kept = _kept_heads.get(key)
+    if kept is None:
+        if len(key) > MAX_HEADERS_BYTES:
+            raise ValueError(f"headers: over {MAX_HEADERS_BYTES} bytes")
+        if len(_kept_heads) >= MAX_KEPT_HEADERS:
+            _kept_heads.clear()
+        headers = [
+            (name.lower().encode("latin-1", "replace"), value.encode())
+            for name, value in _headers_decoder.decode(key)
+        ]
+        kept = _kept_heads[key] = headers, request_plan(headers)
+    return kept
+
+
+def _check(line: TrafficLine) -> None:
+    if not 0 <= line.ts < 1e11:
         raise ValueError("ts: Unix seconds UTC")
-    if not request.account_id or len(request.account_id) > 128:
+    if not 0 < len(line.account_id) <= 128:
         raise ValueError("account_id: 1 to 128 characters")
-    if request.client_ip is not None:
-        ip_address(request.client_ip)
-    return request
-
-
-def _complain(report: ReadReport, path: Path, message: str) -> None:
-    report.bad += 1
-    if len(report.problems) < MAX_PROBLEMS:
-        report.problems.append(Problem(str(path), report.lines, "", message))
+    if line.key_id is not None and len(line.key_id) > 128:
+        raise ValueError("key_id: at most 128 characters")
+    if line.client_ip is not None:
+        address_of(line.client_ip)
+    head_of(line.headers)
+    response = line.response
+    if response is not None and not 0 <= response.latency_ms <= MAX_LATENCY_MS:
+        raise ValueError("response.latency_ms: 0 to a day")

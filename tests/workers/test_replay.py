@@ -78,6 +78,13 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_left_to_resume(files: Path) -> Iterator[None]:
+    """A run that ended has no checkpoint."""
+    yield
+    assert not list(files.glob("*/checkpoint*"))
+
+
 def write(path: Path, lines: Sequence[dict[str, Any] | str]) -> Path:
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     data = "".join(text + "\n" for text in texts).encode()
@@ -244,3 +251,98 @@ def test_a_real_store_decides_as_memory_does(files: Path, valkey: Server) -> Non
 def _left_behind(valkey: Server) -> Iterator[bytes]:
     with valkey.client() as client:
         yield from client.scan_iter(match="hgr*")
+
+
+# ── order ────────────────────────────────────────────────────────────────────────────────────
+
+
+def shuffled(step: int = 4) -> list[dict[str, Any]]:
+    """Every `step` lines turned round: at most 0.75 s late for 4."""
+    lines = [exchange(n) for n in range(400)]
+    return [lines[n - n % step + step - 1 - n % step] for n in range(400)]
+
+
+def test_a_window_puts_late_lines_back_and_keeps_the_order_of_the_output(files: Path) -> None:
+    in_order, turned = [exchange(n) for n in range(400)], shuffled()
+    assert replay(files, write(files / "a.jsonl", in_order), "a").exit_code == 0
+    path = write(files / "b.jsonl", turned)
+    assert replay(files, path, "b", "--reorder-s", "2").exit_code == 0
+    found = decisions(files, "b")
+    assert [line["ts"] for line in found] == [line["ts"] for line in turned]
+    assert sorted(found, key=lambda line: line["ts"]) == decisions(files, "a")
+    assert json.loads((files / "b" / "summary.json").read_text())["lines"]["out_of_order"] == 0
+
+
+def test_lines_a_little_late_are_decided_at_the_instant_reached_and_counted(files: Path) -> None:
+    result = replay(files, write(files / "t.jsonl", shuffled()), "out", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["lines"] == {
+        "read": 400,
+        "bad": 0,
+        "out_of_order": 300,
+        "late": 0,
+    }
+
+
+def test_a_shuffled_log_is_not_usable_and_says_what_to_do(files: Path) -> None:
+    result = replay(files, write(files / "t.jsonl", shuffled(40)))
+    assert result.exit_code == 1
+    assert "--reorder-s" in result.stderr
+    assert len(decisions(files)) == 400
+
+
+# ── bounds ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ts": float("nan")}, ""),
+        ({"client_ip": "nowhere"}, "'nowhere' does not appear to be"),
+        ({"account_id": "x" * 129}, "account_id: 1 to 128"),
+        ({"headers": [["one"]]}, ""),
+        ({"response": {"latency_ms": 1e12}}, "response.latency_ms: 0 to a day"),
+    ],
+    ids=["no number", "address", "account", "headers", "answer that never ends"],
+)
+def test_a_line_that_cannot_be_meant_is_a_bad_line(
+    files: Path, changes: dict[str, Any], message: str
+) -> None:
+    lines = [exchange(n) for n in range(200)]
+    lines[3] |= changes
+    result = replay(files, write(files / "t.jsonl", lines))
+    assert result.exit_code == 0
+    assert f"t.jsonl:4: {message}" in result.stderr
+    assert decisions(files)[3]["reason"] == "bad_line"
+
+
+def test_a_log_that_ends_within_a_line_says_so(files: Path) -> None:
+    path = write(files / "t.jsonl", [exchange(n) for n in range(200)])
+    path.write_bytes(path.read_bytes()[:-40])
+    assert "t.jsonl:200: the log breaks off here" in replay(files, path).stderr
+
+
+def test_frames_of_zstandard_one_after_another_are_one_log(files: Path) -> None:
+    parts = [json.dumps(exchange(n)).encode() + b"\n" for n in range(10)]
+    (files / "t.jsonl.zst").write_bytes(b"".join(zstandard.compress(part) for part in parts))
+    assert replay(files, files / "t.jsonl.zst").exit_code == 0
+    assert len(decisions(files)) == 10
+
+
+def test_standard_input_is_a_log(files: Path) -> None:
+    text = "".join(json.dumps(exchange(n)) + "\n" for n in range(30))
+    arguments = ["--accounts", str(files / "accounts.jsonl"), "--out", str(files / "out")]
+    result = CliRunner().invoke(
+        main,
+        ["replay", "--traffic", "-", "--policy", str(files / "policy.yaml"), *arguments],
+        input=text,
+    )
+    assert result.exit_code == 0, result.stderr
+    assert len(decisions(files)) == 30
+
+
+def test_keys_without_end_cost_no_memory_without_end(files: Path) -> None:
+    """Beyond a bound the keys of one account count as one; they are still that account's."""
+    lines = [exchange(0, ts=BASE_TS + n, key_id=f"key_{n}") for n in range(300)]
+    assert replay(files, write(files / "t.jsonl", lines)).exit_code == 0
+    assert {line["reason"] for line in decisions(files)} == {"ok"}
