@@ -15,9 +15,12 @@ import click
 import orjson
 
 from ..app import open_replay_store
+from ..core.keyed import KeyedHash
 from ..errors import UsageError
 from ..model import SECOND_US
 from ..policy.load import load_policy
+from ..workers.linking_hook import LinkingHook
+from ..workers.replay import REPLAY_SECRET
 from ..workers.replay_files import CHECKPOINT_EVERY_S, ReplayPlan, ReplayResult, ReplayRun, Stop
 from ..workers.replay_log import replay_log
 from .replay_inputs import Asked, Inputs
@@ -69,8 +72,9 @@ def scenario_options(command: Callable[..., None]) -> Callable[..., None]:
     type=click.FloatRange(min=0.001),
     default=2.0,
     show_default=True,
-    help="Event time between evidence and clusters; without effect until accounts are linked.",
+    help="Event time between evidence and what clusters it leads to.",
 )
+@click.option("--link/--no-link", "links", default=True, help="Whether accounts are linked.")
 @click.option(
     "--reorder-s",
     type=click.FloatRange(min=0, max=3600),
@@ -101,6 +105,7 @@ def replay(
     out: Path,
     store: str,
     linker_lag_s: float,
+    links: bool,
     reorder_s: float,
     resume: bool,
     checkpoint_s: float,
@@ -139,6 +144,7 @@ def replay(
                 identity=inputs.identity,
                 reorder_us=round(reorder_s * SECOND_US),
                 lag_us=round(linker_lag_s * SECOND_US),
+                hook=LinkingHook(KeyedHash(REPLAY_SECRET)) if links else None,
                 checkpoint_every_s=checkpoint_s,
             )
             return await ReplayRun(plan, stop=stop).run(resume=resume, on_progress=on_progress)

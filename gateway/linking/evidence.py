@@ -118,11 +118,14 @@ class Extractor:
         self._of_request = [known[name] for name in wanted if not known[name].of_subject]
         self._accounts: dict[str, _Shown] = {}
 
-    def wants(self, account_id: str) -> bool:
-        """Whether the request behind the account's next sight will be looked at, so that nobody
-        takes a body apart in vain."""
-        shown = self._accounts.get(account_id)
-        return shown is None or shown.is_sampled(1)
+    def wants(self, subject: Subject) -> bool:
+        """Whether the account's next sight will be looked at, so that nobody takes a body apart
+        in vain. Where it will not, `pass_over` counts it."""
+        shown = self._accounts.get(subject.account_id)
+        return shown is None or shown.version != subject.version or shown.is_sampled(1)
+
+    def pass_over(self, subject: Subject) -> None:
+        self._accounts[subject.account_id].seen += 1
 
     def new_keys(self, sight: Sight) -> list[Key]:
         """What this sight adds to what is known of its account; mostly nothing."""

@@ -20,7 +20,7 @@ from .evidence import Block, Sight, family
 from .opening import text_of
 
 MAX_TEXT_CHARS = 4_096
-QUESTION_CHARS = 1_024
+QUESTION_CHARS = 4 * 120
 HEAD_CHARS = 120
 LEAST_HEAD_CHARS = 40
 LEAST_SYSTEM_CHARS = 24
@@ -56,16 +56,9 @@ def system_sketch(sight: Sight) -> Iterator[str]:
 def question_head(sight: Sight) -> Iterator[str]:
     """How the first question begins: the fixed part of a filled-in template."""
     if sight.opening.question:
-        head = _of_question(sight.opening.question)[0]
-        if head:
+        head = normalised(text_of(sight.opening.question)[:QUESTION_CHARS])[:HEAD_CHARS]
+        if len(head) >= LEAST_HEAD_CHARS:
             yield head
-
-
-@family("question_sketch", Block.CONTENT)
-def question_sketch(sight: Sight) -> Iterator[str]:
-    """Four hashes that near-duplicates of a first question share some of."""
-    if sight.opening.question:
-        yield from _of_question(sight.opening.question)[1]
 
 
 @family("tools", Block.CONTENT)
@@ -111,11 +104,3 @@ def _of_system(raw: bytes) -> tuple[str, tuple[str, ...]]:
         return "", ()
     exact = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return exact, tuple(sketch(text))
-
-
-@lru_cache(maxsize=512)
-def _of_question(raw: bytes) -> tuple[str, tuple[str, ...]]:
-    """(head, sketch) of a first question; both families of one sight ask for it."""
-    text = normalised(text_of(raw)[:QUESTION_CHARS])
-    head = text[:HEAD_CHARS] if len(text) >= LEAST_HEAD_CHARS else ""
-    return head, tuple(sketch(text))
