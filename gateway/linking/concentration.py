@@ -161,8 +161,8 @@ def _is_crosswise(graph: Graph, component: set[int], ties: dict[int, list[int]])
 
 
 def marks_of(graph: Graph, members: set[int]) -> set[int]:
-    """Values outside of what ties that are the group's own: `LEAST_OWN_HOLDERS` of it show them, and
-    nine of ten who show them are in it."""
+    """Values outside of what ties that are the group's own: `LEAST_OWN_HOLDERS` of it show them,
+    and nine of ten who show them are in it."""
     counts: dict[int, int] = defaultdict(int)
     for number in islice(sorted(members, reverse=True), MOST_SCORED):
         for value in graph.accounts[number].values:

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import Any
 
-import msgspec
-
-from .clusters import CONFIRMED, DISMISSED, SUSPECTED, Cluster, Clusters
+from . import people
+from .clusters import CONFIRMED, DISMISSED, SUSPECTED, Cluster
 from .concentration import TYING, Candidate, examine, marks_of
 from .evidence import Block, Key
-from .graph import Account, Graph
+from .graph import Account
+from .snapshot import pack_state, unpack_state
+from .state import State
 
 MAX_WHY = 12
 LEAST_BLOCKS = 2
@@ -85,22 +86,22 @@ class Linker:
     """See the module's docstring. Not safe for several threads."""
 
     def __init__(self, settings: LinkerSettings | None = None) -> None:
-        self.is_frozen = False
         self._settings = settings or LinkerSettings()
-        self._graph = Graph()
-        self._clusters = Clusters()
-        self._examined: dict[int, int] = {}  # seed → holders when it was last looked at
-        self._grown: dict[int, None] = {}
-        self._fresh: dict[int, None] = {}  # accounts that showed something new
-        self._published: dict[int, tuple[Any, ...]] = {}
-        self._said: dict[str, tuple[str, int, float]] = {}
-        self._decisions: list[dict[str, Any]] = []
-        self._next_sweep_us = 0
+        self._state = State()
+
+    @property
+    def is_frozen(self) -> bool:
+        """While true, ticks draw no conclusions; evidence is kept."""
+        return self._state.is_frozen
+
+    @is_frozen.setter
+    def is_frozen(self, is_frozen: bool) -> None:
+        self._state.is_frozen = is_frozen
 
     # ── evidence ─────────────────────────────────────────────────────────────────────────────
 
     def observe(self, evidence: Evidence) -> None:
-        graph = self._graph
+        graph = self._state.graph
         number = graph.account(evidence.account_id, evidence.at_us)
         account = graph.accounts[number]
         account.is_exempt = evidence.is_exempt
@@ -109,22 +110,22 @@ class Linker:
         for key in evidence.keys:
             shown = graph.show(number, key, evidence.at_us)
             if shown is not None:
-                self._grown[shown] = None
-                self._fresh[number] = None
+                self._state.grown[shown] = None
+                self._state.fresh[number] = None
 
     def tick(self, now_us: int) -> list[Publication]:
         """Draw the conclusions of what was observed; only what changed is published."""
-        if not self.is_frozen:
+        if not self._state.is_frozen:
             self._welcome(now_us)
             self._examine_grown(now_us)
-            if now_us >= self._next_sweep_us:
-                self._next_sweep_us = now_us + self._settings.sweep_us
-                self._graph.forget_before(now_us)
+            if now_us >= self._state.next_sweep_us:
+                self._state.next_sweep_us = now_us + self._settings.sweep_us
+                self._state.graph.forget_before(now_us)
         return self._publications()
 
     def _examine_grown(self, now_us: int) -> None:
-        grown, self._grown = self._grown, {}
-        least, values = self._settings.growth, self._graph.values
+        grown, self._state.grown = self._state.grown, {}
+        least, values = self._settings.growth, self._state.graph.values
         for seed in sorted(grown):
             value = values.get(seed)
             if value is None or value.block in TYING:
@@ -132,29 +133,31 @@ class Linker:
             holders = len(value.holders)
             if holders < self._settings.least_members:
                 continue
-            before = self._examined.get(seed, 0)
+            before = self._state.examined.get(seed, 0)
             if holders < min(least * before, before + self._settings.growth_accounts):
                 continue
-            self._examined[seed] = holders
-            candidate = examine(self._graph, seed)
+            self._state.examined[seed] = holders
+            candidate = examine(self._state.graph, seed)
             if candidate is not None and candidate.score >= self._settings.watch_nats:
                 self._take(candidate, now_us)
 
     def _take(self, candidate: Candidate, now_us: int) -> None:
-        members = {n for n in candidate.members if not self._graph.accounts[n].is_exempt}
+        members = {n for n in candidate.members if not self._state.graph.accounts[n].is_exempt}
         if len(members) < self._settings.least_members:
             return
-        cluster = self._clusters.home_of(members, now_us)
+        cluster = self._state.clusters.home_of(members, now_us)
         for number in sorted(members):
-            self._clusters.join(cluster, number, now_us)
+            self._state.clusters.join(cluster, number, now_us)
         cluster.marks |= candidate.coincidences | {candidate.seed}
-        cluster.own = marks_of(self._graph, set(cluster.members))
-        for number in self._graph.values[candidate.seed].holders:
-            self._fresh[number] = None  # who holds the seed may be one of them by another mark
+        cluster.own = marks_of(self._state.graph, set(cluster.members))
+        for number in self._state.graph.values[candidate.seed].holders:
+            self._state.fresh[number] = (
+                None  # who holds the seed may be one of them by another mark
+            )
         if candidate.score >= cluster.score:
             cluster.score = candidate.score
             cluster.why = self._why(candidate)
-        families = [self._graph.values[candidate.seed].key.family]
+        families = [self._state.graph.values[candidate.seed].key.family]
         for family in families + [one.family for one in candidate.agreements]:
             score = round(candidate.score, 1)
             cluster.families[family] = max(score, cluster.families.get(family, 0.0))
@@ -170,15 +173,15 @@ class Linker:
 
     def _welcome(self, now_us: int) -> None:
         """Accounts that show what the cluster shows, in two blocks, are born into it."""
-        fresh, self._fresh = self._fresh, {}
-        homes = {mark: c for c in self._clusters.by_id.values() for mark in c.marks | c.own}
+        fresh, self._state.fresh = self._state.fresh, {}
+        homes = {mark: c for c in self._state.clusters.by_id.values() for mark in c.marks | c.own}
         for number in sorted(fresh) if homes else ():
-            account = self._graph.accounts.get(number)
-            if account is None or account.is_exempt or number in self._clusters.of_account:
+            account = self._state.graph.accounts.get(number)
+            if account is None or account.is_exempt or number in self._state.clusters.of_account:
                 continue
             home = self._home_of(account, homes)
             if home is not None:
-                self._clusters.join(home, number, now_us)
+                self._state.clusters.join(home, number, now_us)
 
     def _home_of(self, account: Account, homes: Mapping[int, Cluster]) -> Cluster | None:
         """One of two ways in: a tie to members and a mark of another block; or values of two
@@ -190,7 +193,7 @@ class Linker:
             cluster = homes.get(shown)
             if cluster is None:
                 continue
-            block = self._graph.values[shown].block
+            block = self._state.graph.values[shown].block
             seen = marks.setdefault(cluster.cluster_id, set())
             seen.add(block)
             owned = own.setdefault(cluster.cluster_id, set())
@@ -202,7 +205,7 @@ class Linker:
         return None
 
     def _why(self, candidate: Candidate) -> list[str]:
-        seed = self._graph.values[candidate.seed]
+        seed = self._state.graph.values[candidate.seed]
         lines = [f"{candidate.holders:,} accounts show the same {_words(seed.key.family)}."]
         lines.append(
             f"{len(candidate.members):,} of the {candidate.examined:,} looked at are tied "
@@ -220,30 +223,30 @@ class Linker:
 
     def _publications(self) -> list[Publication]:
         """Of accounts that moved, and of whole clusters of which something else is to be said."""
-        clusters = self._clusters
+        clusters = self._state.clusters
         moved, clusters.moved = clusters.moved, set()
         for cluster in clusters.by_id.values():
             said = (cluster.state, _rounded(len(cluster.members)), self._suspicion(cluster))
-            if self._said.get(cluster.cluster_id) != said:
-                self._said[cluster.cluster_id] = said
+            if self._state.said.get(cluster.cluster_id) != said:
+                self._state.said[cluster.cluster_id] = said
                 moved |= cluster.members.keys()
         found: list[Publication] = []
         for number in sorted(moved):
-            account = self._graph.accounts.get(number)
+            account = self._state.graph.accounts.get(number)
             if account is None:
-                self._published.pop(number, None)
+                self._state.published.pop(number, None)
                 continue
             says = self._of(number)
-            if self._published.get(number, NOWHERE) != says:
-                self._published[number] = says
+            if self._state.published.get(number, NOWHERE) != says:
+                self._state.published[number] = says
                 found.append(Publication(account.account_id, *says))
         return found
 
     def _of(self, number: int) -> tuple[Any, ...]:
-        cluster_id = self._clusters.of_account.get(number)
+        cluster_id = self._state.clusters.of_account.get(number)
         if cluster_id is None:
             return NOWHERE
-        cluster = self._clusters.by_id[cluster_id]
+        cluster = self._state.clusters.by_id[cluster_id]
         size = _rounded(len(cluster.members))
         return (cluster_id, cluster.state, size, self._suspicion(cluster))
 
@@ -258,12 +261,12 @@ class Linker:
     def clusters(self) -> list[ClusterView]:
         """Every cluster, the largest first."""
         return sorted(
-            map(self._view, self._clusters.by_id.values()),
+            map(self._view, self._state.clusters.by_id.values()),
             key=lambda view: (-len(view.accounts), view.cluster_id),
         )
 
     def _view(self, cluster: Cluster) -> ClusterView:
-        accounts = self._graph.accounts
+        accounts = self._state.graph.accounts
         names = sorted(accounts[n].account_id for n in cluster.members if n in accounts)
         return ClusterView(
             cluster.cluster_id,
@@ -280,190 +283,50 @@ class Linker:
 
     def confirm(self, cluster_id: str, *, by: str, reason: str, now_us: int) -> None:
         """Raises KeyError for no such cluster."""
-        self._decide(cluster_id, CONFIRMED, by=by, reason=reason, now_us=now_us)
+        people.decide(self._state, cluster_id, CONFIRMED, by=by, reason=reason, now_us=now_us)
 
     def dismiss(self, cluster_id: str, *, by: str, reason: str, now_us: int) -> None:
         """The cluster stays, so that the same group is never suspected again. Raises KeyError."""
-        self._decide(cluster_id, DISMISSED, by=by, reason=reason, now_us=now_us)
+        people.decide(self._state, cluster_id, DISMISSED, by=by, reason=reason, now_us=now_us)
 
     def split(
         self, cluster_id: str, account_ids: Sequence[str], *, by: str, reason: str, now_us: int
     ) -> str:
-        """These accounts become a watched cluster of their own, pinned there; its id. Raises
-        KeyError for no such cluster, ValueError where none of the accounts is in it."""
-        cluster = self._clusters.by_id[cluster_id]
-        found = [self._graph.find(account_id) for account_id in account_ids]
-        numbers = [number for number in found if number is not None and number in cluster.members]
-        if not numbers:
-            raise ValueError(f"none of these accounts is in {cluster_id}")
-        apart = self._clusters.found(now_us)
-        apart.why = [f"Split from {cluster_id}: {reason}"]
-        for number in numbers:
-            self._clusters.pinned[number] = apart.cluster_id
-            self._clusters.join(apart, number, now_us)
-        self._note("split", cluster_id, by, reason, now_us, accounts=list(account_ids))
-        return apart.cluster_id
+        """See `people.split`."""
+        return people.split(
+            self._state, cluster_id, account_ids, by=by, reason=reason, now_us=now_us
+        )
 
     def pin(
         self, account_id: str, cluster_id: str | None, *, by: str, reason: str, now_us: int
     ) -> None:
-        """Keep an account in a cluster, or out of all (None). Raises KeyError."""
-        number = self._graph.account(account_id, now_us)
-        self._clusters.pinned[number] = cluster_id
-        if cluster_id is None:
-            self._clusters.leave(number)
-        else:
-            self._clusters.join(self._clusters.by_id[cluster_id], number, now_us)
-        self._note("pin", cluster_id, by, reason, now_us, accounts=[account_id])
+        """See `people.pin`."""
+        people.pin(self._state, account_id, cluster_id, by=by, reason=reason, now_us=now_us)
 
     def undo_since(self, at_us: int, *, by: str, now_us: int) -> int:
-        """Take back what evidence alone has joined since then; how many accounts left."""
-        numbers = list(self._clusters.joined_since(at_us))
-        for number in numbers:
-            self._clusters.leave(number)
-        self._note("undo", None, by, f"since {at_us}", now_us, accounts=[])
-        return len(numbers)
+        """See `people.undo_since`."""
+        return people.undo_since(self._state, at_us, by=by, now_us=now_us)
 
     def decisions(self) -> list[dict[str, Any]]:
         """What people decided, oldest first."""
-        return [dict(record) for record in self._decisions]
-
-    def _decide(self, cluster_id: str, state: str, *, by: str, reason: str, now_us: int) -> None:
-        cluster = self._clusters.by_id[cluster_id]
-        cluster.state, cluster.decided_by = state, by
-        accounts = list(self._view(cluster).accounts)
-        self._note(state, cluster_id, by, reason, now_us, accounts=accounts)
-
-    def _note(
-        self,
-        decision: str,
-        cluster_id: str | None,
-        by: str,
-        reason: str,
-        now_us: int,
-        *,
-        accounts: list[str],
-    ) -> None:
-        self._decisions.append(
-            {
-                "decision": decision,
-                "cluster_id": cluster_id,
-                "accounts": accounts,
-                "by": by,
-                "reason": reason,
-                "at_us": now_us,
-            }
-        )
+        return [dict(record) for record in self._state.decisions]
 
     def import_decisions(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Repeat decisions that were exported, by their accounts; returns what could not be."""
-        problems = []
-        for position, record in enumerate(records):
-            try:
-                self._repeat(record)
-            except (KeyError, ValueError, TypeError) as error:
-                problems.append(f"decision {position}: {error}")
-        return problems
-
-    def _repeat(self, record: Mapping[str, Any]) -> None:
-        decision, now_us = str(record["decision"]), int(record["at_us"])
-        by, reason = str(record["by"]), str(record["reason"])
-        if decision == "pin" and record.get("cluster_id") is None:
-            for account_id in record["accounts"]:
-                self.pin(str(account_id), None, by=by, reason=reason, now_us=now_us)
-        elif decision in (CONFIRMED, DISMISSED):
-            numbers = {self._graph.account(str(name), now_us) for name in record["accounts"]}
-            cluster = self._clusters.home_of(numbers, now_us)
-            for number in sorted(numbers):
-                self._clusters.join(cluster, number, now_us)
-            self._decide(cluster.cluster_id, decision, by=by, reason=reason, now_us=now_us)
-        elif decision not in ("pin", "split", "undo"):
-            raise ValueError(f"no such decision: {decision}")
+        """See `people.import_decisions`."""
+        return people.import_decisions(self._state, records)
 
     # ── snapshots ────────────────────────────────────────────────────────────────────────────
 
     def snapshot(self) -> bytes:
         """Everything, so that `restore` goes on where this one is."""
-        graph, clusters = self._graph, self._clusters
-        names = {number: account.account_id for number, account in graph.accounts.items()}
-        keys = {
-            number: (value.key.family, value.key.value) for number, value in graph.values.items()
-        }
-        records = [
-            {
-                "id": c.cluster_id,
-                "first_us": c.first_us,
-                "state": c.state,
-                "score": c.score,
-                "members": [(names[n], at) for n, at in c.members.items() if n in names],
-                "families": c.families,
-                "marks": [keys[n] for n in c.marks if n in keys],
-                "own": [keys[n] for n in c.own if n in keys],
-                "why": c.why,
-                "suspected_us": c.suspected_us,
-                "decided_by": c.decided_by,
-            }
-            for c in clusters.by_id.values()
-        ]
-        return msgspec.msgpack.encode(
-            {
-                "version": 1,
-                "accounts": list(graph.records()),
-                "clusters": records,
-                "count": clusters.founded,
-                "pinned": [(names[n], to) for n, to in clusters.pinned.items() if n in names],
-                "examined": [(keys[n], size) for n, size in self._examined.items() if n in keys],
-                "grown": [keys[n] for n in self._grown if n in keys],
-                "fresh": [names[n] for n in self._fresh if n in names],
-                "published": [(names[n], p) for n, p in self._published.items() if n in names],
-                "decisions": self._decisions,
-                "frozen": self.is_frozen,
-                "next_sweep_us": self._next_sweep_us,
-            }
-        )
+        return pack_state(self._state)
 
     @classmethod
     def restore(cls, state: bytes, settings: LinkerSettings | None = None) -> Linker:
         """Raises ValueError for what is no snapshot of this version."""
-        try:
-            kept = msgspec.msgpack.decode(state)
-            if kept["version"] != 1:
-                raise ValueError(f"a snapshot of version {kept['version']}; this one knows 1")
-            return cls(settings)._filled(kept)
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
-            raise ValueError(f"no snapshot of a linker: {error}") from None
-
-    def _filled(self, kept: dict[str, Any]) -> Linker:
-        graph, clusters = self._graph, self._clusters
-        for account_id, first_us, last_us, created_us, is_exempt, keys in kept["accounts"]:
-            number = graph.account(account_id, first_us)
-            account = graph.accounts[number]
-            account.created_us, account.is_exempt = created_us, is_exempt
-            for pair in keys:
-                graph.show(number, Key(*pair), last_us)
-
-        def value(pair: list[str]) -> int | None:
-            return graph.value(Key(*pair))
-
-        for record in kept["clusters"]:
-            cluster = Cluster(record["id"], record["first_us"], record["state"], record["score"])
-            clusters.by_id[cluster.cluster_id] = cluster
-            for name, at_us in record["members"]:
-                clusters.join(cluster, graph.account(name, at_us), at_us)
-            cluster.families = record["families"]
-            cluster.marks = {n for p in record["marks"] if (n := value(p)) is not None}
-            cluster.own = {n for p in record["own"] if (n := value(p)) is not None}
-            cluster.why, cluster.suspected_us = record["why"], record["suspected_us"]
-            cluster.decided_by = record["decided_by"]
-        clusters.founded = kept["count"]
-        clusters.pinned = {graph.account(name, 0): to for name, to in kept["pinned"]}
-        self._examined = {n: s for p, s in kept["examined"] if (n := value(p)) is not None}
-        self._grown = {n: None for p in kept["grown"] if (n := value(p)) is not None}
-        self._fresh = {graph.account(name, 0): None for name in kept["fresh"]}
-        self._published = {graph.account(name, 0): tuple(p) for name, p in kept["published"]}
-        self._decisions, self.is_frozen = kept["decisions"], kept["frozen"]
-        self._next_sweep_us = kept["next_sweep_us"]
-        return self
+        linker = cls(settings)
+        linker._state = unpack_state(state)
+        return linker
 
 
 def _rounded(size: int) -> int:

@@ -44,14 +44,15 @@ def test_enforce_limits_requests_tokens_and_concurrency_by_everything_there_is()
     assert {Cost.REQUESTS, Cost.TOTAL_TOKENS, Cost.OUTPUT_TOKENS, Cost.CONCURRENCY} == {
         limit.cost for limit in policy.limits
     }
-    assert {limit.scope for limit in policy.limits} == {"a", "o", "n"}
+    assert {limit.scope for limit in policy.limits} == {"a", "o", "n", "c"}
     assert all(limit.tier_quotas for limit in policy.limits if limit.name.startswith("account-"))
 
 
 def test_what_an_unverified_pool_would_use_is_closed_while_the_store_is_away() -> None:
     limits = load_policy(POLICIES / "enforce").limits
     denying = {limit.name for limit in limits if limit.on_store_error is OnStoreError.DENY}
-    assert denying == {limit.name for limit in limits if limit.name.startswith("unverified-")}
+    pools = ("unverified-", "suspected-")
+    assert denying == {limit.name for limit in limits if limit.name.startswith(pools)}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
