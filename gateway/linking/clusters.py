@@ -58,11 +58,12 @@ class Clusters:
 
     def home_of(self, members: set[int], at_us: int) -> Cluster:
         """The cluster to which a group of accounts belongs, by overlap; clusters that the group
-        shows to be one are merged. A new one where there is none."""
+        shows to be one are merged. A new one where there is none. Whom a person has pinned says
+        nothing of the others."""
         counted = Counter(
             cluster_id
             for number in members
-            if (cluster_id := self.of_account.get(number)) is not None
+            if (cluster_id := self.of_account.get(number)) is not None and number not in self.pinned
         )
         overlapping = [
             self.by_id[cluster_id]

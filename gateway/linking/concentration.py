@@ -11,7 +11,9 @@ the facts or relay blocks that at least two holders share among themselves and f
 Holders tied by coincidences form components. A component counts when no single coincidence covers
 more than `MOST_EXPLAINED` of it and at least two families tie it. The score, in nats, is
 
-    d · KL(p ‖ p0),   p the share of the holders that are in such components, p0 = `NULL_SHARE`,
+    d · KL(p ‖ p0),   p the share in such components of those holders who share any tying value with
+                      anybody at all (whoever shares nothing could be in none, so that strangers
+                      who show the seed too do not thin a pool out), p0 = `NULL_SHARE`,
     d half the number of coincidences there (each ties at least two accounts, so no more draws
     than that are independent)
 
@@ -81,10 +83,10 @@ def examine(graph: Graph, seed: int) -> Candidate | None:
         if _is_crosswise(graph, component, {number: ties[number] for number in tying}):
             members |= component
             kept.update({number: ties[number] for number in tying})
-    share = len(members) / len(holders)
+    share = len(members) / max(1, _sharers(graph, holders))
     if len(kept) < LEAST_COINCIDENCES or share < max(LEAST_SHARE, NULL_SHARE):
         return None
-    score = len(kept) / 2 * _divergence(share, NULL_SHARE)
+    score = len(kept) / 2 * _divergence(min(1.0, share), NULL_SHARE)
     return Candidate(
         seed,
         len(value.holders),
@@ -100,6 +102,14 @@ def _holders(graph: Graph, value: Value) -> list[int]:
     """Whoever may be linked, the latest first, at most `MOST_SCORED`."""
     latest = islice(reversed(value.holders), MOST_SCORED)
     return [number for number in latest if not graph.accounts[number].is_exempt]
+
+
+def _sharers(graph: Graph, holders: list[int]) -> int:
+    """How many of them share a value that could tie with any other account."""
+    mask = sum(
+        1 << family for family in range(len(graph.families)) if graph.block_of(family) in TYING
+    )
+    return sum(1 for number in holders if graph.accounts[number].shares & mask)
 
 
 def _coincidences(graph: Graph, seed: Value, holders: list[int]) -> dict[int, list[int]]:
