@@ -101,6 +101,7 @@ class Settings(_Closed):
     body_limit_bytes: int = Field(default=32 * MIB, ge=1024, le=1024 * MIB)
     buffered_limit_bytes: int = Field(default=512 * MIB, ge=MIB)
     body_timeout_s: Seconds = 60.0
+    client_write_timeout_s: Seconds = 60.0  # for each 64 KiB or so that wait to be read
     drain_s: Seconds = 30.0
     store_timeout_s: float = Field(default=0.045, gt=0, le=5)
     policy_poll_s: Seconds = 1.0

@@ -21,6 +21,7 @@ from typing import Any
 
 import uvicorn
 import uvloop
+import zstandard
 
 from . import __name__ as package_name
 from .adapters.probe import warn_of_open_upstreams
@@ -30,6 +31,7 @@ from .core.keyed import KeyedHash
 from .errors import HydragateError, Problem, StoreError, UsageError
 from .observe.explain import explain
 from .observe.link import SupervisorLink
+from .observe.log_left import LeftLogs
 from .observe.log_reader import find_decision
 from .observe.metrics import MetricsAggregate
 from .observe.process_log import set_up_logging
@@ -48,6 +50,8 @@ READY_TIMEOUT_S = 30.0
 KILL_AFTER_S = 5.0
 RESTART_PAUSE_S = 0.5
 MAX_RESTART_PAUSE_S = 10.0
+LEFT_LOGS_PAUSE_S = 60.0
+PACK_PAUSE_S = 0.02
 
 
 def run(settings: Settings) -> int:
@@ -149,6 +153,7 @@ class Supervisor:
             admin = _listen(settings.admin_host, settings.admin_port, 1)[0]
             stack.callback(_close_all, [*public, admin])
             await self._start_admin(stack, admin)
+            self._keep_left_logs(stack)
             await self._start_workers(stack, public, store_url)
             print(self._ready_line(public[0], admin), flush=True)
             stack.callback(self._end_probe)
@@ -241,6 +246,18 @@ class Supervisor:
                     await worker.ready.wait()
         except TimeoutError:
             raise UsageError("the workers do not start; the log above says why") from None
+
+    def _keep_left_logs(self, stack: contextlib.AsyncExitStack) -> None:
+        """Where there were more workers before, their logs have nobody else."""
+        settings = self._settings
+        left = LeftLogs(self._log_dir, workers=settings.workers, keep=settings.log.keep)
+        try:
+            if left.set_aside():
+                task = asyncio.create_task(_tend(left))
+                stack.callback(left.close)
+                stack.callback(task.cancel)
+        except OSError as error:
+            log.warning("logs of former workers are not looked after: %s", error)
 
     def _keep_policy(self) -> Path | None:
         """A worker that starts while the files are broken takes the last good ones."""
@@ -373,6 +390,19 @@ class Supervisor:
             with contextlib.suppress(StoreError):
                 account = await self._directory.account_of(pseudonym)
         return explain(line, self._policies.current, account)
+
+
+async def _tend(left: LeftLogs) -> None:
+    """Piece by piece, so that neither packing nor a slow disk holds up the admin port."""
+    while True:
+        has_more = False
+        try:
+            has_more = await asyncio.to_thread(left.step)
+            if not has_more:
+                await asyncio.to_thread(left.forget_old)
+        except (OSError, zstandard.ZstdError) as error:
+            log.warning("a former worker's log cannot be packed or deleted: %s", error)
+        await asyncio.sleep(PACK_PAUSE_S if has_more else LEFT_LOGS_PAUSE_S)
 
 
 class AdminServer(uvicorn.Server):

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 
 from .adapters.forward import Forwarder
 from .adapters.guard import Guard
-from .adapters.http_server import BoundedProtocol
+from .adapters.http_server import BoundedProtocol, bound_unsent, listening
 from .app import SystemClock, build_targets, guard_config, policies_for
 from .core.keyed import KeyedHash
 from .engine import Engine
@@ -116,12 +116,14 @@ async def serve(orders: Orders) -> None:
     metrics.add_source(PolicySeries(policies, "proxy"))
     metrics.add_source(partial(_report, orders.index, guard, policies))
     server = GracefulServer(_server_config(settings, guard))
+    listener = socket.socket(fileno=orders.listen_fd)
+    bound_unsent(listener)
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
         server.on_started = link.tell_ready
         spare_the_collector()
         poll = asyncio.create_task(_poll_policy(policies, metrics, settings.policy_poll_s))
         try:
-            await server.serve(sockets=[socket.socket(fileno=orders.listen_fd)])
+            await server.serve(sockets=[listener])
         finally:
             poll.cancel()
             await forwarder.aclose()
@@ -133,6 +135,7 @@ def _report(index: int, guard: Guard, policies: PolicyHolder, metrics: WorkerMet
     """What is cheaper to look up for each snapshot than to count."""
     metrics.set("hydragate_inflight", guard.inflight)
     metrics.set_counter("hydragate_bad_http_total", BoundedProtocol.rejected)
+    metrics.set_counter("hydragate_slow_clients_total", BoundedProtocol.cut_off)
     metrics.forget_gauge("hydragate_policy_info")
     metrics.set("hydragate_policy_info", 1, (policies.current.revision,))
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -153,7 +156,7 @@ def resident_bytes() -> int:
 def _server_config(settings: Settings, guard: Guard) -> uvicorn.Config:
     return uvicorn.Config(
         guard,
-        http=BoundedProtocol,
+        http=listening(write_timeout_s=settings.client_write_timeout_s),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -2,7 +2,8 @@
 
 What cannot be read safely ends here in 400 and never becomes a request: oversized or too many
 headers, more than one Host, control characters, a head or an idle connection that takes too
-long. Conflicting or duplicate Content-Length and Transfer-Encoding are refused by llhttp.
+long. A client that does not read what it asked for is cut off, and the upstream call with it.
+Conflicting or duplicate Content-Length and Transfer-Encoding are refused by llhttp.
 
 It also tells an application at once when the client leaves, without a task per request: the
 scope carries a `ClientConnection` under `extensions["hydragate.client"]`.
@@ -11,6 +12,7 @@ scope carries a `ClientConnection` under `extensions["hydragate.client"]`.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 from weakref import ref
@@ -24,6 +26,8 @@ MAX_HEAD_BYTES = 65_536
 MAX_HEADERS = 128
 MAX_TARGET_BYTES = 8_192
 HEAD_TIMEOUT_S = 15.0
+WRITE_TIMEOUT_S = 60.0
+UNSENT_BYTES = 131_072
 EXTENSION = "hydragate.client"
 _STATUS_LINE = b"HTTP/1.1 "
 
@@ -86,7 +90,14 @@ class JoiningTransport:
     __slots__ = ("_head", "_loop", "_transport", "close", "get_extra_info", "is_closing",
                  "pause_reading", "resume_reading", "set_protocol")  # fmt: skip
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_close: Callable[[], None],
+    ) -> None:
+        """`on_close` is called when closing begins: what waits to be written is still written."""
         self._transport = transport
         self._loop = loop
         self._head: bytes | None = None
@@ -98,6 +109,8 @@ class JoiningTransport:
 
         def close() -> None:
             self._flush()
+            if not transport.is_closing():
+                on_close()
             transport.close()
 
         self.close = close
@@ -128,9 +141,17 @@ class HeadError(httptools.HttpParserError):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """See the module's docstring; `rejected` counts what never became a request."""
+    """See the module's docstring; `rejected` counts what never became a request, `cut_off` the
+    clients that stopped reading.
+
+    `write_timeout_s` is how long a client may take for what waits to be written to it, which is
+    at most the transport's 64 KiB and one piece of an answer: whoever reads slower than that for
+    as long holds an upstream connection and memory that others need.
+    """
 
     rejected = 0
+    cut_off = 0
+    write_timeout_s = WRITE_TIMEOUT_S
 
     def __init__(
         self,
@@ -141,6 +162,7 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._fed_bytes = 0
         self._hosts = 0
@@ -149,17 +171,27 @@ class BoundedProtocol(HttpToolsProtocol):
         self._client = ClientConnection(self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        joining = JoiningTransport(transport, self.loop)
+        joining = JoiningTransport(transport, self.loop, on_close=self._await_reader)
         super().connection_made(joining)  # type: ignore[arg-type]
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_done()
+        self._reader_keeps_up()
         super().connection_lost(exc)
         on_lost = self._client.on_lost
         if on_lost is not None:
             self._client.on_lost = None
             on_lost()
+
+    def pause_writing(self) -> None:
+        """More waits to be written than the transport takes."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._reader_keeps_up()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -221,6 +253,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """The guard refuses what it must; a warning per request would fill the log."""
 
+    def _await_reader(self) -> None:
+        """Since the first of what waits; a reader that takes a little keeps the same deadline."""
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(self.write_timeout_s, self._reader_is_late)
+
+    def _reader_keeps_up(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _reader_is_late(self) -> None:
+        self._write_timer = None
+        BoundedProtocol.cut_off += 1
+        self.transport.abort()
+
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
 
@@ -233,3 +280,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if not self.transport.is_closing():
             self.send_400_response("")
+
+
+def bound_unsent(listener: socket.socket) -> None:
+    """Keep to `UNSENT_BYTES` what the kernel takes of an answer before the network does.
+
+    Otherwise it takes megabytes and asks for more when a third of them is gone, so that a slow but
+    steady reader looks like one that stopped. Accepted sockets inherit it from their listener.
+    """
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None:
+        listener.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
+
+
+def listening(*, write_timeout_s: float) -> type[BoundedProtocol]:
+    """The protocol with an operator's bound, for `uvicorn.Config(http=…)`, which takes a class."""
+    return type("Listening", (BoundedProtocol,), {"write_timeout_s": write_timeout_s})

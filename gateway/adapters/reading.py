@@ -25,6 +25,7 @@ from .headers import (
     credential_of,
 )
 from .http_server import EXTENSION, ClientConnection
+from .query import check_query
 from .routes import RouteTable, dialect_of
 
 Scope = MutableMapping[str, Any]
@@ -90,6 +91,8 @@ class RequestReader:
         raw, body, buffered = b"", NO_BODY, 0
         try:
             check_headers(headers, plan)
+            if scope["query_string"]:
+                check_query(scope["query_string"])
             client, edge = scope.get("client"), self._config.edge
             address = client_address(client, headers, edge)
             credential = credential_of(headers, client, edge, engine.keyed, plan)

@@ -45,7 +45,7 @@ class Archive:
 
     def add(self, path: Path) -> None:
         """Take over a file that nobody writes any more. Raises OSError when it cannot be moved."""
-        newest = max((_stamp(file) for file in self._files()), default=0)
+        newest = max((stamp_of(file) for file in self._files()), default=0)
         stamp = max(int(self._clock() * 1000), newest + 1)  # names sort as the files were made
         path.rename(self._folder / f"{self._name}.{stamp}.jsonl")
         self._look()
@@ -90,25 +90,20 @@ class Archive:
     def _look(self) -> None:
         """Delete what is beyond `keep`, and note what is still to be packed."""
         files = self._files()
-        stamps = sorted({_stamp(file) for file in files})
+        stamps = sorted({stamp_of(file) for file in files})
         old = set(stamps[: -self._keep])
-        packed = {_stamp(file) for file in files if file.suffix != ".jsonl"}
+        packed = {stamp_of(file) for file in files if file.suffix != ".jsonl"}
         self._unpacked = []
-        for file in sorted(files, key=_stamp):
-            is_double = file.suffix == ".jsonl" and _stamp(file) in packed
-            if is_double or _stamp(file) in old:
+        for file in sorted(files, key=stamp_of):
+            is_double = file.suffix == ".jsonl" and stamp_of(file) in packed
+            if is_double or stamp_of(file) in old:
                 with contextlib.suppress(OSError):
                     file.unlink()
             elif file.suffix == ".jsonl":
                 self._unpacked.append(file)
 
     def _files(self) -> list[Path]:
-        skip = len(self._name) + 1
-        return [
-            file
-            for file in self._folder.glob(f"{self._name}.*.jsonl*")
-            if _ROTATED.fullmatch(file.name[skip:])
-        ]
+        return rotated_files(self._folder, self._name)
 
 
 class _Packing:
@@ -152,6 +147,14 @@ class _Packing:
             self._part.unlink()
 
 
-def _stamp(file: Path) -> int:
+def rotated_files(folder: Path, name: str) -> list[Path]:
+    """Plain and packed, in no order."""
+    skip = len(name) + 1
+    return [
+        file for file in folder.glob(f"{name}.*.jsonl*") if _ROTATED.fullmatch(file.name[skip:])
+    ]
+
+
+def stamp_of(file: Path) -> int:
     """Unix milliseconds of a rotated file's name."""
     return int(re.findall(r"\.(\d{1,20})\.jsonl", file.name)[-1])

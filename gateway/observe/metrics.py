@@ -140,6 +140,9 @@ TABLE = (
         starts=(("written",), ("dropped",)),
     ),
     Definition("hydragate_bad_http_total", COUNTER, (), "Connections that spoke no sound HTTP."),
+    Definition(
+        "hydragate_slow_clients_total", COUNTER, (), "Connections cut: the client did not read."
+    ),
     Definition("hydragate_worker_restarts_total", COUNTER, (), "Workers started again."),
     Definition("hydragate_store_restarts_total", COUNTER, (), "Embedded store started again."),
     Definition("hydragate_workers", GAUGE, (), "Workers that serve."),

@@ -25,6 +25,7 @@ RESERVED = frozenset(
         "body_too_slow",
         "byte_order_mark",
         "conflicting_credentials",
+        "credential_in_query",
         "duplicate_header",
         "duplicate_key",
         "empty_body",

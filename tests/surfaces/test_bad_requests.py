@@ -246,3 +246,16 @@ def test_garbage_gets_an_answer_and_the_door(server: GatewayProcess) -> None:
         assert read_answer(sock).status == 400
         sock.shutdown(socket.SHUT_WR)
         assert sock.recv(10) == b""
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_key_in_the_url_is_400_in_the_callers_dialect_and_stays_here(
+    server: GatewayProcess, upstream: str, path: str
+) -> None:
+    """It might be another key than the one that was decided on."""
+    with nothing_reaches(upstream):
+        answer = post(server.url, chat(max_tokens=3), key=GOOD_KEY, path=f"{path}?key=sk-other")
+    assert answer.status == 400
+    error = answer.json()["error"]
+    assert "header" in error["message"]
+    assert b"sk-other" not in answer.body
