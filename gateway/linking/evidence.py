@@ -101,8 +101,8 @@ class Extractor:
     that were admitted first go first.
     """
 
-    KEPT_PER_ACCOUNT = 48
-    MAX_ACCOUNTS = 262_144
+    KEPT_PER_ACCOUNT = 32
+    MAX_ACCOUNTS = 131_072  # about 2 KB each
     SAMPLED_AFTER = 24
     SAMPLE = 8
 
@@ -147,7 +147,7 @@ class Extractor:
             for count, text in enumerate(one.read(sight)):
                 if count >= MAX_VALUES_PER_FAMILY:
                     break
-                pair = (one.name, text)
+                pair = hash((one.name, text))  # of this process only; the text itself is not kept
                 if pair in shown.pairs:
                     continue
                 if len(shown.pairs) >= self.KEPT_PER_ACCOUNT:
@@ -168,7 +168,7 @@ class _Shown:
     __slots__ = ("pairs", "seen", "version")
 
     def __init__(self) -> None:
-        self.pairs: dict[tuple[str, str], None] = {}
+        self.pairs: dict[int, None] = {}
         self.seen = 0
         self.version = -1
 
