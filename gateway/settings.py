@@ -142,8 +142,14 @@ def load_settings(config: Path | None, overrides: dict[str, Any]) -> Settings:
         return Settings.model_validate(raw)
     except ValidationError as error:
         where = f"{config}: " if config else ""
-        lines = [f"{where}{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"{where}{'.'.join(map(str, e['loc']))}: {_said(e['msg'])}" for e in error.errors()
+        ]
         raise UsageError("\n".join(lines)) from None
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ")  # what pydantic puts before our own words
 
 
 def _read(config: Path) -> dict[str, Any]:

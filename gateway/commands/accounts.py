@@ -30,6 +30,8 @@ def import_file(file: Path, whole: bool, admin: str, token_file: Path) -> None:
     client = connect(admin, token_file)
     path = f"/api/accounts/import?whole={'true' if whole else 'false'}"
     answer = client.call("POST", path, file.read_bytes(), "application/x-ndjson")
+    for problem in answer["problems"]:
+        click.echo(problem, err=True)
     click.echo(f"{answer['imported']} imported, {answer['removed']} removed, {answer['bad']} bad")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 import orjson
@@ -37,7 +38,7 @@ def mode(wanted: str | None, admin: str, token_file: Path) -> None:
 @admin_options
 def explain(decision_id: str, as_json: bool, admin: str, token_file: Path) -> None:
     """Say in words why a request was decided as it was (the id is in X-Hydragate-Decision)."""
-    found = connect(admin, token_file).call("GET", f"/api/decisions/{decision_id}")
+    found = connect(admin, token_file).call("GET", f"/api/decisions/{quote(decision_id, safe='')}")
     click.echo(
         orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if as_json else found["text"]
     )

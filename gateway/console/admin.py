@@ -26,6 +26,7 @@ from ..workers.accounts import (
     RecordError,
     RecordReader,
     import_accounts,
+    unknown_fields,
 )
 
 MAX_IMPORT_BYTES = 256 * 1024 * 1024
@@ -189,7 +190,7 @@ def _add_operations(app: FastAPI, context: AdminContext, guard: list[Any]) -> No
         problems = [str(problem) for problem in await context.reload_policy()]
         return JSONResponse({"problems": problems}, 422 if problems else 200)
 
-    @app.get("/api/decisions/{decision_id}", dependencies=guard)
+    @app.get("/api/decisions/{decision_id:path}", dependencies=guard)
     async def explain(decision_id: str) -> JSONResponse:
         found = await context.explain(decision_id)
         if found is None:
@@ -216,6 +217,8 @@ def _named(record: object, account_id: str) -> dict[str, Any]:
         raise RecordError("a record is a JSON object")
     if record.get("account_id", account_id) != account_id:
         raise RecordError("account_id: the record names another account than the path")
+    for _, text in unknown_fields(record):  # a person changes one account: a typo must not pass
+        raise RecordError(text)
     return {**record, "account_id": account_id}
 
 
@@ -234,9 +237,12 @@ def _changes(body: bytes, records: RecordReader, report: ImportReport) -> list[A
         if not line.strip():
             continue
         try:
-            changes.append(records.read(orjson.loads(line)))
+            record = orjson.loads(line)
+            changes.append(records.read(record))
         except (RecordError, orjson.JSONDecodeError) as error:
             report.add(Problem("import", number, "", str(error)))
+        else:
+            report.note_unknown("import", number, record)
     return changes
 
 

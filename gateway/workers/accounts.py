@@ -21,10 +21,12 @@ from ..core.keyed import KeyedHash, network_bytes
 from ..core.quota import QuotaError, parse_quota
 from ..errors import Problem, UsageError
 from ..model import SECOND_US, Grant, Level, Status, Subject
+from ..policy.hints import did_you_mean
 from ..ports import Directory
 
 MAX_LINE_BYTES = 1_000_000
 MAX_KEYS = 10_000
+MAX_UNKNOWN = 20
 MAX_PROBLEMS = 1_000
 BATCH = 128
 EDGE_KEY_ID = "edge"
@@ -88,9 +90,20 @@ class ImportReport:
     removed: int = 0
     bad: int = 0
     problems: list[Problem] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
 
     def add(self, problem: Problem) -> None:
         self.bad += 1
+        self._show(problem)
+
+    def note_unknown(self, source: str, number: int, record: object) -> None:
+        """A field that no version knew is passed over; said once, for it may be misspelt."""
+        for name, text in unknown_fields(record):
+            if name not in self.unknown and len(self.unknown) < MAX_UNKNOWN:
+                self.unknown.add(name)
+                self._show(Problem(source, number, "", f"{text} (ignored)"))
+
+    def _show(self, problem: Problem) -> None:
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(problem)
 
@@ -106,8 +119,8 @@ class RecordReader:
         self._edge_names_accounts = edge_names_accounts
 
     def read(self, record: object) -> AccountChange:
-        """Raises RecordError. Unknown fields are ignored, as CONTRACTS §2 has it for the log,
-        but a field that looks misspelt would be lost silently, so they are reported on import."""
+        """Raises RecordError. Unknown fields are ignored here, as in the traffic log; see
+        `unknown_fields` for who tells of them."""
         if not isinstance(record, dict):
             raise RecordError("a record is a JSON object")
         account_id = record.get("account_id")
@@ -206,6 +219,8 @@ def read_changes(path: Path, reader: RecordReader, report: ImportReport) -> Iter
             yield reader.read(record)
         except RecordError as error:
             report.add(Problem(str(path), number, "", str(error)))
+        else:
+            report.note_unknown(str(path), number, record)
 
 
 async def import_accounts(
@@ -265,8 +280,12 @@ async def _copy(subjects: AsyncIterator[Subject]) -> AsyncIterator[Subject]:
         yield subject
 
 
-def unknown_fields(record: object) -> list[str]:
-    return sorted(set(record) - _KNOWN) if isinstance(record, dict) else []
+def unknown_fields(record: object) -> list[tuple[str, str]]:
+    """(name, what to say of it) of each field that a record has and accounts v1 has not."""
+    if not isinstance(record, dict):
+        return []
+    names = [name for name in record if name not in _KNOWN][:MAX_UNKNOWN]
+    return [(name, f"{name[:64]}: no such field{did_you_mean(name, _KNOWN)}") for name in names]
 
 
 def _text(name: str, value: object, most: int) -> str | None:

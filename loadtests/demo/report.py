@@ -48,8 +48,9 @@ def text(run: dict[str, Any], added: Added, *, paths: Sequence[Path]) -> str:
         "Latency added by the gateway (same requests, in turn): "
         f"median {added.added_ms('p50'):.2f} ms, p99 {added.added_ms('p99'):.2f} ms.",
         "",
-        "The campaign has the shape of one that a vendor alleged (Anthropic, September 2026); the",
-        "accused contest such figures. Grouping requests into accounts and campaigns is ours.",
+        "The campaign is made up. It has the shape of one in a vendor's allegations (Anthropic,",
+        "September 2026), which nobody has audited and the accused contest. Accounts and labels",
+        "are ours; nothing here says that anybody did it.",
         "",
         f"Written to {paths[0].parent}:",
         *(f"  {path.name}" for path in paths),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ LOOKS = (
 )
 # No date above all, or no two reports would be equal.
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+# A hundredth of a point is finer than any screen, and half of a curve's bytes are digits behind it.
+_LONG = re.compile(rb"(\d\.\d\d)\d+")
 Draw = Callable[[Look], Figure]
 
 
@@ -93,7 +96,8 @@ def as_svg(draw: Draw, look: Look) -> str:
     buffer = io.BytesIO()
     with styled(look):
         draw(look).savefig(buffer, format="svg", metadata=NO_METADATA)
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+    svg = _LONG.sub(rb"\1", buffer.getvalue())
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
 def as_png(draw: Draw) -> bytes:

@@ -55,3 +55,36 @@ def test_the_api_says_where_the_next_page_begins(server: GatewayProcess, crowd: 
         cursor = None if page["next"] is None else f"&cursor={page['next']}"
     assert found == crowd
     assert ask_admin(server, "GET", "/api/accounts?cursor=made-up")[0] == 422
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("tierr=scale", "tierr: no such field; did you mean tier?"),
+        ("quotas.account-requests=5/min", "quotas.account-requests: no such field"),
+    ],
+)
+def test_a_misspelt_field_is_refused_and_says_what_was_meant(
+    server: GatewayProcess, change: str, said: str
+) -> None:
+    result = run(server, "accounts", "set", "acc_good", change)
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+def test_an_import_names_a_misspelt_field_once_and_goes_on(
+    server: GatewayProcess, tmp_path: Path
+) -> None:
+    lines = [{"account_id": f"acc_typo_{n}", "teir": "scale", "note": 1} for n in range(3)]
+    file = tmp_path / "typo.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = run(server, "accounts", "import", str(file))
+    assert "3 imported" in result.output
+    assert result.output.count("teir: no such field; did you mean tier?") == 1
+    assert result.output.count("note: no such field") == 1
+
+
+def test_an_id_that_no_decision_has_is_no_path(server: GatewayProcess) -> None:
+    result = run(server, "explain", "../mode")
+    assert result.exit_code == 1
+    assert "no such decision" in result.output
