@@ -11,6 +11,7 @@ from typing import Protocol
 
 from .core.assess import Prepared, assess, prepare
 from .core.estimate import TokenEstimator
+from .core.jitter import Jitter, epoch_of
 from .core.judge import (
     judge,
     judge_unidentified,
@@ -105,6 +106,7 @@ class Engine:
         self._event_time = event_time
         self._cache = SubjectCache()
         self._prepared: dict[str, tuple[Policy, Subject, tuple[Prepared, ...]]] = {}
+        self._jitter = Jitter(keyed, 0)
         self._shadow_all = False  # as last seen, for when the store does not answer
 
     async def decide(self, facts: RequestFacts) -> Decision:
@@ -170,14 +172,20 @@ class Engine:
                 recorder.record(exchange)
 
     def _assess(self, policy: Policy, facts: RequestFacts, subject: Subject) -> Assessment:
-        """What follows from policy and subject alone is kept while both are the same objects."""
+        """What follows from policy and subject alone is kept while both are the same objects,
+        and for one epoch of the jitter."""
+        epoch = epoch_of(facts.received_us)
+        if epoch != self._jitter.epoch:
+            self._jitter = Jitter(self.keyed, epoch)
+            self._prepared.clear()
         if facts.credential is None or subject.status is Status.PROVISIONAL:
             return assess(policy, facts, subject)
         kept = self._prepared.get(facts.credential)
         if kept is None or kept[0] is not policy or kept[1] is not subject:
             if len(self._prepared) >= MAX_CACHED_SUBJECTS:
                 self._prepared.clear()
-            kept = self._prepared[facts.credential] = (policy, subject, prepare(policy, subject))
+            prepared = prepare(policy, subject, self._jitter)
+            kept = self._prepared[facts.credential] = (policy, subject, prepared)
         return assess(policy, facts, subject, kept[2])
 
     def _known(self, facts: RequestFacts) -> Identity | None:

@@ -100,6 +100,7 @@ class Quota:
     """`limit` units per `period_us`, of which `burst` may come at once.
 
     For concurrency `period_us` is 0 and `limit` equals `burst`: leases held at a time.
+    A `limit` of 0 never lets anything pass, whatever the period.
     """
 
     limit: int
@@ -177,6 +178,7 @@ class Subject:
     cluster_id: str | None = None
     cluster_state: str | None = None
     cluster_size: int | None = None
+    cluster_since_us: int | None = None  # first evidence of the cluster; a merge keeps the earliest
     suspicion: float | None = None
 
 
@@ -228,6 +230,22 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterTerms:
+    """What a limit that counts by cluster asks of its members.
+
+    `states` and `suspicion` (from that suspicion on, ascending) give quotas: the tighter of the
+    two holds, the limit's own where neither says one. `jitter` is the ratio by which quotas may
+    lie off, 0..0.5. `floor_us`: members known this much longer than the cluster go first when
+    its budget is short; None: nobody does.
+    """
+
+    states: Mapping[str, Quota]
+    suspicion: tuple[tuple[float, Quota], ...]
+    jitter: float
+    floor_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """A quota on a key made of signals.
 
@@ -252,6 +270,8 @@ class Limit:
     cached_input_weight: float = 1.0
     shards: int = 1
     source: str = ""
+    cluster: ClusterTerms | None = None  # None: not by cluster
+    is_public: bool = True  # whether its account or organization may be told how it stands
 
 
 @dataclass(frozen=True, slots=True)

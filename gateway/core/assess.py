@@ -28,7 +28,9 @@ from ..model import (
     Subject,
     Verdict,
 )
+from .cluster import is_counted, quota_of, reserve_us
 from .gcra import increment_us, tolerance_us
+from .jitter import Jitter
 from .quota import QuotaError, parse_quota
 from .spread import shard_of
 
@@ -68,9 +70,9 @@ class Prepared:
     ready: PlannedStep | None = None
 
 
-def prepare(policy: Policy, subject: Subject) -> tuple[Prepared, ...]:
-    """The limits that may concern this subject, to be kept as long as both stay what they are."""
-    prepared = (_prepare(policy, limit, subject) for limit in policy.limits)
+def prepare(policy: Policy, subject: Subject, jitter: Jitter | None = None) -> tuple[Prepared, ...]:
+    """The limits that may concern this subject, to be kept as long as all stay what they are."""
+    prepared = (_prepare(policy, limit, subject, jitter) for limit in policy.limits)
     return tuple(one for one in prepared if one is not None)
 
 
@@ -82,7 +84,8 @@ def assess(
 ) -> Assessment:
     """Apply every rule of `policy` and plan every limit that concerns this request.
 
-    `prepared` is `prepare(policy, subject)`, for those who keep it.
+    `prepared` is `prepare(policy, subject, jitter)`, for those who keep it; without it the
+    quotas of clusters are those of the policy to the unit.
     """
     values = tuple([spec.read(facts, subject) for spec in policy.signals])
     findings = _admission(policy, facts, subject)
@@ -127,11 +130,17 @@ def _finding(rule: Rule) -> Finding:
     )
 
 
-def _prepare(policy: Policy, limit: Limit, subject: Subject) -> Prepared | None:
+def _prepare(
+    policy: Policy, limit: Limit, subject: Subject, jitter: Jitter | None
+) -> Prepared | None:
     """None where the subject has no quota for the limit, or no such key."""
+    if limit.cluster is not None and not is_counted(subject):
+        return None
     quota = _quota(limit, subject)
     if quota is None:
         return None
+    if limit.cluster is not None and jitter is not None:
+        quota = jitter.apply(quota, limit, subject)
     if limit.shards > 1:
         quota = _share(quota, limit.shards)
     tag: str | None = None
@@ -146,6 +155,8 @@ def _prepare(policy: Policy, limit: Limit, subject: Subject) -> Prepared | None:
     ceiling, one_us = (
         (quota.limit, 1) if is_lease else (tolerance_us(quota), increment_us(1, quota))
     )
+    if limit.cluster is not None and not is_lease:
+        ceiling += reserve_us(limit.cluster, quota, subject)
     prepared = Prepared(limit, quota, ceiling, one_us, tag, field)
     if tag is None or field is None or limit.cost in TOKEN_COSTS:
         return prepared
@@ -168,6 +179,8 @@ def _step(
         amount = one.one_us if facts.items == 1 else increment_us(facts.items, one.quota)
     elif cost is Cost.CONCURRENCY:
         return Step(tag, field, StepKind.LEASE, effect, facts.items, ceiling, limit.lease_us)
+    elif one.quota.limit == 0:
+        amount = one.one_us  # over the ceiling however small the estimate: never passes
     else:  # a large estimate may still begin; the debt is carried
         amount = min(increment_us(_tokens(cost, facts), one.quota), ceiling)
     return Step(tag, field, StepKind.GCRA, effect, amount, ceiling, ceiling)
@@ -188,11 +201,15 @@ def _tokens(cost: Cost, facts: RequestFacts) -> int:
 
 
 def _quota(limit: Limit, subject: Subject) -> Quota | None:
-    """Override of the account, else its tier's, else the limit's own."""
+    """Override of the account, else its cluster's or its tier's, else the limit's own."""
     if subject.quotas:
         override = _override(limit, subject)
         if override is not None:
             return override
+    if limit.cluster is not None:
+        told = quota_of(limit.cluster, subject)
+        if told is not None:
+            return told
     if limit.tier_quotas and subject.tier is not None:
         return limit.tier_quotas.get(subject.tier, limit.quota)
     return limit.quota

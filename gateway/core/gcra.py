@@ -19,14 +19,20 @@ def increment_us(cost: int, quota: Quota) -> int:
     """What `cost` units add to the TAT; 0 for a cost of 0.
 
     Multiply first: 40M tokens a minute are 1.5 us each, and a whole-us interval would allow
-    half as many again. Rounded up, so that rounding never admits more.
+    half as many again. Rounded up, so that rounding never admits more. Of a quota of 0 every
+    unit is 1 us, which its tolerance of 0 never lets pass.
     """
+    if quota.limit == 0:
+        return cost
     return -(-cost * quota.period_us // quota.limit)
 
 
 def tolerance_us(quota: Quota) -> int:
     """How far a TAT may run ahead of now: the burst as time, but never less than one unit, so
-    that a burst of 1 passes one where the interval is no whole number of us (7/min)."""
+    that a burst of 1 passes one where the interval is no whole number of us (7/min). A quota
+    of 0 has none."""
+    if quota.limit == 0:
+        return 0
     return max(quota.burst * quota.period_us // quota.limit, increment_us(1, quota))
 
 
@@ -58,6 +64,8 @@ def correct(tat_us: int, now_us: int, delta_us: int, level_us: int) -> int:
 
 def remaining(tat_us: int, now_us: int, quota: Quota) -> int:
     """Units that would pass at once now, 0..burst; 0 while in debt."""
+    if quota.limit == 0:
+        return 0
     free_us = tolerance_us(quota) - max(0, tat_us - now_us)
     return max(0, min(quota.burst, free_us * quota.limit // quota.period_us))
 

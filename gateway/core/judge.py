@@ -29,6 +29,7 @@ OWN_SCOPES = frozenset("ao")
 STORE_UNAVAILABLE = "store_unavailable"
 ROUTE_NOT_LISTED = "route_not_listed"
 LEASE_RETRY_US = SECOND_US
+MAX_COARSE_US = SECOND_US << 16
 _NEVER = float("inf")
 
 
@@ -181,7 +182,18 @@ def _limit_finding(planned: PlannedStep, result: StepResult, now_us: int) -> Fin
         wait_us = -1 if step.amount > step.ceiling else LEASE_RETRY_US
     else:
         wait_us = retry_after_us(result.level, now_us, step.amount, step.ceiling)
+    if not limit.is_public:
+        wait_us = _coarse(wait_us)
     return Finding(limit.name, Verdict.THROTTLE, limit.mode, limit.message, retry_after_us=wait_us)
+
+
+def _coarse(wait_us: int) -> int:
+    """The next power of two in seconds, 1 s to 18 h: the exact wait of a limit that callers may
+    not know would tell its rate, and "never" (-1) that there is no use in waiting for it."""
+    if wait_us < 0:
+        return MAX_COARSE_US
+    whole_s = -(-wait_us // SECOND_US)
+    return min(MAX_COARSE_US, SECOND_US << max(0, whole_s - 1).bit_length())
 
 
 def _store_finding(mode: Mode) -> Finding:
@@ -195,14 +207,17 @@ def _store_finding(mode: Mode) -> Finding:
 
 
 def own_limits(decision: Decision) -> list[LimitState]:
-    """What the caller may be told: enforced limits of the account and its organization."""
+    """What the caller may be told: enforced limits of the account and its organization, unless
+    a cluster has a part in them."""
     if not decision.results:
         return []
     now_us = decision.decided_us
     return [
         limit_state(planned, result, now_us)
         for planned, result in zip(decision.plan, decision.results, strict=True)
-        if planned.limit.mode is Mode.ENFORCE and planned.limit.scope in OWN_SCOPES
+        if planned.limit.mode is Mode.ENFORCE
+        and planned.limit.is_public
+        and planned.limit.scope in OWN_SCOPES
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..model import RequestFacts, Subject
+from ..core.cluster import known_before_us
+from ..model import SECOND_US, RequestFacts, Subject
 from ..registry import signal
 
 
@@ -28,3 +29,11 @@ def cluster_size(facts: RequestFacts, subject: Subject) -> int | None:
 def suspicion(facts: RequestFacts, subject: Subject) -> float | None:
     """Suspicion of the cluster, 0..1; None while unlinked."""
     return subject.suspicion
+
+
+@signal("known_before_cluster_s", type=int)
+def known_before_cluster_s(facts: RequestFacts, subject: Subject) -> int | None:
+    """Seconds by which the account, or its verified payment or identity, is older than the first
+    evidence of the cluster; negative for what came later; None while unlinked or not recorded."""
+    before_us = known_before_us(subject)
+    return None if before_us is None else before_us // SECOND_US

@@ -78,6 +78,7 @@ class AccountChange:
             cluster_id=stored.cluster_id,
             cluster_state=stored.cluster_state,
             cluster_size=stored.cluster_size,
+            cluster_since_us=stored.cluster_since_us,
             suspicion=stored.suspicion,
         )
 

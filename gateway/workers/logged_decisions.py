@@ -31,7 +31,9 @@ from ..model import (
     Identity,
     Level,
     Mode,
+    PlannedStep,
     Policy,
+    Quota,
     RequestFacts,
     Status,
     StepResult,
@@ -123,6 +125,7 @@ class LogReplay:
         assessment = assess(policy, facts, subject)
         if self._looks_at_names(assessment) or _is_other_plan(line, assessment):
             return Redecided(as_logged(line, facts, subject), "carried")
+        assessment = _as_charged(line, assessment)
         if line.degraded:
             decision = judge_without_store(
                 policy, facts, identity, assessment, shadow_all=line.shadow_all
@@ -258,6 +261,24 @@ def is_same(line: LoggedDecision, decision: Decision) -> bool:
 def _is_other_plan(line: LoggedDecision, assessment: Assessment) -> bool:
     """Whether other limits concern the request than did then: results would be misread."""
     return [charge[0] for charge in line.charges] != [p.limit.name for p in assessment.plan]
+
+
+def _as_charged(line: LoggedDecision, assessment: Assessment) -> Assessment:
+    """With the quotas of clusters as they were then: their jitter hangs on the gateway's secret,
+    which is not here, while the quota that it led to stands in the line."""
+    plan = tuple(
+        [
+            planned if planned.limit.cluster is None else _charged(planned, charge)
+            for planned, charge in zip(assessment.plan, line.charges, strict=True)
+        ]
+    )
+    return replace(assessment, plan=plan)
+
+
+def _charged(planned: PlannedStep, charge: tuple[Any, ...]) -> PlannedStep:
+    _, _, limit, period_us, burst, amount, ceiling = charge
+    step = replace(planned.step, amount=amount, ceiling=ceiling)
+    return PlannedStep(planned.limit, Quota(limit, period_us, burst), step)
 
 
 class _Watched(Sequence[object]):

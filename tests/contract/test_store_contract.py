@@ -55,6 +55,7 @@ FULL = Subject(
     cluster_id="c_1",
     cluster_state="suspected",
     cluster_size=12,
+    cluster_since_us=NOW_US - DAY_US,
     suspicion=0.75,
 )
 ODD_NAMES = ["", "~", ":", "{a:acc_2}", "two\nlines", "Zoë 💧", "x" * 5000, "a:b:c", "\udcff"]

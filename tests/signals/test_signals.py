@@ -57,6 +57,7 @@ SUBJECT = Subject(
     cluster_id="cl",
     cluster_state="watched",
     cluster_size=4,
+    cluster_since_us=60 * SECOND_US,
     suspicion=0.25,
 )
 KNOWN: dict[str, Any] = {
@@ -104,6 +105,7 @@ KNOWN: dict[str, Any] = {
     "cluster_id": "cl",
     "cluster_state": "watched",
     "cluster_size": 4,
+    "known_before_cluster_s": 60,  # the identity was given at 0
     "suspicion": 0.25,
 }
 BARE_FACTS = RequestFacts("d", NOW_US, "proxy", "GET", "/", None, "problem")
@@ -131,6 +133,7 @@ def test_every_fact_of_request_and_account_is_a_signal() -> None:
         "version": "the store's",
         "pseudonym": "the log's",
         "created_us": "account_age_s",
+        "cluster_since_us": "known_before_cluster_s",
         "grants": "verification",
         "quotas": "limits",
     }
