@@ -43,6 +43,7 @@ class RawAccount(Raw):
     status: Literal["active", "banned", "adopted", "provisional"] = "active"
     age: str | None = None
     verification: LevelName = "none"
+    verified_for: str | None = None
     org_id: str | None = None
     tier: str | None = None
     billing_country: str | None = None
@@ -55,6 +56,7 @@ class RawAccount(Raw):
     cluster_id: str | None = None
     cluster_state: str | None = None
     cluster_size: int | None = None
+    cluster_age: str | None = None
     suspicion: float | None = None
 
 
@@ -225,9 +227,8 @@ class _CaseReader:
                 self._report.error(place / "findings", f"no such rule or limit{hint}")
 
     def _subject(self, raw: RawAccount, now_us: int, place: Place) -> Subject:
-        created_us = None
-        if raw.age is not None:
-            created_us = now_us - self._duration_us(raw.age, place / "age")
+        created_us = self._ago_us(raw.age, now_us, place / "age")
+        granted_us = self._ago_us(raw.verified_for, now_us, place / "verified_for")
         level = Level(LEVEL_NAMES.index(raw.verification))
         return Subject(
             raw.id,
@@ -239,13 +240,14 @@ class _CaseReader:
             phone_country=raw.phone_country,
             email_domain=raw.email_domain,
             signup_path=raw.signup_path,
-            grants=(Grant(level, created_us or now_us),) if level else (),
+            grants=(Grant(level, granted_us or created_us or now_us),) if level else (),
             contracts=tuple(raw.contracts),
             sub_users=raw.sub_users,
             quotas=raw.quotas,
             cluster_id=raw.cluster_id,
             cluster_state=raw.cluster_state,
             cluster_size=raw.cluster_size,
+            cluster_since_us=self._ago_us(raw.cluster_age, now_us, place / "cluster_age"),
             suspicion=raw.suspicion,
         )
 
@@ -284,6 +286,9 @@ class _CaseReader:
             estimated_input_tokens=raw.input_tokens,
             estimated_output_tokens=raw.output_tokens,
         )
+
+    def _ago_us(self, text: str | None, now_us: int, place: Place) -> int | None:
+        return None if text is None else now_us - self._duration_us(text, place)
 
     def _duration_us(self, text: str, place: Place) -> int:
         try:

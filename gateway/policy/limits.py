@@ -14,6 +14,7 @@ from typing import Any
 
 from ..core.quota import MAX_SPAN_US, QuotaError, parse_count, parse_quota
 from ..model import TOKEN_COSTS, Cost, Limit, Mode, OnStoreError, Quota
+from .cluster_terms import ClusterTermsCompiler, names_cluster
 from .conditions import Condition, ConditionCompiler
 from .durations import parse_duration
 from .hints import did_you_mean
@@ -70,6 +71,7 @@ class LimitCompiler:
         self._vocabulary = vocabulary
         self._report = report
         self._defaults = defaults
+        self._clusters = ClusterTermsCompiler(report, self._tier_quota)
 
     def compile(self, raw: RawLimit, place: Place) -> Limit | None:
         """None when the report says why not."""
@@ -81,7 +83,11 @@ class LimitCompiler:
         lease_us = self._lease_us(raw, cost, place)
         self._check_extras(raw, cost, key, place)
         self._check_shards(raw, quota, tier_quotas, place)
-        if key is None or (raw.when is not None and when is None):
+        if key is None:
+            return None
+        by = [name for name in (key.scope_signal, *key.fields) if name is not None]
+        cluster = self._clusters.compile(raw, cost, quota, place, by=by)
+        if raw.when is not None and when is None:
             return None
         position = self._conditions.position
         return Limit(
@@ -105,6 +111,8 @@ class LimitCompiler:
             cached_input_weight=1.0 if raw.cached_input_weight is None else raw.cached_input_weight,
             shards=raw.shards or 1,
             source=str(place),
+            cluster=cluster,
+            is_public=cluster is None and not names_cluster(raw.when),
         )
 
     # ── key ──────────────────────────────────────────────────────────────────────────────────
@@ -137,10 +145,10 @@ class LimitCompiler:
 
     def _base_quota(self, raw: RawLimit, cost: Cost, place: Place) -> Quota | None:
         if raw.quota is None:
-            if raw.tiers is None:
+            if raw.tiers is None and raw.states is None and raw.suspicion is None:
                 self._report.error(place, "needs a quota, or quotas by tier under tiers")
             elif raw.burst is not None:
-                self._report.error(place / "burst", "belongs to a quota: write it in the tier")
+                self._report.error(place / "burst", "belongs to a quota: write it with that")
             return None
         return self._quota(raw.quota, raw.burst, cost, place)
 

@@ -65,6 +65,42 @@ Tiers = Annotated[
         }
     ),
 ]
+_QUOTA_OR_NOTHING = {
+    "anyOf": [
+        _QUOTA,
+        {"const": 0, "description": "nothing passes"},
+        {
+            "type": "object",
+            "properties": {"quota": _QUOTA, "burst": _TEXT_OR_NUMBER},
+            "required": ["quota"],
+            "additionalProperties": False,
+        },
+    ]
+}
+States = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "quotas by cluster_state, each at most the one before it",
+            "type": "object",
+            "minProperties": 1,
+            "properties": dict.fromkeys(("watched", "suspected", "confirmed"), _QUOTA_OR_NOTHING),
+            "additionalProperties": False,
+        }
+    ),
+]
+Bands = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "quotas from that suspicion on, 0 to 1, each at most the one before it",
+            "type": "object",
+            "minProperties": 1,
+            "patternProperties": {r"^(0|1|0?\.[0-9]+|[01]\.[0-9]*)$": _QUOTA_OR_NOTHING},
+            "additionalProperties": False,
+        }
+    ),
+]
 By = Annotated[
     Any,
     WithJsonSchema(
@@ -131,6 +167,10 @@ class RawLimit(Raw):
     lease: Duration | None = None
     cached_input_weight: float | None = Field(default=None, ge=0, le=1)
     shards: int | None = Field(default=None, ge=1, le=64)
+    states: States = None
+    suspicion: Bands = None
+    jitter: float | None = Field(default=None, ge=0, le=0.5)
+    floor: Duration | None = None
     message: Message | None = None
 
 

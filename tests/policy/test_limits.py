@@ -190,7 +190,7 @@ def test_every_quota_that_check_accepts_passes_its_first_request(text: str) -> N
         ("by: account, tiers: {a: 3}", ".tiers.a: a rate needs a period: write 3/min"),
         (
             "by: account, tiers: {a: 3/s}, burst: 4",
-            ".burst: belongs to a quota: write it in the tier",
+            ".burst: belongs to a quota: write it with that",
         ),
         ("by: account, quota: 1/s, on_unknown: match", ".on_unknown: needs a when"),
         (
