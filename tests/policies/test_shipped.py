@@ -48,11 +48,20 @@ def test_enforce_limits_requests_tokens_and_concurrency_by_everything_there_is()
     assert all(limit.tier_quotas for limit in policy.limits if limit.name.startswith("account-"))
 
 
-def test_what_an_unverified_pool_would_use_is_closed_while_the_store_is_away() -> None:
+def test_what_a_pool_would_use_is_closed_while_the_store_is_away() -> None:
     limits = load_policy(POLICIES / "enforce").limits
     denying = {limit.name for limit in limits if limit.on_store_error is OnStoreError.DENY}
-    pools = ("unverified-", "suspected-")
-    assert denying == {limit.name for limit in limits if limit.name.startswith(pools)}
+    assert denying == {
+        *("unverified-requests", "unverified-output-tokens", "suspected-cluster-requests"),
+    }
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_no_limit_with_a_cluster_in_it_is_told_to_callers(folder: Path) -> None:
+    limits = load_policy(folder).limits
+    hidden = {limit.name for limit in limits if not limit.is_public}
+    assert hidden == {limit.name for limit in limits if "cluster" in limit.name} != set()
+    assert all(limit.cluster.jitter > 0 for limit in limits if limit.cluster is not None)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
