@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -34,4 +37,11 @@ def demo(out: Path, seconds: float, scale: float, keep: bool) -> None:
         from ..loadtests.demo.run import run
     except ImportError as error:
         raise UsageError(f"the demo needs: pip install 'hydragate[report]' ({error})") from None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     run(out=out, seconds=seconds, scale=scale, keep=keep)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """As Ctrl+C does: through every `finally`, or its servers would go on without it."""
+    sys.exit(128 + number)

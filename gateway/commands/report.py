@@ -54,7 +54,7 @@ def report(
     except ImportError as error:
         raise UsageError(f"reports need: pip install 'hydragate[report]' ({error})") from None
     paths = build(
-        dict(map(_named, runs)),
+        _by_name(runs),
         labels=labels,
         line_labels=line_labels,
         out=out,
@@ -67,6 +67,15 @@ def report(
         click.echo((out / "summary.json").read_text(), nl=False)
     else:
         click.echo("\n".join(map(str, paths)))
+
+
+def _by_name(runs: tuple[str, ...]) -> dict[str, Path]:
+    named = list(map(_named, runs))
+    names = [name for name, _ in named]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--run {name}=…: comes twice; each run needs a name of its own")
+    return dict(named)
 
 
 def _named(run: str) -> tuple[str, Path]:

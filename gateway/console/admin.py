@@ -115,7 +115,7 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
 
     async def write(change: AccountChange, base: Subject | None, action: str) -> dict[str, Any]:
         stored = await directory.put(change.apply(base), change.credentials_for(base))
-        context.audit(action, change.account_id)
+        context.audit(action, f"{change.account_id} {_what(change)}".rstrip())
         return show(stored)
 
     @app.get("/api/accounts", dependencies=guard)
@@ -210,6 +210,14 @@ def show(subject: Subject) -> dict[str, Any]:
         for grant in subject.grants
     ]
     return shown
+
+
+def _what(change: AccountChange) -> str:
+    """Which fields, and of a ban that it is one; other values may be personal."""
+    status = change.fields.get("status")
+    names = sorted(change.fields.keys() - {"status"})
+    names += ["keys"] if change.credentials else []
+    return " ".join([*([f"status={status.value}"] if status is not None else []), *names])
 
 
 def _named(record: object, account_id: str) -> dict[str, Any]:

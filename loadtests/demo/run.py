@@ -133,7 +133,9 @@ def _ask(server: GatewayProcess, path: str) -> dict[str, Any]:
 def _stay(server: GatewayProcess, out: Path) -> None:
     click.echo("")
     click.echo(f"still running: gateway {server.url} · admin {server.admin} (Ctrl+C ends it)")
-    click.echo(f"keys are in {out / 'accounts.jsonl'}, the admin token in {out / 'data'}")
+    click.echo(f"keys to call it with are in {out / 'accounts.jsonl'}; to look inside:")
+    token = out / "data" / "admin-token"
+    click.echo(f"  hydragate accounts list --admin {server.admin} --token-file {token}")
     wait: Callable[[float], None] = time.sleep
     with contextlib.suppress(KeyboardInterrupt):
         while server.process.poll() is None:

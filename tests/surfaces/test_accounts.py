@@ -88,3 +88,13 @@ def test_an_id_that_no_decision_has_is_no_path(server: GatewayProcess) -> None:
     result = run(server, "explain", "../mode")
     assert result.exit_code == 1
     assert "no such decision" in result.output
+
+
+def test_the_audit_says_what_was_changed_and_not_to_what(server: GatewayProcess) -> None:
+    file_words = ("accounts", "set", "acc_audited", 'status="banned"', "tier=secret-tier")
+    ask_admin(server, "PUT", "/api/accounts/acc_audited", {"keys": ["sk-audited-0123456789"]})
+    assert run(server, *file_words).exit_code == 0
+    said = [line for line in server.output if "acc_audited" in line]
+    assert any("audit account.put acc_audited keys" in line for line in said)
+    assert any("audit account.patch acc_audited status=banned tier" in line for line in said)
+    assert not any("secret-tier" in line or "sk-audited" in line for line in said)

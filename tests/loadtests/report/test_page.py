@@ -182,8 +182,9 @@ def test_lengths_of_time_are_whole_numbers(seconds: int, text: str) -> None:
         (["--run", "nameless"], "write NAME=DIR"),
         (["--run", "it={folder}"], "no decisions.jsonl.gz in it"),
         ([f"--run=r{i}={{folder}}/base" for i in range(6)], "between 1 and 5 runs"),
+        (["--run=a={folder}/base", "--run=a={folder}/base"], "needs a name of its own"),
     ],
-    ids=["nameless", "no run", "too many"],
+    ids=["nameless", "no run", "too many", "one name twice"],
 )
 def test_wrong_use_says_what_to_do(out: Path, arguments: list[str], says: str) -> None:
     folder = out.parent
