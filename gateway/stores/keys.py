@@ -2,7 +2,8 @@
 
 Everything of one tag shares its Cluster hash tag, so that one script call can see all of it:
 `hg:{a:acc_1}` is the account's counters (hash), `…:~` its shadow counters, `…:s` its subject,
-`…:k` its keys, `…:c:<field>` the leases of one concurrency limit (sorted set).
+`…:k` its keys, `…:c:<field>` the leases of one concurrency limit (sorted set). `hg:{l}:…` is the
+linker's: evidence and commands on their way to it, its lease, snapshot and status.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class Keys:
 
     def pseudonym(self, pseudonym: str) -> str:
         return f"{self.prefix}p:{pseudonym}"
+
+    def linker(self, name: str) -> str:
+        """What the linker keeps: all of it in one slot, so that a script can see it together."""
+        return f"{self.prefix}{{l}}:{name}"
 
     def subjects_pattern(self) -> str:
         return f"{self.prefix}{{a:*}}:s"

@@ -22,4 +22,8 @@ CHARGE = load_script("charge")
 SETTLE = load_script("settle")
 PUT_SUBJECT = load_script("put_subject")
 EXTEND = load_script("extend")
+LEASE = load_script("lease")
+COMMIT_SNAPSHOT = load_script("commit_snapshot")
+STREAM_LAG = load_script("stream_lag")
+# The hot path's, which every connection knows beforehand.
 ALL_SOURCES = (CHARGE.source, SETTLE.source, PUT_SUBJECT.source, EXTEND.source)

@@ -2,7 +2,7 @@
 --
 -- The version is the larger of the old one plus one and this server's clock in microseconds, so
 -- that it stays unique even after the store has lost data.
--- KEYS: subject. ARGV: expected version ('' writes in any case), ttl_ms (0: for ever), packed
+-- KEYS: subject. ARGV: expected version ('' writes in any case), ttl_ms (0: for ever, -1: as it is), packed
 -- subject ('' keeps the stored one and only renews its version).
 -- Reply: the new version as text; '' when the stored version is another, or there is nothing
 -- to renew.
@@ -25,7 +25,7 @@ local text = string.format('%.0f', version)
 local ttl = tonumber(ARGV[2])
 if ttl > 0 then
   redis.call('SET', KEYS[1], text .. '\n' .. packed, 'PX', ttl)
-elseif ARGV[3] == '' then
+elseif ARGV[3] == '' or ttl < 0 then
   redis.call('SET', KEYS[1], text .. '\n' .. packed, 'KEEPTTL')
 else
   redis.call('SET', KEYS[1], text .. '\n' .. packed)
