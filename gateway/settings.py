@@ -79,6 +79,20 @@ class LogConfig(_Closed):
     keep: int = Field(default=48, ge=1, le=100_000)
 
 
+class LinkerConfig(_Closed):
+    """The linker, and whether this gateway collects evidence for it.
+
+    `run`: inside `serve`; false where `hydragate linker` runs by itself. `families` null: all.
+    """
+
+    collect: bool = True
+    run: bool = True
+    families: tuple[str, ...] | None = None
+    tick_s: Seconds = 2.0
+    snapshot_s: Seconds = 30.0
+    lease_s: float = Field(default=10.0, ge=1, le=300)
+
+
 class Settings(_Closed):
     """All of `hydragate serve`."""
 
@@ -107,6 +121,7 @@ class Settings(_Closed):
     policy_poll_s: Seconds = 1.0
     probe_upstreams: bool = True  # asks each once, without a key, where unknown keys are adopted
     log: LogConfig = LogConfig()
+    linker: LinkerConfig = LinkerConfig()
 
     _networks = field_validator("trusted_proxies")(lambda networks: check_networks(networks))
 

@@ -15,6 +15,7 @@ from ..engine import Engine
 from ..errors import UpstreamError
 from ..model import Decision, Outcome, Timings
 from .answer import AnswerTap
+from .evidence import Witness
 from .http_server import EXTENSION, ClientConnection
 from .reading import ClientLeftError, GuardConfig, ReadRequest, RequestReader
 from .render import Answer, render_decision, render_error
@@ -34,7 +35,7 @@ class Guard:
 
     `protect` are the path prefixes that are the guard's business: inside them routes that the
     policy does not list are refused, outside of them nothing is touched. `inflight` counts the
-    exchanges under way.
+    exchanges under way. `witness` sees each decided request, a turn of the loop later.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Guard:
         config: GuardConfig | None = None,
         surface: str = "middleware",
         protect: tuple[str, ...] = ("/v1/",),
+        witness: Witness | None = None,
     ) -> None:
         self.app = app
         self.inflight = 0
         self._engine = engine
         self._config = config or GuardConfig()
         self._protect = protect
+        self._witness = witness
         self._reader = RequestReader(engine, self._config, surface)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,6 +82,12 @@ class Guard:
             else:
                 decision = await self._engine.decide(request.facts)
             decision_us = _elapsed_us(read_ns)
+            members = request.take_members()
+            if self._witness is not None and request.shape is not None:
+                asyncio.get_running_loop().call_soon(
+                    self._witness.see, request.facts, decision.subject, members, scope["headers"]
+                )
+            del members
             if decision.is_served:
                 await self._serve(request, decision, scope, receive, send, started_ns, decision_us)
             else:

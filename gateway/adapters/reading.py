@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 MIB = 1024 * 1024
 NO_EDGE = TrustedEdge()
+Members = Mapping[str, bytes | memoryview]
+NO_MEMBERS: Members = {}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -63,6 +65,12 @@ class ReadRequest:
     error: RequestError | None = None
     headers: Headers = field(default_factory=list)
     buffered_bytes: int = 0
+    members: Members | None = None  # of the body as it came, until somebody takes them
+
+    def take_members(self) -> Members:
+        """Once: they hold on to the whole body."""
+        taken, self.members = self.members, None
+        return NO_MEMBERS if taken is None else taken
 
 
 class RequestReader:
@@ -135,6 +143,7 @@ class RequestReader:
         if identity is not None:
             headers = [pair for pair in headers if pair[0] != identity]
         request.headers, request.buffered_bytes = headers, buffered
+        request.members = body.members
         return request
 
     def release(self, request: ReadRequest) -> None:
