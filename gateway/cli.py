@@ -9,8 +9,10 @@ import click
 
 from . import __version__
 from .commands.accounts import accounts
+from .commands.clusters import clusters
 from .commands.demo import demo
 from .commands.generate import generate
+from .commands.linker import linker
 from .commands.operate import explain, mode
 from .commands.policy import policy
 from .commands.replay import replay
@@ -42,7 +44,10 @@ def main() -> None:
     """Abuse-defence gateway for model APIs: many accounts, one hand, one limit."""
 
 
-for command in (serve, mode, explain, policy, accounts, generate, replay, report, demo):
+for command in (
+    *(serve, linker, mode, explain, policy, accounts, clusters),
+    *(generate, replay, report, demo),
+):
     main.add_command(command)
 
 

@@ -25,10 +25,12 @@ import zstandard
 
 from . import __name__ as package_name
 from .adapters.probe import warn_of_open_upstreams
-from .app import build_targets, policies_for, read_secret, secret_path
+from .app import SystemClock, build_targets, policies_for, read_secret, secret_path
 from .console.admin import AdminContext, admin_app
 from .core.keyed import KeyedHash
 from .errors import HydragateError, Problem, StoreError, UsageError
+from .linker_process import LinkerKeeper, LinkerOrders
+from .observe.audit import AuditLog
 from .observe.explain import explain
 from .observe.link import SupervisorLink
 from .observe.log_left import LeftLogs
@@ -42,12 +44,14 @@ from .stores import RedisStore, open_store
 from .stores.embedded import EmbeddedStore
 from .worker import Orders
 from .workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
+from .workers.cluster_desk import ClusterDesk
 
 log = logging.getLogger("hydragate.supervisor")
 
 BACKLOG = 2048
 READY_TIMEOUT_S = 30.0
 KILL_AFTER_S = 5.0
+STATUS_TIMEOUT_S = 0.5
 RESTART_PAUSE_S = 0.5
 MAX_RESTART_PAUSE_S = 10.0
 LEFT_LOGS_PAUSE_S = 60.0
@@ -138,6 +142,9 @@ class Supervisor:
         self._probe: asyncio.Task[None] | None = None
         self._embedded: EmbeddedStore | None = None
         self._store: RedisStore | None = None
+        self._audit = AuditLog(settings.data_dir / "audit.jsonl")
+        self._desk: ClusterDesk | None = None
+        self._linker: LinkerKeeper | None = None
 
     async def serve(self) -> int:
         settings = self._settings
@@ -154,6 +161,7 @@ class Supervisor:
             stack.callback(_close_all, [*public, admin])
             await self._start_admin(stack, admin)
             self._keep_left_logs(stack)
+            self._start_linker(stack, store_url)
             await self._start_workers(stack, public, store_url)
             print(self._ready_line(public[0], admin), flush=True)
             stack.callback(self._end_probe)
@@ -194,8 +202,10 @@ class Supervisor:
         token = read_secret(
             token_file or self._settings.data_dir / "admin-token", may_create=token_file is None
         )
+        self._desk = ClusterDesk(self._directory, clock=SystemClock(), audit=self._audit.write)
         context = AdminContext(
             directory=self._directory,
+            desk=self._desk,
             records=self._records(),
             token=token.decode("ascii", "replace"),
             log_dir=self._log_dir,
@@ -204,7 +214,7 @@ class Supervisor:
             status=self._status,
             reload_policy=self._reload_policy,
             explain=self._explain,
-            audit=lambda action, target: log.info("audit %s %s", action, target),
+            audit=self._note,
         )
         server = AdminServer(
             uvicorn.Config(
@@ -224,6 +234,20 @@ class Supervisor:
             await task
 
         stack.push_async_callback(stop)
+
+    def _start_linker(self, stack: contextlib.AsyncExitStack, store_url: str) -> None:
+        """After the store and before the workers, so that it outlives them: what they send while
+        they drain is still read."""
+        if self._settings.linker.run:
+            self._linker = LinkerKeeper(
+                LinkerOrders(
+                    store_url=store_url,
+                    secret_fingerprint=self._keyed.fingerprint(),
+                    linker=self._settings.linker,
+                )
+            )
+            self._linker.start()
+            stack.push_async_callback(self._linker.stop)
 
     async def _start_workers(
         self, stack: contextlib.AsyncExitStack, listeners: list[socket.socket], store_url: str
@@ -349,7 +373,39 @@ class Supervisor:
         own.set_counter("hydragate_worker_restarts_total", self._restarts)
         if self._embedded is not None:
             own.set_counter("hydragate_store_restarts_total", self._embedded.restarts)
+        await self._tell_of_linker()
         return self._metrics.text()
+
+    async def _tell_of_linker(self) -> None:
+        """Whoever leads, here or elsewhere: what it said last, and how long evidence waits."""
+        own = self._metrics.own
+        if self._linker is not None:
+            own.set_counter("hydragate_linker_restarts_total", self._linker.restarts)
+        if self._desk is None:
+            return
+        try:
+            async with asyncio.timeout(STATUS_TIMEOUT_S):  # a scrape does not wait for the store
+                status, lag_s = await self._desk.status()
+        except (StoreError, TimeoutError):
+            return  # what was known stands; the store's own alerts tell
+        own.set("hydragate_linker_lag_seconds", lag_s)
+        if status is None:
+            return
+        own.set("hydragate_linker_status_age_seconds", max(0.0, time.time() - status.at_us / 1e6))
+        own.set("hydragate_linker_frozen", status.is_frozen)
+        own.set("hydragate_linker_unpublished", status.unpublished)
+        own.set_counter("hydragate_evidence_dropped_total", status.lost, ("trimmed",))
+        for state, count in status.clusters.items():
+            own.set("hydragate_clusters", count, (state,))
+            own.set("hydragate_cluster_accounts", status.accounts.get(state, 0), (state,))
+
+    def _note(self, action: str, target: str) -> None:
+        """What was done through the admin API, for the record."""
+        log.info("audit %s %s", action, target)
+        try:
+            self._audit.write(action, target)
+        except OSError as error:
+            log.error("the audit log cannot be written: %s", error)
 
     async def _readiness(self) -> dict[str, Any]:
         """Ready: every worker serves, a policy is loaded, and the store answers or the policy
@@ -373,6 +429,7 @@ class Supervisor:
             "restarts": self._restarts,
             "pid": os.getpid(),
             "worker_pids": [worker.pid for worker in self._workers],
+            "linker_pid": None if self._linker is None else self._linker.pid,
         }
 
     async def _reload_policy(self) -> list[Problem]:

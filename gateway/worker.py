@@ -22,12 +22,14 @@ import uvicorn
 import uvloop
 from pydantic import BaseModel
 
+from .adapters.evidence import EvidenceTap
 from .adapters.forward import Forwarder
 from .adapters.guard import Guard
 from .adapters.http_server import BoundedProtocol, bound_unsent, listening
 from .app import SystemClock, build_targets, guard_config, policies_for
 from .core.keyed import KeyedHash
 from .engine import Engine
+from .linking.evidence import Extractor
 from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
 from .observe.link import WorkerLink
@@ -38,6 +40,7 @@ from .observe.series import PolicySeries
 from .policy.load import PolicyHolder
 from .settings import Settings
 from .stores import open_store
+from .stores.stream import EVIDENCE_MESSAGES, EvidenceSender, MessageLog
 
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
@@ -109,9 +112,17 @@ async def serve(orders: Orders) -> None:
         recorders=(log, MetricsRecorder(metrics)),
     )
     forwarder = Forwarder(build_targets(settings))
+    sender = EvidenceSender(MessageLog(store, "evidence", most=EVIDENCE_MESSAGES))
+    tap = EvidenceTap(Extractor(keyed, settings.linker.families), sender.offer)
     guard = Guard(
-        forwarder, engine=engine, config=guard_config(settings), surface="proxy", protect=("/",)
+        forwarder,
+        engine=engine,
+        config=guard_config(settings),
+        surface="proxy",
+        protect=("/",),
+        witness=tap if settings.linker.collect else None,
     )
+    metrics.add_source(partial(_report_evidence, sender, tap))
     metrics.add_source(log.report)
     metrics.add_source(PolicySeries(policies, "proxy"))
     metrics.add_source(partial(_report, orders.index, guard, policies))
@@ -127,6 +138,7 @@ async def serve(orders: Orders) -> None:
         finally:
             poll.cancel()
             await forwarder.aclose()
+            await sender.aclose()
             await store.aclose()
             await asyncio.to_thread(log.close)
 
@@ -143,6 +155,12 @@ def _report(index: int, guard: Guard, policies: PolicyHolder, metrics: WorkerMet
         "hydragate_worker_cpu_seconds_total", usage.ru_utime + usage.ru_stime, (str(index),)
     )
     metrics.set("hydragate_worker_memory_bytes", resident_bytes(), (str(index),))
+
+
+def _report_evidence(sender: EvidenceSender, tap: EvidenceTap, metrics: WorkerMetrics) -> None:
+    metrics.set_counter("hydragate_evidence_pairs_total", sender.pairs)
+    metrics.set_counter("hydragate_evidence_dropped_total", sender.dropped, ("not_sent",))
+    metrics.set_counter("hydragate_evidence_dropped_total", tap.failures, ("not_read",))
 
 
 def resident_bytes() -> int:

@@ -33,6 +33,7 @@ RANKS = {
     "console": 8,
     "app": 8,
     "worker": 9,
+    "linker_process": 9,
     "supervisor": 10,
     "loadtests": 11,
     "commands": 12,

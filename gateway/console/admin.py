@@ -28,6 +28,8 @@ from ..workers.accounts import (
     import_accounts,
     unknown_fields,
 )
+from ..workers.cluster_desk import ClusterDesk
+from .clusters import add_clusters
 
 MAX_IMPORT_BYTES = 256 * 1024 * 1024
 MAX_RECORD_BYTES = 1024 * 1024
@@ -41,6 +43,7 @@ class AdminContext:
     """What the admin API works with; built in `app.py`."""
 
     directory: PagedDirectory
+    desk: ClusterDesk
     records: RecordReader
     token: str
     log_dir: Path
@@ -71,6 +74,7 @@ def admin_app(context: AdminContext) -> FastAPI:
     guard = [Depends(operator)]
     _add_accounts(app, context, guard)
     _add_operations(app, context, guard)
+    add_clusters(app, context.desk, guard)
 
     @app.exception_handler(StoreError)
     async def store_failed(_: Request, error: StoreError) -> JSONResponse:

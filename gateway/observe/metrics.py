@@ -117,7 +117,31 @@ TABLE = (
     ),
     Definition("hydragate_clusters", GAUGE, ("state",), "Clusters of linked accounts."),
     Definition("hydragate_cluster_accounts", GAUGE, ("state",), "Accounts in clusters."),
-    Definition("hydragate_linker_lag_seconds", GAUGE, (), "Age of the oldest unread evidence."),
+    Definition(
+        "hydragate_linker_lag_seconds",
+        GAUGE,
+        (),
+        "Age of the oldest unread evidence, on the store's clock; the same on every gateway.",
+    ),
+    Definition(
+        "hydragate_linker_status_age_seconds",
+        GAUGE,
+        (),
+        "Since a linker last said that it leads; grows while none does.",
+    ),
+    Definition("hydragate_linker_frozen", GAUGE, (), "1 while nobody is linked anew."),
+    Definition(
+        "hydragate_linker_unpublished", GAUGE, (), "Accounts whose cluster is still to be written."
+    ),
+    Definition("hydragate_evidence_pairs_total", COUNTER, (), "New (account, key) pairs offered."),
+    Definition(
+        "hydragate_evidence_dropped_total",
+        COUNTER,
+        ("why",),
+        "not_sent: the store was away too long; not_read: a request could not be looked at; "
+        "trimmed: no linker read it in time.",
+        starts=(("not_sent",), ("not_read",), ("trimmed",)),
+    ),
     Definition(
         "hydragate_verifications_total", COUNTER, ("level", "outcome"), "Verification steps."
     ),
@@ -144,6 +168,7 @@ TABLE = (
         "hydragate_slow_clients_total", COUNTER, (), "Connections cut: the client did not read."
     ),
     Definition("hydragate_worker_restarts_total", COUNTER, (), "Workers started again."),
+    Definition("hydragate_linker_restarts_total", COUNTER, (), "Our linker started again."),
     Definition("hydragate_store_restarts_total", COUNTER, (), "Embedded store started again."),
     Definition("hydragate_workers", GAUGE, (), "Workers that serve."),
     Definition("hydragate_worker_memory_bytes", GAUGE, ("worker",), "Resident memory."),
