@@ -392,7 +392,7 @@ class Supervisor:
         if status is None:
             return
         own.set("hydragate_linker_status_age_seconds", max(0.0, time.time() - status.at_us / 1e6))
-        own.set("hydragate_linker_frozen", status.is_frozen)
+        own.set("hydragate_linker_frozen", int(status.is_frozen))
         own.set("hydragate_linker_unpublished", status.unpublished)
         own.set_counter("hydragate_evidence_dropped_total", status.lost, ("trimmed",))
         for state, count in status.clusters.items():

@@ -28,7 +28,9 @@ def linker(store: str | None, secret_file: Path | None, config: Path | None) -> 
     from ..linker_process import LinkerOrders, run
     from ..observe.process_log import set_up_logging
 
-    settings = None if config is None else load_settings(config, {})
+    # What only a gateway needs may be left to its flags, and is not looked at here.
+    unused = {"policy": Path(), "upstreams": [{"url": "http://127.0.0.1"}]}
+    settings = None if config is None else load_settings(config, unused)
     url = store or (None if settings is None else settings.store)
     if url is None or url == "embedded":
         raise UsageError(

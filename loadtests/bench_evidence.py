@@ -1,0 +1,139 @@
+"""What evidence costs each request, and what an exchange's new pairs cost the linker's process.
+
+Run: python -m hydragate.loadtests.bench_evidence. CPU time of this process, medians of rounds;
+`see` is all that the live path does, over accounts at every stage of being known. Requests have
+the size of their kind in CONTRACTS: a system prompt, a question, sampling parameters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from statistics import median
+
+from ..adapters.body import read_body
+from ..adapters.evidence import EvidenceTap
+from ..core.keyed import KeyedHash
+from ..linking.evidence import Extractor
+from ..linking.linker import Evidence, Linker
+from ..model import RequestFacts, Subject
+from ..stores.stream import Message, _encode, _record, evidence_of, read_message
+
+ROUNDS = 7
+ACCOUNTS = 400
+NAMES = (
+    *(b"host", b"accept", b"authorization", b"content-type", b"content-length", b"user-agent"),
+    *(b"x-stainless-lang", b"x-stainless-os", b"x-stainless-arch", b"x-stainless-runtime"),
+)
+HEADERS = [(name, b"value") for name in NAMES]
+SUBJECTS = [
+    Subject(f"acc_{n}", version=1, payment=f"{n:032x}", email_domain=f"d{n}.example.org")
+    for n in range(ACCOUNTS)
+]
+
+
+def body_of(account: int, request: int, filler_bytes: int) -> bytes:
+    question = f"Request {request} of account {account}: summarise, in nine words, what follows. "
+    text = question + "It was a day like any other in the office. " * (filler_bytes // 43)
+    return (
+        '{"model":"m","temperature":0.2,"top_p":0.9,"max_tokens":100,"messages":['
+        f'{{"role":"system","content":"You are the helper number {account} of a small shop."}},'
+        f'{{"role":"user","content":"{text}"}}]}}'
+    ).encode()
+
+
+def requests_of(
+    per_account: int, filler_bytes: int
+) -> Iterator[tuple[RequestFacts, Subject, bytes]]:
+    facts = RequestFacts(
+        *("d" * 26, 0, "proxy", "POST", "/v1/chat/completions", "openai.chat", "openai"),
+        credential="c" * 32,
+        user_agent="OpenAI/Python 2.0.0",
+    )
+    for request in range(per_account):
+        for account, subject in enumerate(SUBJECTS):
+            body = body_of(account, request, filler_bytes)
+            network = f"{account:028x}{request % 2:04x}"
+            one = replace(facts, received_us=request, client_network=network, body_bytes=len(body))
+            yield one, subject, body
+
+
+def cpu_us(run: Callable[[], int]) -> float:
+    """CPU microseconds for each of what `run` counts."""
+    started_ns = time.process_time_ns()
+    count = run()
+    return (time.process_time_ns() - started_ns) / 1000 / count
+
+
+def measure_live(per_account: int, filler_bytes: int) -> tuple[float, float, list[Evidence]]:
+    """(CPU us a request, pairs a request, what was offered)"""
+    feed = [
+        (facts, subject, read_body(body, "chat").members)
+        for facts, subject, body in requests_of(per_account, filler_bytes)
+    ]
+    samples: list[float] = []
+    offered: list[Evidence] = []
+    for number in range(ROUNDS):
+        offered = []
+        tap = EvidenceTap(
+            Extractor(KeyedHash(b"a secret %d for this round" % number)), offered.append
+        )
+
+        def see_all(tap: EvidenceTap = tap) -> int:
+            for facts, subject, members in feed:
+                tap.see(facts, subject, members, HEADERS)
+            return len(feed)
+
+        samples.append(cpu_us(see_all))
+    pairs = sum(len(one.keys) for one in offered)
+    return median(samples), pairs / len(feed), offered
+
+
+def measure_intake(offered: list[Evidence]) -> tuple[float, float, float]:
+    """CPU us a pair: (packing in the worker, reading, observing in the linker)."""
+    pairs = sum(len(one.keys) for one in offered)
+    messages: list[bytes] = []
+
+    def pack_all() -> int:
+        for start in range(0, len(offered), 32):
+            records = [_record(one) for one in offered[start : start + 32]]
+            messages.append(_encode(Message("s", start, records)))
+        return pairs
+
+    found: list[Evidence] = []
+
+    def read_all() -> int:
+        for packed in messages:
+            message = read_message(packed)
+            if message is not None:
+                found.extend(evidence_of(message))
+        return pairs
+
+    linker = Linker()
+
+    def observe_all() -> int:
+        for one in found:
+            linker.observe(one)
+        return pairs
+
+    return cpu_us(pack_all), cpu_us(read_all), cpu_us(observe_all)
+
+
+def main() -> None:
+    print("| requests of an account | body | CPU us a request | new pairs a request |")
+    print("|---|---|---|---|")
+    offered: list[Evidence] = []
+    for per_account, filler_bytes in ((1, 1_000), (10, 1_000), (100, 1_000), (10, 20_000)):
+        cost_us, pairs, told = measure_live(per_account, filler_bytes)
+        offered = offered or told
+        print(f"| {per_account} | {filler_bytes:,} B | {cost_us:.1f} | {pairs:.2f} |")
+    packing, reading, observing = measure_intake(offered)
+    print(
+        f"\na pair: {packing:.2f} us to pack, {reading:.2f} to read, {observing:.2f} to observe: "
+        f"{1e6 / (reading + observing):,.0f} pairs/s and core in the linker, ticks aside"
+    )
+
+
+if __name__ == "__main__":
+    main()
