@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..linking.linker import ClusterView, Linker
+from ..linking.linker import ClusterView, Linker, Publication
 from ..stores.mailbox import Letter
 from .linker_state import Progress
 
@@ -148,6 +148,8 @@ def _pin(linker: Linker, progress: Progress, letter: Letter) -> Answer:
     account_id, cluster_id = str(letter.args["account_id"]), letter.args.get("cluster_id")
     target = None if cluster_id is None else str(cluster_id)
     linker.pin(account_id, target, by=letter.by, reason=letter.reason, now_us=letter.at_us)
+    if target is None:  # also where an earlier state, since lost, had published something
+        progress.await_publication([Publication(account_id, None, None, None, None)])
     return {"account_id": account_id, "cluster_id": target}
 
 

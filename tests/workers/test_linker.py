@@ -284,6 +284,21 @@ async def test_split_and_pin_move_accounts(store: RedisStore) -> None:
         await until(has_moved, "the accounts' move")
 
 
+async def test_pinning_to_none_clears_what_a_lost_state_had_published(store: RedisStore) -> None:
+    stale = Subject("acc_1", cluster_id="cl_lost", cluster_state="confirmed", suspicion=1.0)
+    await store.put(stale, {})
+    async with linker_on(store):
+        await desk_on(store).order(
+            "pin", "acc_1", by="ada", reason="r", account_id="acc_1", cluster_id=None
+        )
+
+        async def is_clear() -> bool:
+            one = await known(store, "acc_1")
+            return (one.cluster_id, one.cluster_state, one.suspicion) == (None, None, None)
+
+        await until(is_clear, "the clearing")
+
+
 async def test_decisions_go_from_one_store_to_another(store: RedisStore, valkey: Any) -> None:
     told = [*bystanders(100), *campaign()]
     await put_accounts(store, told)
