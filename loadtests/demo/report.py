@@ -32,8 +32,11 @@ class Added:
         }
 
 
-def text(run: dict[str, Any], added: Added, *, paths: Sequence[Path]) -> str:
-    """The report as it is printed; `run` is one of `summary.json`'s."""
+def text(
+    run: dict[str, Any], added: Added, *, paths: Sequence[Path], why: Sequence[str] = ()
+) -> str:
+    """The report as it is printed; `run` is one of `summary.json`'s, `why` what the linker says
+    of its first cluster."""
     latency = run["latency"]
     lines = [
         "",
@@ -44,6 +47,7 @@ def text(run: dict[str, Any], added: Added, *, paths: Sequence[Path]) -> str:
         *map(_row, _groups(run)),
         "",
         *_verdict(run),
+        *(["", "Why they are linked:", *(f"  {line}" for line in why)] if why else []),
         "",
         "Latency added by the gateway (same requests, in turn): "
         f"median {added.added_ms('p50'):.2f} ms, p99 {added.added_ms('p99'):.2f} ms.",
@@ -103,4 +107,15 @@ def _verdict(run: dict[str, Any]) -> list[str]:
             "each of its accounts is quieter than an ordinary customer. The unit of analysis is",
             "the cluster; this version decides, limits, counts and explains single accounts.",
         ]
-    return [f"{served / whole:.1%} of the campaign was served."]
+    accused = sum(run["clusters"]["by_state"].get(state, 0) for state in ("suspected", "confirmed"))
+    if not accused:
+        return [
+            f"{served / whole:.1%} of the campaign was served, and its accounts were not linked:",
+            "each is quieter than an ordinary customer, and a minute showed too little of them.",
+        ]
+    precision = run["accounts"]["precision"] or 0.0
+    return [
+        f"{served / whole:.1%} of the campaign was served, until its accounts were seen as one",
+        "hand. No limit on a single account sees them: each is quieter than a customer.",
+        f"Of the accounts that were refused {precision:.1%} were the campaign's.",
+    ]

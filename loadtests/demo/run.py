@@ -49,9 +49,10 @@ def run(*, out: Path, seconds: float, scale: float, keep: bool) -> None:
             )
         added = uvloop.run(_probe(servers.upstream, server.url, _a_key(prepared.accounts)))
         (out / "latency-added.json").write_bytes(orjson.dumps(added.as_json()))
+        clusters = _keep_clusters(server, out)
         paths = _report(out)
         (found,) = orjson.loads((out / "report" / "summary.json").read_bytes())["runs"]
-        click.echo(text(found, added, paths=paths))
+        click.echo(text(found, added, paths=paths, why=clusters[0]["why"] if clusters else []))
         _explain(summary["a_refusal"], server)
         if keep:
             _stay(server, out)
@@ -117,6 +118,23 @@ def _explain(decision: str | None, server: GatewayProcess) -> None:
         click.echo("")
         explained = _ask(server, f"/api/decisions/{decision}")
         click.echo("\n".join("  " + line for line in explained["text"].splitlines()))
+
+
+def _keep_clusters(server: GatewayProcess, out: Path) -> list[dict[str, Any]]:
+    """What the linker found, the suspected first, as `clusters.jsonl` beside the decisions."""
+    found: list[dict[str, Any]] = []
+    for one in _ask(server, "/api/clusters")["clusters"]:
+        shown = _ask(server, f"/api/clusters/{one['cluster_id']}?limit=1000")
+        while len(shown["accounts"]) < shown["size"]:
+            path = f"/api/clusters/{one['cluster_id']}?limit=1000&offset={len(shown['accounts'])}"
+            more = _ask(server, path)["accounts"]
+            if not more:
+                break
+            shown["accounts"] += more
+        found.append(shown | {"first_seen": shown["first_seen_us"] / 1e6})
+    lines = b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in found)
+    (out / "clusters.jsonl").write_bytes(lines)
+    return found
 
 
 def _ask(server: GatewayProcess, path: str) -> dict[str, Any]:
