@@ -131,6 +131,7 @@ class EvidenceSender:
         self._waiting: deque[Evidence] = deque()
         self._unsent: bytes | None = None  # keeps its number until it has arrived
         self._unsent_records = 0
+        self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
 
@@ -152,6 +153,7 @@ class EvidenceSender:
         flushing = self._flushing
         if flushing is not None:
             await asyncio.wait([flushing], timeout=timeout_s)
+            self._is_closed = True
             flushing.cancel()
         self.dropped += len(self._waiting) + self._unsent_records
         self._waiting.clear()
@@ -170,7 +172,7 @@ class EvidenceSender:
 
     async def _flush(self) -> None:
         pause_s = RETRY_S
-        while self._waiting or self._unsent is not None:
+        while (self._waiting or self._unsent is not None) and not self._is_closed:
             if self._unsent is None:
                 self._unsent = self._next_message()
             try:

@@ -100,7 +100,8 @@ class LinkerProcess:
                 self.is_leading = False
 
     async def _lead(self, stopping: asyncio.Event) -> None:
-        renewing = asyncio.create_task(self._renew())
+        ending = asyncio.Event()  # no cancelling: wait_for of Python 3.11 may swallow one
+        renewing = asyncio.create_task(self._renew(ending))
         try:
             reign = await self._begin()
             self.is_leading = True
@@ -118,15 +119,16 @@ class LinkerProcess:
                     await _pause(stopping, IDLE_S)
             await self._save(reign)
         finally:
-            renewing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await renewing
+            ending.set()
+            await renewing
             with contextlib.suppress(StoreError):
                 await self._lease.give_back()
 
-    async def _renew(self) -> None:
+    async def _renew(self, ending: asyncio.Event) -> None:
         while True:
-            await asyncio.sleep(self._pace.lease_s / 5)
+            await _pause(ending, self._pace.lease_s / 5)
+            if ending.is_set():
+                return
             with contextlib.suppress(StoreError):
                 await self._lease.hold()
 

@@ -98,9 +98,9 @@ class Running:
     async def kill(self) -> None:
         """As a crash leaves things: no snapshot; the lease stays until it lapses."""
         self.process._lease.give_back = _nothing  # type: ignore[method-assign]
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        while not self._task.done():  # wait_for of Python 3.11 may swallow a cancellation
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=0.2)
 
 
 async def _nothing() -> None:
