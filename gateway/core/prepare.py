@@ -1,0 +1,175 @@
+"""What follows from policy and account alone, worked out once and not for each request.
+
+Law: preparing changes no answer. A signal whose function did not look at the request gives the
+same value for every request of the account, as signals are pure; a condition that came out
+without a value that is not known yet comes out so for every request. Both are found out by
+trying: whatever looks at what only the request tells is left for the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar, cast, overload
+
+from ..model import Policy, Predicate, RequestFacts, Rule, SignalFunction, Status, Subject
+from .jitter import Jitter
+from .limit_plan import PreparedLimit, prepare_limit
+
+_Key = TypeVar("_Key")
+_Made = TypeVar("_Made")
+
+MAX_SHAPES = 1_024
+"""Lists of what is left to be asked; accounts have few different ones, and share them."""
+
+Asked = tuple[tuple[int, SignalFunction], ...]
+"""Signals that only the request answers, by position."""
+OpenRules = tuple[tuple[Predicate | None, Rule], ...]
+"""Rules that may match, with what is left to be asked of each: None, nothing, it does match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that `assess` need not work out again. `values` are those of `Policy.signals`, None
+    where they are `asked`."""
+
+    values: tuple[object, ...]
+    asked: Asked
+    rules: OpenRules
+    limits: tuple[PreparedLimit, ...]
+
+
+def unprepared(policy: Policy, subject: Subject) -> Prepared:
+    """For one request: nothing but the limits' quotas is worked out ahead. Of strangers, who are
+    all alike but for their ids, it holds for any."""
+    limits = [
+        prepare_limit(policy, limit, subject, None, when=limit.when, known={})
+        for limit in policy.limits
+    ]
+    return Prepared(
+        (None,) * len(policy.signals),
+        tuple([(position, spec.read) for position, spec in enumerate(policy.signals)]),
+        tuple([(rule.when, rule) for rule in policy.rules]),
+        tuple([limit for limit in limits if limit is not None]),
+    )
+
+
+class Preparer:
+    """Prepares accounts for one policy, and keeps what they share."""
+
+    __slots__ = ("_asked", "_rules", "policy", "strangers")
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.strangers = unprepared(policy, Subject("", status=Status.PROVISIONAL))
+        self._asked: dict[Asked, Asked] = {}
+        self._rules: dict[tuple[int, ...], OpenRules] = {}
+
+    def prepare(
+        self, subject: Subject, *, credential: str | None = None, jitter: Jitter | None = None
+    ) -> Prepared:
+        """To be kept as long as all of these stay what they are. With `credential` it holds for
+        requests that carry this one only."""
+        policy = self.policy
+        known = _known_values(policy, subject, credential)
+        asked = tuple(
+            [(p, spec.read) for p, spec in enumerate(policy.signals) if p not in known.values]
+        )
+        limits = []
+        for limit in policy.limits:
+            outcome = True if limit.when is None else _tried(limit.when, known)
+            if outcome is not False:
+                when = None if outcome else limit.when
+                one = prepare_limit(policy, limit, subject, jitter, when=when, known=known.values)
+                if one is not None:
+                    limits.append(one)
+        return Prepared(
+            tuple([known.values.get(position) for position in range(len(policy.signals))]),
+            _shared(self._asked, asked, asked),
+            self._open_rules(known),
+            tuple(limits),
+        )
+
+    def _open_rules(self, known: _Known) -> OpenRules:
+        rules: list[tuple[Predicate | None, Rule]] = []
+        shape: list[int] = []
+        for number, rule in enumerate(self.policy.rules):
+            outcome = _tried(rule.when, known)
+            if outcome is not False:
+                rules.append((None if outcome else rule.when, rule))
+                shape += (number, outcome is True)
+        return _shared(self._rules, tuple(shape), tuple(rules))
+
+
+def _shared(kept: dict[_Key, _Made], key: _Key, made: _Made) -> _Made:
+    """The equal one that another account has already, or `made`."""
+    if len(kept) >= MAX_SHAPES:
+        kept.clear()
+    return kept.setdefault(key, made)
+
+
+# ── trying without a request ─────────────────────────────────────────────────────────────────
+
+
+class _OnlyTheRequestTellsError(BaseException):
+    """Not an Exception, so that nothing which is tried takes it for an error of its own."""
+
+
+_LEFT_FOR_THE_REQUEST = (
+    _OnlyTheRequestTellsError,
+    *(TypeError, ValueError, LookupError, ArithmeticError),  # it expects, and will get, real facts
+)
+
+
+class _NoRequest:
+    """Stands for the facts; only the credential is known, if that."""
+
+    __slots__ = ("credential",)
+
+    def __init__(self, credential: str | None) -> None:
+        if credential is not None:
+            self.credential = credential
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _OnlyTheRequestTellsError
+
+
+class _Known(Sequence[object]):
+    """The values of the policy's signals as far as they are known: `values`, by position."""
+
+    __slots__ = ("_count", "values")
+
+    def __init__(self, values: dict[int, object], count: int) -> None:
+        self.values = values
+        self._count = count
+
+    @overload
+    def __getitem__(self, position: int) -> object: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[object]: ...
+    def __getitem__(self, position: int | slice) -> object:
+        if isinstance(position, slice) or position not in self.values:
+            raise _OnlyTheRequestTellsError
+        return self.values[position]
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def _known_values(policy: Policy, subject: Subject, credential: str | None) -> _Known:
+    facts = cast(RequestFacts, _NoRequest(credential))
+    values: dict[int, object] = {}
+    for position, spec in enumerate(policy.signals):
+        try:
+            values[position] = spec.read(facts, subject)
+        except _LEFT_FOR_THE_REQUEST:
+            continue
+    return _Known(values, len(policy.signals))
+
+
+def _tried(when: Predicate, known: _Known) -> bool | None:
+    """What the condition comes to for every request; None where the request decides."""
+    try:
+        return bool(when(known))
+    except _OnlyTheRequestTellsError:
+        return None
