@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from ..adapters.body import BodyFacts, read_body
-from ..adapters.facts import NO_BODY, build_facts
+from ..adapters.facts import NO_BODY, NO_ORIGIN, Origin, build_facts, origin_of
 from ..adapters.routes import RouteTable, dialect_of
 from ..core.keyed import KeyedHash
 from ..engine import Engine, PolicySource
@@ -34,6 +34,7 @@ REPLAY_SECRET = b"hydragate replay: no secrets here"
 NO_KEY = "-"
 LINKER_LAG_US = 2 * SECOND_US
 NEVER_US = 1 << 62
+MAX_ORIGINS = 65_536  # as many addresses are remembered, 300 bytes each
 
 LINE_BITS = 40  # lines of one log: a million million
 
@@ -101,6 +102,7 @@ class Replay:
         )
         routes = RouteTable(policies.current.routes)
         self._place_of = lru_cache(maxsize=1024)(lambda method, path: _place(routes, method, path))
+        self._origin_of = lru_cache(MAX_ORIGINS)(self._origin)
         self._credentials: dict[tuple[str, str], str] = {}
 
     async def add_account(self, change: AccountChange, key_ids: tuple[str, ...]) -> None:
@@ -228,7 +230,6 @@ class Replay:
                 raw = b""
             else:
                 body, error = _read(raw, route.shape)
-        head = head_of(line.headers)
         facts = build_facts(
             decision_id=self._ids.new_id(now_us),
             received_us=now_us,
@@ -237,10 +238,9 @@ class Replay:
             path=path,
             route=route,
             dialect=dialect,
-            headers=head[0],
-            plan=head[1],
+            software=head_of(line.headers)[2],
             credential=credential,
-            address=None if line.client_ip is None else address_of(line.client_ip),
+            origin=NO_ORIGIN if line.client_ip is None else self._origin_of(line.client_ip),
             body=body,
             body_bytes=len(raw),
             ja4=line.ja4,
@@ -248,6 +248,9 @@ class Replay:
             estimator=self.engine.estimator,
         )
         return facts, error
+
+    def _origin(self, client_ip: str) -> Origin:
+        return origin_of(address_of(client_ip), self._keyed)
 
     async def _learn_key(self, account_id: str, key: str) -> None:
         """The log names the account, so any key it used is that account's. An account that
