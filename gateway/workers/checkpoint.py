@@ -30,12 +30,11 @@ from ..model import (
 from ..model import PlannedStep as Planned
 from ..stores.memory import MemoryStore
 from ..stores.memory_state import MemoryState
-from .replay import LINE_BITS, Pending, Replay, due_key
+from .replay import LINE_BITS, LINE_MASK, Pending, Replay, due_key
 from .replay_summary import ReplaySummary
 from .traffic import LoggedResponse, ReadReport
 
 FORMAT = 1
-LINE_MASK = (1 << LINE_BITS) - 1
 MAX_STATE_BYTES = 1 << 36
 
 

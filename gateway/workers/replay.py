@@ -37,6 +37,8 @@ NEVER_US = 1 << 62
 MAX_ORIGINS = 65_536  # as many addresses are remembered, 300 bytes each
 
 LINE_BITS = 40  # lines of one log: a million million
+LINE_MASK = (1 << LINE_BITS) - 1
+_COMPLETE = Outcome.COMPLETE  # looking a member up costs as much as what is done with it
 
 Pending = tuple[RequestFacts, Decision, LoggedResponse]
 """What is needed when an answer is complete."""
@@ -149,7 +151,13 @@ class Replay:
         if self.hook is not None:
             self.hook.on_request(number, self.clock.us, line, facts, decision)
             self._arm_tick()
-        await self._close(number, line.response, facts, decision)
+        response = line.response
+        if response is not None and decision.is_served:
+            due_us = facts.received_us + int(response.latency_ms * 1000)
+            heapq.heappush(self.due, due_key(due_us, number))
+            self.pending[number] = facts, decision, response
+        else:
+            await self._close(facts, decision)
         return decision
 
     async def drain(self) -> None:
@@ -164,7 +172,7 @@ class Replay:
             if due_us > now_us and self.tick_us > now_us:
                 break
             if due_us <= self.tick_us:
-                await self._finish(due_us, heapq.heappop(due) & ((1 << LINE_BITS) - 1))
+                await self._finish(due_us, heapq.heappop(due) & LINE_MASK)
             elif self.hook is not None:
                 self.clock.us = max(self.clock.us, self.tick_us)
                 self.tick_us = NEVER_US
@@ -177,21 +185,12 @@ class Replay:
         if self.tick_us == NEVER_US:
             self.tick_us = (self.clock.us // self._lag_us + 1) * self._lag_us
 
-    async def _close(
-        self,
-        number: int,
-        response: LoggedResponse | None,
-        facts: RequestFacts,
-        decision: Decision,
-    ) -> None:
-        if not decision.is_served:
-            await self.engine.finish(facts, decision, outcome=Outcome.REFUSED)
-        elif response is None:
-            await self.engine.finish(facts, decision, outcome=Outcome.COMPLETE, usage=Usage())
+    async def _close(self, facts: RequestFacts, decision: Decision) -> None:
+        """An exchange of which no answer is to come: refused, or logged without one."""
+        if decision.is_served:
+            await self.engine.finish(facts, decision, outcome=_COMPLETE, usage=Usage())
         else:
-            due_us = facts.received_us + int(response.latency_ms * 1000)
-            heapq.heappush(self.due, due_key(due_us, number))
-            self.pending[number] = facts, decision, response
+            await self.engine.finish(facts, decision, outcome=Outcome.REFUSED)
 
     async def _finish(self, due_us: int, number: int) -> None:
         facts, decision, response = self.pending.pop(number)
@@ -205,7 +204,7 @@ class Replay:
         await self.engine.finish(
             facts,
             decision,
-            outcome=Outcome.COMPLETE,
+            outcome=_COMPLETE,
             usage=usage,
             upstream_status=response.status,
             finished_us=due_us,
