@@ -59,8 +59,12 @@ def assess(
     for when, rule in prepared.rules:
         if when is None or when(values):
             findings.append(_finding(rule))
-    looks_only = _refuses(findings) if findings else False
-    plan = _plan(prepared.limits, values, facts, looks_only=looks_only)
+    if findings and _refuses(findings):
+        plan = _plan(prepared.limits, values, facts, looks_only=True)
+    elif facts.items != 1:
+        plan = _plan(prepared.limits, values, facts, looks_only=False)
+    else:
+        plan = _plan_one(prepared, values, facts)
     return Assessment(tuple(values), tuple(findings), plan)
 
 
@@ -76,15 +80,23 @@ def _plan(
     looks_only: bool,
 ) -> tuple[PlannedStep, ...]:
     plan = []
-    may_reuse = facts.items == 1 and not looks_only
     for one in limits:
         if one.when is None or one.when(values):
-            planned = one.ready if may_reuse else None
-            if planned is None:
-                planned = plan_step(one, values, facts, looks_only=looks_only)
+            planned = plan_step(one, values, facts, looks_only=looks_only)
             if planned is not None:
                 plan.append(planned)
     return tuple(plan)
+
+
+def _plan_one(
+    prepared: Prepared, values: list[object], facts: RequestFacts
+) -> tuple[PlannedStep, ...]:
+    """`_plan` of a request of one item that no rule refuses: only what is open is worked out."""
+    plan = list(prepared.ready)
+    for position, one in prepared.open:
+        if one.when is None or one.when(values):
+            plan[position] = one.ready or plan_step(one, values, facts, looks_only=False)
+    return tuple([planned for planned in plan if planned is not None])
 
 
 def _admission(policy: Policy, facts: RequestFacts, subject: Subject) -> list[Finding]:

@@ -7,7 +7,6 @@ own keys and amounts (`plan_step`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ..model import (
     TOKEN_COSTS,
@@ -24,6 +23,7 @@ from ..model import (
     Step,
     StepKind,
     Subject,
+    record,
 )
 from .cluster import is_counted, quota_of, reserve_us
 from .gcra import increment_us, tolerance_us
@@ -47,7 +47,7 @@ _EFFECTS = {
 """By mode, and whether the step only looks."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PreparedLimit:
     """What of a limit's step follows from policy and account alone.
 

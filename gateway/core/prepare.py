@@ -9,10 +9,19 @@ trying: whatever looks at what only the request tells is left for the request.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NoReturn, TypeVar, cast, overload
 
-from ..model import Policy, Predicate, RequestFacts, Rule, SignalFunction, Status, Subject
+from ..model import (
+    PlannedStep,
+    Policy,
+    Predicate,
+    RequestFacts,
+    Rule,
+    SignalFunction,
+    Status,
+    Subject,
+    record,
+)
 from .jitter import Jitter
 from .limit_plan import PreparedLimit, prepare_limit
 
@@ -28,15 +37,18 @@ OpenRules = tuple[tuple[Predicate | None, Rule], ...]
 """Rules that may match, with what is left to be asked of each: None, nothing, it does match."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared:
     """All that `assess` need not work out again. `values` are those of `Policy.signals`, None
-    where they are `asked`."""
+    where they are `asked`. `ready` has the whole step of a request of one item for each of
+    `limits`, None where it is `open`: where the request decides about the step."""
 
     values: tuple[object, ...]
     asked: Asked
     rules: OpenRules
     limits: tuple[PreparedLimit, ...]
+    ready: tuple[PlannedStep | None, ...]
+    open: tuple[tuple[int, PreparedLimit], ...]
 
 
 def unprepared(policy: Policy, subject: Subject) -> Prepared:
@@ -46,12 +58,20 @@ def unprepared(policy: Policy, subject: Subject) -> Prepared:
         prepare_limit(policy, limit, subject, None, when=limit.when, known={})
         for limit in policy.limits
     ]
-    return Prepared(
+    return _with_limits(
         (None,) * len(policy.signals),
         tuple([(position, spec.read) for position, spec in enumerate(policy.signals)]),
         tuple([(rule.when, rule) for rule in policy.rules]),
-        tuple([limit for limit in limits if limit is not None]),
+        [limit for limit in limits if limit is not None],
     )
+
+
+def _with_limits(
+    values: tuple[object, ...], asked: Asked, rules: OpenRules, limits: list[PreparedLimit]
+) -> Prepared:
+    ready = tuple([one.ready if one.when is None else None for one in limits])
+    still_open = tuple([(n, one) for n, one in enumerate(limits) if ready[n] is None])
+    return Prepared(values, asked, rules, tuple(limits), ready, still_open)
 
 
 class Preparer:
@@ -83,11 +103,11 @@ class Preparer:
                 one = prepare_limit(policy, limit, subject, jitter, when=when, known=known.values)
                 if one is not None:
                     limits.append(one)
-        return Prepared(
+        return _with_limits(
             tuple([known.values.get(position) for position in range(len(policy.signals))]),
             _shared(self._asked, asked, asked),
             self._open_rules(known),
-            tuple(limits),
+            limits,
         )
 
     def _open_rules(self, known: _Known) -> OpenRules:

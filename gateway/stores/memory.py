@@ -190,8 +190,7 @@ class MemoryStore:
 
     def _look(self, one: Step, now_us: int) -> _Looked:
         """What the step would come to, and where its counters are."""
-        effect = one.effect
-        is_shadow = effect is _SHADOW or effect is _LOOK_SHADOW
+        is_shadow = _is_shadow(one)
         field = one.field
         if one.kind is _LEASE:
             leases = self._leases[is_shadow].get((one.tag, field))
@@ -219,7 +218,7 @@ class MemoryStore:
             self._take(one, kept, lease_id, until_us)
             return
         if kept is None:  # perhaps made by an earlier step of this request
-            kept = self._alive(one.tag, one.effect.is_shadow, now_us) or self._begin(one)
+            kept = self._alive(one.tag, _is_shadow(one), now_us) or self._begin(one)
         level = kept.fields[field] = result.level
         kept.keep(max(level, until_us) + SLACK_US)
 
@@ -235,15 +234,15 @@ class MemoryStore:
         leases.keep(until_us + SLACK_US)
 
     def _begin(self, one: Step | Correction) -> _Counters:
-        counters = self._counters[one.effect.is_shadow][one.tag] = _Counters()
+        counters = self._counters[_is_shadow(one)][one.tag] = _Counters()
         return counters
 
     def _correct(self, c: Correction, now_us: int) -> None:
-        counters = self._alive(c.tag, c.effect.is_shadow, now_us)
-        field = c.field if counters is None else _settled_field(counters, c.field)
-        tat_us = 0 if counters is None else counters.fields.get(field, 0)
         if c.delta_us < 0 and c.level_us <= now_us:
             return
+        counters = self._alive(c.tag, _is_shadow(c), now_us)
+        field = c.field if counters is None else _settled_field(counters, c.field)
+        tat_us = 0 if counters is None else counters.fields.get(field, 0)
         corrected = correct(tat_us, now_us, c.delta_us, c.level_us)
         if corrected <= 0:
             return
@@ -253,7 +252,7 @@ class MemoryStore:
         counters.keep(max(now_us + c.ttl_us, corrected) + SLACK_US)
 
     def _free(self, c: Correction, lease_id: str) -> None:
-        leases = self._leases[c.effect.is_shadow].get((c.tag, c.field))
+        leases = self._leases[_is_shadow(c)].get((c.tag, c.field))
         if leases is not None:
             leases.fields.pop(lease_id, None)
             if c.delta_us > 1:
@@ -381,6 +380,10 @@ class MemoryStore:
         if stored is not None:
             version = max(stored.version + 1, self._now_us())
             self._subjects[account_id] = replace(stored, version=version)
+
+
+def _is_shadow(of: Step | Correction) -> bool:
+    return of.effect is _SHADOW or of.effect is _LOOK_SHADOW
 
 
 def _held(leases: _Counters, now_us: int) -> int:

@@ -22,7 +22,7 @@ from ..adapters.routes import RouteTable, dialect_of
 from ..core.keyed import KeyedHash
 from ..engine import Engine, PolicySource
 from ..errors import RequestError
-from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage
+from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage, Verdict
 from ..ports import Directory, Store
 from .accounts import MAX_KEYS, AccountChange
 from .events import AccountEvent
@@ -38,7 +38,8 @@ MAX_ORIGINS = 65_536  # as many addresses are remembered, 300 bytes each
 
 LINE_BITS = 40  # lines of one log: a million million
 LINE_MASK = (1 << LINE_BITS) - 1
-_COMPLETE = Outcome.COMPLETE  # looking a member up costs as much as what is done with it
+# Looking a member up in its enum costs as much as what is done with it.
+_COMPLETE, _ALLOW = Outcome.COMPLETE, Verdict.ALLOW
 
 Pending = tuple[RequestFacts, Decision, LoggedResponse]
 """What is needed when an answer is complete."""
@@ -152,7 +153,7 @@ class Replay:
             self.hook.on_request(number, self.clock.us, line, facts, decision)
             self._arm_tick()
         response = line.response
-        if response is not None and decision.is_served:
+        if response is not None and decision.verdict is _ALLOW:
             due_us = facts.received_us + int(response.latency_ms * 1000)
             heapq.heappush(self.due, due_key(due_us, number))
             self.pending[number] = facts, decision, response
