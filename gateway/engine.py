@@ -150,7 +150,9 @@ class Engine:
             return judge_unlisted(policy, facts)
         try:
             for _ in range(MAX_STALE_ROUNDS):
-                known = self._known(facts) or await self._resolve(facts)
+                known = self._known(facts)
+                if known is None:
+                    known = await self._resolve(facts)
                 identity = known.identity
                 assessment = self._assess(policy, facts, known)
                 reply = await self.store.charge(self._charge(facts, identity.subject, assessment))
@@ -214,7 +216,11 @@ class Engine:
             return assess(policy, facts, subject, preparer.strangers)
         jitter = self._jitter_at(facts.received_us)
         prepared = known.prepared
-        if prepared is None or known.policy is not policy or known.jitter is not jitter:
+        if (
+            prepared is None
+            or known.policy is not policy
+            or (prepared.is_jittered and known.jitter is not jitter)
+        ):
             prepared = preparer.prepare(subject, credential=facts.credential, jitter=jitter)
             known.policy, known.jitter, known.prepared = policy, jitter, prepared
         return assess(policy, facts, subject, prepared)

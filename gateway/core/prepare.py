@@ -8,7 +8,7 @@ trying: whatever looks at what only the request tells is left for the request.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn, TypeVar, cast, overload
 
 from ..model import (
@@ -18,6 +18,7 @@ from ..model import (
     RequestFacts,
     Rule,
     SignalFunction,
+    SignalSpec,
     Status,
     Subject,
     record,
@@ -41,7 +42,8 @@ OpenRules = tuple[tuple[Predicate | None, Rule], ...]
 class Prepared:
     """All that `assess` need not work out again. `values` are those of `Policy.signals`, None
     where they are `asked`. `ready` has the whole step of a request of one item for each of
-    `limits`, None where it is `open`: where the request decides about the step."""
+    `limits`, None where it is `open`: where the request decides about the step. `is_jittered`:
+    it holds for one epoch only."""
 
     values: tuple[object, ...]
     asked: Asked
@@ -49,6 +51,7 @@ class Prepared:
     limits: tuple[PreparedLimit, ...]
     ready: tuple[PlannedStep | None, ...]
     open: tuple[tuple[int, PreparedLimit], ...]
+    is_jittered: bool
 
 
 def unprepared(policy: Policy, subject: Subject) -> Prepared:
@@ -71,18 +74,23 @@ def _with_limits(
 ) -> Prepared:
     ready = tuple([one.ready if one.when is None else None for one in limits])
     still_open = tuple([(n, one) for n, one in enumerate(limits) if ready[n] is None])
-    return Prepared(values, asked, rules, tuple(limits), ready, still_open)
+    is_jittered = any(one.limit.cluster is not None for one in limits)
+    return Prepared(values, asked, rules, tuple(limits), ready, still_open, is_jittered)
 
 
 class Preparer:
     """Prepares accounts for one policy, and keeps what they share."""
 
-    __slots__ = ("_asked", "_rules", "policy", "strangers")
+    __slots__ = ("_asked", "_may_know", "_rules", "policy", "strangers")
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.strangers = unprepared(policy, Subject("", status=Status.PROVISIONAL))
-        self._asked: dict[Asked, Asked] = {}
+        # What looks at the request before it looks at the account is not tried again each time.
+        everything = tuple(enumerate(policy.signals))
+        known = _known_values(everything, Subject(""), "")
+        self._may_know = tuple([one for one in everything if one[0] in known])
+        self._asked: dict[tuple[int, ...], Asked] = {}
         self._rules: dict[tuple[int, ...], OpenRules] = {}
 
     def prepare(
@@ -91,24 +99,30 @@ class Preparer:
         """To be kept as long as all of these stay what they are. With `credential` it holds for
         requests that carry this one only."""
         policy = self.policy
-        known = _known_values(policy, subject, credential)
-        asked = tuple(
-            [(p, spec.read) for p, spec in enumerate(policy.signals) if p not in known.values]
-        )
+        known = _known_values(self._may_know, subject, credential)
+        values = _Known(known, len(policy.signals))
         limits = []
         for limit in policy.limits:
-            outcome = True if limit.when is None else _tried(limit.when, known)
+            outcome = True if limit.when is None else _tried(limit.when, values)
             if outcome is not False:
                 when = None if outcome else limit.when
-                one = prepare_limit(policy, limit, subject, jitter, when=when, known=known.values)
+                one = prepare_limit(policy, limit, subject, jitter, when=when, known=known)
                 if one is not None:
                     limits.append(one)
         return _with_limits(
-            tuple([known.values.get(position) for position in range(len(policy.signals))]),
-            _shared(self._asked, asked, asked),
-            self._open_rules(known),
+            tuple([known.get(position) for position in range(len(policy.signals))]),
+            self._still_asked(known),
+            self._open_rules(values),
             limits,
         )
+
+    def _still_asked(self, known: dict[int, object]) -> Asked:
+        key = tuple(known)  # filled in the order of positions
+        kept = self._asked.get(key)
+        if kept is None:
+            asked = [(p, s.read) for p, s in enumerate(self.policy.signals) if p not in known]
+            kept = _shared(self._asked, key, tuple(asked))
+        return kept
 
     def _open_rules(self, known: _Known) -> OpenRules:
         rules: list[tuple[Predicate | None, Rule]] = []
@@ -176,15 +190,17 @@ class _Known(Sequence[object]):
         return self._count
 
 
-def _known_values(policy: Policy, subject: Subject, credential: str | None) -> _Known:
+def _known_values(
+    signals: Iterable[tuple[int, SignalSpec]], subject: Subject, credential: str | None
+) -> dict[int, object]:
     facts = cast(RequestFacts, _NoRequest(credential))
     values: dict[int, object] = {}
-    for position, spec in enumerate(policy.signals):
+    for position, spec in signals:
         try:
             values[position] = spec.read(facts, subject)
         except _LEFT_FOR_THE_REQUEST:
             continue
-    return _Known(values, len(policy.signals))
+    return values
 
 
 def _tried(when: Predicate, known: _Known) -> bool | None:

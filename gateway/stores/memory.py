@@ -85,7 +85,9 @@ class MemoryStore:
         return None if subject is None else Identity(subject, owner[1])
 
     async def charge(self, charge: Charge) -> ChargeReply:
-        now_us = self._instant(charge.now_us)
+        now_us = charge.now_us
+        if now_us is None:
+            now_us = self._now_us()
         if charge.account_id is not None:
             stored = self._subjects.get(charge.account_id)
             if stored is None or stored.version != charge.version:

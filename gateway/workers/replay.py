@@ -167,19 +167,33 @@ class Replay:
 
     async def _advance(self, now_us: int) -> None:
         """Let everything happen that is due by then, in order of time."""
-        due = self.due
+        due, clock, hook = self.due, self.clock, self.hook
         while True:
             due_us = due[0] >> LINE_BITS if due else NEVER_US
             if due_us > now_us and self.tick_us > now_us:
                 break
             if due_us <= self.tick_us:
-                await self._finish(due_us, heapq.heappop(due) & LINE_MASK)
-            elif self.hook is not None:
-                self.clock.us = max(self.clock.us, self.tick_us)
+                if due_us > clock.us:
+                    clock.us = due_us
+                number = heapq.heappop(due) & LINE_MASK
+                facts, decision, response = self.pending.pop(number)
+                await self.engine.finish(
+                    facts,
+                    decision,
+                    outcome=_COMPLETE,
+                    usage=_usage_of(response),
+                    upstream_status=response.status,
+                    finished_us=due_us,
+                )
+                if hook is not None:
+                    hook.on_response(number, due_us, facts, response)
+                    self._arm_tick()
+            elif hook is not None:
+                clock.us = max(clock.us, self.tick_us)
                 self.tick_us = NEVER_US
-                await self.hook.on_tick(self.clock.us, self.store)
-        if self.clock.us < now_us < NEVER_US - 1:
-            self.clock.us = now_us
+                await hook.on_tick(clock.us, self.store)
+        if clock.us < now_us < NEVER_US - 1:
+            clock.us = now_us
 
     def _arm_tick(self) -> None:
         """Publish at the next multiple of the lag; ticks after which nothing came are left out."""
@@ -192,27 +206,6 @@ class Replay:
             await self.engine.finish(facts, decision, outcome=_COMPLETE, usage=Usage())
         else:
             await self.engine.finish(facts, decision, outcome=Outcome.REFUSED)
-
-    async def _finish(self, due_us: int, number: int) -> None:
-        facts, decision, response = self.pending.pop(number)
-        if due_us > self.clock.us:
-            self.clock.us = due_us
-        usage = None
-        if response.status < 400:
-            usage = Usage(
-                response.input_tokens, response.cached_input_tokens, response.output_tokens
-            )
-        await self.engine.finish(
-            facts,
-            decision,
-            outcome=_COMPLETE,
-            usage=usage,
-            upstream_status=response.status,
-            finished_us=due_us,
-        )
-        if self.hook is not None:
-            self.hook.on_response(number, due_us, facts, response)
-            self._arm_tick()
 
     def facts_of(self, number: int, line: TrafficLine) -> tuple[RequestFacts, RequestError | None]:
         """The facts at the instant reached, read as those of a live request are; the error says
@@ -288,6 +281,13 @@ def _place(routes: RouteTable, method: str, path: str) -> tuple[str, Route | Non
     path = path.partition("?")[0]
     route = routes.match(method, path.encode("latin-1", "replace"), path)
     return path, route, route.dialect if route is not None else dialect_of(path)
+
+
+def _usage_of(response: LoggedResponse) -> Usage | None:
+    """None where nothing was used."""
+    if response.status >= 400:
+        return None
+    return Usage(response.input_tokens, response.cached_input_tokens, response.output_tokens)
 
 
 def _read(raw: bytes, shape: str) -> tuple[BodyFacts, RequestError | None]:
