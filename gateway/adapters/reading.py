@@ -115,7 +115,9 @@ class RequestReader:
                     buffered += grown
                     self.buffered_bytes += grown
         except RequestError as found:
-            error = found
+            # What led to it holds this frame, and the frame holds it: a cycle a bad request.
+            error = found.with_traceback(None)
+            error.__context__ = None
         facts = build_facts(
             decision_id=decision_id,
             received_us=received_us,

@@ -129,6 +129,12 @@ class Batcher:
         """Whatever goes wrong, nobody is left waiting."""
         try:
             send(entries)
+        except UnicodeEncodeError as error:  # one cannot be packed, so nothing has been sent
+            if len(entries) > 1:
+                for entry in entries:
+                    self._attempt(send, [entry])
+            else:
+                _fail(entries, StoreError("refused", f"it could not be written: {error}"))
         except Exception as error:
             log.exception("a call to the store could not be written")
             _fail(entries, StoreError("refused", f"it could not be written: {error}"))
