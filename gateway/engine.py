@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Protocol
 
-from .core.assess import Prepared, assess, prepare
+from .core.assess import assess
 from .core.estimate import TokenEstimator
 from .core.jitter import Jitter, epoch_of
 from .core.judge import (
@@ -20,6 +20,7 @@ from .core.judge import (
     judge_without_store,
 )
 from .core.keyed import KeyedHash
+from .core.prepare import Prepared, Preparer
 from .core.settle import settlement
 from .errors import RequestError, StoreError
 from .model import (
@@ -44,7 +45,9 @@ CACHE_AGE_US = 300 * SECOND_US  # an adopted account's expiry is refreshed on re
 ADOPTED_TTL_US = 30 * 86_400 * SECOND_US
 MAX_STALE_ROUNDS = 4
 NO_TIMINGS = Timings()
+NO_USAGE = Usage()
 ANONYMOUS = Identity(Subject("anonymous", status=Status.PROVISIONAL), None)
+_PROVISIONAL = Status.PROVISIONAL
 
 
 class PolicySource(Protocol):
@@ -54,28 +57,56 @@ class PolicySource(Protocol):
         ...
 
 
+class Known:
+    """An identity as it was found at `found_us`, and what was worked out for it, under which
+    policy and which epoch's jitter."""
+
+    __slots__ = ("found_us", "identity", "jitter", "policy", "prepared")
+
+    def __init__(self, identity: Identity, found_us: int) -> None:
+        self.identity = identity
+        self.found_us = found_us
+        self.policy: Policy | None = None
+        self.jitter: Jitter | None = None
+        self.prepared: Prepared | None = None
+
+
 class SubjectCache:
     """Credential → identity, bounded, oldest out first. Staleness is found out when charging."""
 
     def __init__(self, size: int = MAX_CACHED_SUBJECTS, age_us: int = CACHE_AGE_US) -> None:
-        self._entries: OrderedDict[str, tuple[Identity, int]] = OrderedDict()
+        """Raises ValueError for a `size` below 1."""
+        if size < 1:
+            raise ValueError("a cache of subjects holds at least one")
+        self._entries: OrderedDict[str, Known] = OrderedDict()
         self._size = size
         self._age_us = age_us
 
-    def get(self, credential: str, now_us: int) -> Identity | None:
-        entry = self._entries.get(credential)
-        if entry is None or now_us - entry[1] > self._age_us:
-            return None
-        return entry[0]
+    def __len__(self) -> int:
+        return len(self._entries)
 
-    def put(self, credential: str, identity: Identity, now_us: int) -> None:
-        self._entries.pop(credential, None)
-        self._entries[credential] = (identity, now_us)
+    def get(self, credential: str, now_us: int) -> Known | None:
+        entry = self._entries.get(credential)
+        if entry is None or now_us - entry.found_us > self._age_us:
+            return None
+        return entry
+
+    def put(self, credential: str, identity: Identity, now_us: int) -> Known:
+        """What was worked out stays where the store has told the same as before."""
+        entry = self._entries.pop(credential, None)
+        if entry is None or entry.identity != identity:
+            entry = Known(identity, now_us)
+        entry.found_us = now_us
+        self._entries[credential] = entry
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
+        return entry
 
     def drop(self, credential: str) -> None:
         self._entries.pop(credential, None)
+
+
+_NOBODY = Known(ANONYMOUS, 0)
 
 
 class Engine:
@@ -95,7 +126,10 @@ class Engine:
         keyed: KeyedHash,
         recorders: tuple[Recorder, ...] = (),
         event_time: bool = False,
+        cached_subjects: int = MAX_CACHED_SUBJECTS,
     ) -> None:
+        """`cached_subjects`: how many credentials are remembered, about 2 KB each. Fewer than are
+        in use at a time cost a look-up in the store and a preparation at nearly every request."""
         self.store = store
         self.policies = policies
         self.clock = clock
@@ -104,8 +138,8 @@ class Engine:
         self.estimator = TokenEstimator()
         self._recorders = recorders
         self._event_time = event_time
-        self._cache = SubjectCache()
-        self._prepared: dict[str, tuple[Policy, Subject, tuple[Prepared, ...]]] = {}
+        self._cache = SubjectCache(cached_subjects)
+        self._preparer: Preparer | None = None
         self._jitter = Jitter(keyed, 0)
         self._shadow_all = False  # as last seen, for when the store does not answer
 
@@ -114,11 +148,13 @@ class Engine:
         policy = self.policies.current
         if facts.route is None:
             return judge_unlisted(policy, facts)
-        identity = ANONYMOUS
         try:
             for _ in range(MAX_STALE_ROUNDS):
-                identity = self._known(facts) or await self._resolve(facts)
-                assessment = self._assess(policy, facts, identity.subject)
+                known = self._known(facts)
+                if known is None:
+                    known = await self._resolve(facts)
+                identity = known.identity
+                assessment = self._assess(policy, facts, known)
                 reply = await self.store.charge(self._charge(facts, identity.subject, assessment))
                 self._shadow_all = reply.shadow_all
                 if not reply.is_stale:
@@ -155,54 +191,61 @@ class Engine:
             due = settlement(decision, usage, now_us=finished_us if self._event_time else None)
             if due is not None:
                 self.store.settle_soon(due)
-            if (
-                upstream_status is not None
-                and 200 <= upstream_status < 300
-                and decision.subject is not None
-                and decision.subject.status is Status.PROVISIONAL
-            ):
-                await self._adopt(facts, decision, decision.subject)
+            subject = decision.subject
+            if subject is not None and subject.status is _PROVISIONAL:
+                await self._adopt(facts, decision, subject, upstream_status)
         except StoreError:
             pass  # counted by the store's own metrics; leases lapse, estimates stand
         finally:
-            exchange = Exchange(
-                facts, decision, outcome, usage or Usage(), upstream_status, finished_us, timings
-            )
-            for recorder in self._recorders:
-                recorder.record(exchange)
+            if self._recorders:
+                used = NO_USAGE if usage is None else usage
+                exchange = Exchange(
+                    facts, decision, outcome, used, upstream_status, finished_us, timings
+                )
+                for recorder in self._recorders:
+                    recorder.record(exchange)
 
-    def _assess(self, policy: Policy, facts: RequestFacts, subject: Subject) -> Assessment:
-        """What follows from policy and subject alone is kept while both are the same objects,
+    def _assess(self, policy: Policy, facts: RequestFacts, known: Known) -> Assessment:
+        """What follows from policy and account alone is kept while both are the same objects,
         and for one epoch of the jitter."""
-        epoch = epoch_of(facts.received_us)
+        subject = known.identity.subject
+        preparer = self._preparer
+        if preparer is None or preparer.policy is not policy:
+            preparer = self._preparer = Preparer(policy)
+        if subject.status is _PROVISIONAL and not subject.version:
+            return assess(policy, facts, subject, preparer.strangers)
+        jitter = self._jitter_at(facts.received_us)
+        prepared = known.prepared
+        if (
+            prepared is None
+            or known.policy is not policy
+            or (prepared.is_jittered and known.jitter is not jitter)
+        ):
+            prepared = preparer.prepare(subject, credential=facts.credential, jitter=jitter)
+            known.policy, known.jitter, known.prepared = policy, jitter, prepared
+        return assess(policy, facts, subject, prepared)
+
+    def _jitter_at(self, now_us: int) -> Jitter:
+        epoch = epoch_of(now_us)
         if epoch != self._jitter.epoch:
             self._jitter = Jitter(self.keyed, epoch)
-            self._prepared.clear()
-        if facts.credential is None or subject.status is Status.PROVISIONAL:
-            return assess(policy, facts, subject)
-        kept = self._prepared.get(facts.credential)
-        if kept is None or kept[0] is not policy or kept[1] is not subject:
-            if len(self._prepared) >= MAX_CACHED_SUBJECTS:
-                self._prepared.clear()
-            prepared = prepare(policy, subject, self._jitter)
-            kept = self._prepared[facts.credential] = (policy, subject, prepared)
-        return assess(policy, facts, subject, kept[2])
+        return self._jitter
 
-    def _known(self, facts: RequestFacts) -> Identity | None:
+    def _known(self, facts: RequestFacts) -> Known | None:
         if facts.credential is None:
-            return ANONYMOUS
+            return _NOBODY
         return self._cache.get(facts.credential, facts.received_us)
 
-    async def _resolve(self, facts: RequestFacts) -> Identity:
+    async def _resolve(self, facts: RequestFacts) -> Known:
         credential = facts.credential or ""
-        known = await self.store.resolve(credential)
-        if known is None:
-            return Identity(Subject(adopted_id(credential), status=Status.PROVISIONAL), None)
-        self._cache.put(credential, known, facts.received_us)
-        return known
+        found = await self.store.resolve(credential)
+        if found is None:
+            stranger = Subject(adopted_id(credential), status=_PROVISIONAL)
+            return Known(Identity(stranger, None), facts.received_us)
+        return self._cache.put(credential, found, facts.received_us)
 
     def _charge(self, facts: RequestFacts, subject: Subject, assessment: Assessment) -> Charge:
-        is_stored = subject.status is not Status.PROVISIONAL
+        is_stored = subject.status is not _PROVISIONAL
         return Charge(
             facts.decision_id,
             subject.account_id if is_stored else None,
@@ -217,17 +260,26 @@ class Engine:
 
     def _decide_degraded(self, policy: Policy, facts: RequestFacts) -> Decision:
         """The store failed: use what the cache knows, however old, or say so."""
-        identity: Identity | None = ANONYMOUS
+        known: Known | None = _NOBODY
         if facts.credential is not None:
-            identity = self._cache.get(facts.credential, 0)
-        if identity is None:
+            known = self._cache.get(facts.credential, 0)
+        if known is None:
             return judge_unidentified(policy, facts, ANONYMOUS, shadow_all=self._shadow_all)
+        identity = known.identity
         assessment = assess(policy, facts, identity.subject)
         return judge_without_store(policy, facts, identity, assessment, shadow_all=self._shadow_all)
 
-    async def _adopt(self, facts: RequestFacts, decision: Decision, subject: Subject) -> None:
-        """The upstream accepted a credential nobody had imported: now it may have state."""
+    async def _adopt(
+        self,
+        facts: RequestFacts,
+        decision: Decision,
+        subject: Subject,
+        upstream_status: int | None,
+    ) -> None:
+        """Where the upstream accepted a credential nobody had imported: now it may have state."""
         if facts.credential is None or not decision.is_served:
+            return
+        if upstream_status is None or not 200 <= upstream_status < 300:
             return
         if not self.policies.current.adopts_unknown:
             return

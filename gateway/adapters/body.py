@@ -108,7 +108,7 @@ def _read_call(members: dict[str, Raw], readers: Mapping[str, _Reader], where: s
     facts = BodyFacts(members=members)
     for name, raw in members.items():
         reader = readers.get(name)
-        if reader is not None and not _is_null(raw):
+        if reader is not None and (len(raw) != 4 or bytes(raw) != b"null"):
             reader(facts, raw, where + name)
     if facts.model is None:
         raise RequestError(400, "missing_model", f"`{where}model` must name a model.")

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from ..core.estimate import TokenEstimator
 from ..core.keyed import KeyedHash, network_bytes
-from ..model import RequestFacts, Route
+from ..model import RequestFacts, Route, record
 from .body import BodyFacts
 from .header_plan import RequestPlan
 from .headers import sdk_of
@@ -23,6 +23,42 @@ MAX_PATH = 256
 NO_BODY = BodyFacts(model="")
 
 
+@record
+class Origin:
+    """Where a request comes from, as far as a trusted chain vouches for it; no address is kept.
+    `country`, `asn` and `network_class` are None: there is no address data yet."""
+
+    client_network: str | None = None  # keyed hash of the IPv4 address or the IPv6 /64
+    country: str | None = None
+    asn: int | None = None
+    network_class: str | None = None
+
+
+@record
+class Software:
+    """What the head of a request says of the caller's software."""
+
+    user_agent: str | None = None  # at most MAX_USER_AGENT characters
+    sdk: str | None = None
+
+
+NO_ORIGIN = Origin()
+
+
+def origin_of(address: Address | None, keyed: KeyedHash) -> Origin:
+    """`address` is the client's own; None where nobody vouches for one."""
+    return NO_ORIGIN if address is None else Origin(keyed.address(network_bytes(address)))
+
+
+def software_of(headers: Headers, plan: RequestPlan) -> Software:
+    """`plan` is `request_plan(headers)`."""
+    user_agent = plan.value(headers, b"user-agent")
+    return Software(
+        None if user_agent is None else user_agent[:MAX_USER_AGENT].decode("latin-1"),
+        sdk_of(headers, plan),
+    )
+
+
 def build_facts(
     *,
     decision_id: str,
@@ -32,18 +68,16 @@ def build_facts(
     path: str,
     route: Route | None,
     dialect: str,
-    headers: Headers,
-    plan: RequestPlan,
+    software: Software,
     credential: str | None,
-    address: Address | None,
+    origin: Origin,
     body: BodyFacts = NO_BODY,
     body_bytes: int = 0,
     ja4: str | None = None,
     keyed: KeyedHash,
     estimator: TokenEstimator,
 ) -> RequestFacts:
-    """Everything known of one request. `plan` is `request_plan(headers)`; `credential` is hashed
-    already; `address` is the client's own, as far as the trusted chain vouches for it."""
+    """Everything known of one request; `credential` is hashed already."""
     is_inference = route is not None and route.is_inference
     input_tokens = output_tokens = 0
     if is_inference:
@@ -51,7 +85,6 @@ def build_facts(
             body.model or None, body_bytes, body.max_output_tokens
         )
         output_tokens *= body.choices * body.items
-    user_agent = plan.value(headers, b"user-agent")
     # By position: naming 27 fields costs more than everything else here together.
     return RequestFacts(
         decision_id,
@@ -63,12 +96,12 @@ def build_facts(
         dialect,
         is_inference,
         credential,
-        None if address is None else keyed.address(network_bytes(address)),
-        None,  # country, asn and network_class: no address data yet
-        None,
-        None,
-        None if user_agent is None else user_agent[:MAX_USER_AGENT].decode("latin-1"),
-        sdk_of(headers, plan),
+        origin.client_network,
+        origin.country,
+        origin.asn,
+        origin.network_class,
+        software.user_agent,
+        software.sdk,
         ja4,
         body.model or None,
         body.stream,

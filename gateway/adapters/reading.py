@@ -16,7 +16,7 @@ from ..engine import Engine
 from ..errors import RequestError
 from ..model import Decision, RequestFacts, Route
 from .body import BodyFacts, ask_for_usage, decode_content, read_body
-from .facts import NO_BODY, Address, Headers, build_facts
+from .facts import NO_BODY, NO_ORIGIN, Headers, build_facts, origin_of, software_of
 from .header_plan import RequestPlan, request_plan
 from .headers import (
     TrustedEdge,
@@ -94,7 +94,7 @@ class RequestReader:
         route = self._route(scope)
         dialect = route.dialect if route is not None else dialect_of(scope["path"])
         credential: str | None = None
-        address: Address | None = None
+        origin = NO_ORIGIN
         error: RequestError | None = None
         raw, body, buffered = b"", NO_BODY, 0
         try:
@@ -102,7 +102,7 @@ class RequestReader:
             if scope["query_string"]:
                 check_query(scope["query_string"])
             client, edge = scope.get("client"), self._config.edge
-            address = client_address(client, headers, edge)
+            origin = origin_of(client_address(client, headers, edge), engine.keyed)
             credential = credential_of(headers, client, edge, engine.keyed, plan)
             if route is not None and route.shape is not None:
                 raw = await self._receive_body(scope, plan, receive)
@@ -126,10 +126,9 @@ class RequestReader:
             path=scope["path"],
             route=route,
             dialect=dialect,
-            headers=headers,
-            plan=plan,
+            software=software_of(headers, plan),
             credential=credential,
-            address=address,
+            origin=origin,
             body=body,
             body_bytes=len(raw),
             keyed=engine.keyed,

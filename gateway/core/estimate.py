@@ -7,6 +7,7 @@ therefore costs accuracy for the seconds of one exchange, never the bound of a l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from ..model import Usage
 
@@ -15,6 +16,18 @@ FIRST_OUTPUT_TOKENS = 400.0
 LEARNING_RATE = 0.02
 MAX_MODELS = 512
 MIN_BYTES_PER_TOKEN, MAX_BYTES_PER_TOKEN = 1.0, 12.0
+
+
+Means = tuple[float, float]
+"""Bytes per token of input, tokens of output."""
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatorState:
+    """What was learnt, by model, and `other`, of all models that have no place of their own."""
+
+    models: dict[str, Means]
+    other: Means
 
 
 @dataclass(slots=True)
@@ -51,6 +64,19 @@ class TokenEstimator:
             known.bytes_per_token += LEARNING_RATE * (observed - known.bytes_per_token)
         if usage.output_tokens is not None:
             known.output_tokens += LEARNING_RATE * (usage.output_tokens - known.output_tokens)
+
+    def snapshot(self) -> EstimatorState:
+        """All that was learnt, to go on elsewhere."""
+        return EstimatorState(
+            {name: (one.bytes_per_token, one.output_tokens) for name, one in self._models.items()},
+            (self._other.bytes_per_token, self._other.output_tokens),
+        )
+
+    def restore(self, state: EstimatorState) -> None:
+        """Become what `state` was. Models beyond `MAX_MODELS` are left out."""
+        kept = islice(state.models.items(), MAX_MODELS)
+        self._models = {name: _Calibration(*means) for name, means in kept}
+        self._other = _Calibration(*state.other)
 
     def _calibration(self, model: str | None) -> _Calibration:
         if model is None:

@@ -31,6 +31,8 @@ ROUTE_NOT_LISTED = "route_not_listed"
 LEASE_RETRY_US = SECOND_US
 MAX_COARSE_US = SECOND_US << 16
 _NEVER = float("inf")
+# Looking a member up in its enum costs as much as what is done with it.
+_ALLOW, _ENFORCE = Verdict.ALLOW, Mode.ENFORCE
 
 
 def judge(
@@ -42,10 +44,14 @@ def judge(
 ) -> Decision:
     """The worst enforced finding wins; the kill switch turns every finding of the policy into
     a shadow, while who may call at all stays as it is."""
-    findings = list(assessment.findings)
-    for planned, result in zip(assessment.plan, reply.results, strict=True):
-        if not result.allowed:
-            findings.append(_limit_finding(planned, result, reply.now_us))
+    refused = [
+        _limit_finding(planned, result, reply.now_us)
+        for planned, result in zip(assessment.plan, reply.results, strict=True)
+        if not result.allowed
+    ]
+    if not assessment.findings and not refused:
+        return _allow(policy, facts, identity, assessment, reply)
+    findings = (*assessment.findings, *refused)
     return _decide(
         policy,
         facts,
@@ -57,6 +63,38 @@ def judge(
         applied=reply.applied,
         shadow_all=reply.shadow_all,
         decided_us=reply.now_us,
+    )
+
+
+def _allow(
+    policy: Policy,
+    facts: RequestFacts,
+    identity: Identity,
+    assessment: Assessment,
+    reply: ChargeReply,
+) -> Decision:
+    """`_decide` where nobody has an opinion: nearly always, so nothing is asked that is known."""
+    return Decision(
+        facts.decision_id,
+        _ALLOW,
+        _ALLOW,
+        "ok",
+        (),
+        identity.subject,
+        identity.key_id,
+        policy.revision,
+        reply.now_us,
+        200,
+        "",
+        None,
+        0,
+        False,
+        (),
+        reply.shadow_all,
+        assessment.values,
+        assessment.plan,
+        reply.results,
+        reply.applied,
     )
 
 
@@ -133,12 +171,12 @@ def _decide(
             f for f in findings if f.mode is Mode.ENFORCE and (f.is_fixed or not shadow_all)
         ]
         deciding = max(enforced, key=severity, default=None)
-    served = deciding is None or deciding.verdict is Verdict.ALLOW
+    served = deciding is None or deciding.verdict is _ALLOW
     # By position: naming 20 fields costs more than all of the judging.
     return Decision(
         facts.decision_id,
-        Verdict.ALLOW if deciding is None else deciding.verdict,
-        Verdict.ALLOW if worst_of_all is None else worst_of_all.verdict,
+        _ALLOW if deciding is None else deciding.verdict,
+        _ALLOW if worst_of_all is None else worst_of_all.verdict,
         "ok" if served or deciding is None else deciding.rule,
         tuple(findings),
         identity.subject if identity else None,

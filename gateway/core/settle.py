@@ -16,6 +16,11 @@ from ..model import (
 )
 from .gcra import increment_us
 
+# Looking a member up in its enum costs as much as what is done with it.
+_ENFORCE, _SHADOW = Effect.ENFORCE, Effect.SHADOW
+_REQUESTS, _INPUT, _OUTPUT = Cost.REQUESTS, Cost.INPUT_TOKENS, Cost.OUTPUT_TOKENS
+_GCRA = StepKind.GCRA
+
 
 def settlement(decision: Decision, usage: Usage | None, *, now_us: int | None) -> Settlement | None:
     """Corrections for every reservation that was charged; None when there is nothing to do.
@@ -26,11 +31,10 @@ def settlement(decision: Decision, usage: Usage | None, *, now_us: int | None) -
     corrections = []
     applied = decision.applied
     for planned, result in zip(decision.plan, decision.results, strict=False):
+        if planned.limit.cost is _REQUESTS:
+            continue
         effect = planned.step.effect
-        was_charged = (
-            applied if effect is Effect.ENFORCE else (effect is Effect.SHADOW and result.allowed)
-        )
-        if was_charged and planned.limit.cost is not Cost.REQUESTS:
+        if applied if effect is _ENFORCE else (effect is _SHADOW and result.allowed):
             correction = _correction(planned, result, usage)
             if correction is not None:
                 corrections.append(correction)
@@ -43,7 +47,7 @@ def _correction(planned: PlannedStep, result: StepResult, usage: Usage | None) -
     """Of a token limit or a lease; None where the estimate was right or has to stand."""
     step, limit = planned.step, planned.limit
     delta_us = step.amount  # of a lease: how many are freed
-    if step.kind is StepKind.GCRA:
+    if step.kind is _GCRA:
         used = 0 if usage is None else used_tokens(limit, usage)
         if used is None:
             return None
@@ -59,11 +63,12 @@ def used_tokens(limit: Limit, usage: Usage) -> int | None:
     """Tokens that count for `limit`: cached input weighs as the policy says, rounded up."""
     if usage.input_tokens is None and usage.output_tokens is None:
         return None
-    cached = min(usage.cached_input_tokens, usage.input_tokens or 0)
-    fresh = (usage.input_tokens or 0) - cached
-    used_input = fresh + -int(-cached * limit.cached_input_weight // 1)
-    if limit.cost is Cost.INPUT_TOKENS:
+    used_input = usage.input_tokens or 0
+    if usage.cached_input_tokens:
+        cached = min(usage.cached_input_tokens, used_input)
+        used_input += -int(-cached * limit.cached_input_weight // 1) - cached
+    if limit.cost is _INPUT:
         return used_input
-    if limit.cost is Cost.OUTPUT_TOKENS:
+    if limit.cost is _OUTPUT:
         return usage.output_tokens or 0
     return used_input + (usage.output_tokens or 0)

@@ -34,13 +34,17 @@ FULL_MARK = "~"  # the field that notes when a full set of counters was last loo
 
 
 class _Counters:
-    """The counters of one tag, or the leases of one limit, and when they are worth nothing."""
+    """The counters of one tag, or the leases of one limit, and when they are worth nothing.
 
-    __slots__ = ("expires_us", "fields")
+    `first_us`: of leases, when the first of them lapses, or earlier.
+    """
+
+    __slots__ = ("expires_us", "fields", "first_us")
 
     def __init__(self) -> None:
         self.fields: dict[str, int] = {}
         self.expires_us = 0
+        self.first_us = 0
 
     def keep(self, until_us: int) -> None:
         if until_us > self.expires_us:
@@ -49,6 +53,8 @@ class _Counters:
 
 _Leases = dict[tuple[str, str], _Counters]
 """By tag and limit."""
+_Passing = tuple[Step, int, _Counters | None]
+"""An enforced step that passes, the level after it, where it is kept."""
 _Looked = tuple[Step, StepResult, int, _Counters | None, str]
 """A step, its result if applied, the level before, where it is kept, under which name."""
 # Looking a member up in its enum is slower than all that is done with it.
@@ -79,32 +85,76 @@ class MemoryStore:
         return None if subject is None else Identity(subject, owner[1])
 
     async def charge(self, charge: Charge) -> ChargeReply:
-        now_us = self._instant(charge.now_us)
+        now_us = charge.now_us
+        if now_us is None:
+            now_us = self._now_us()
         if charge.account_id is not None:
             stored = self._subjects.get(charge.account_id)
             if stored is None or stored.version != charge.version:
                 return ChargeReply(
                     now_us, is_stale=True, subject=stored, shadow_all=self._shadow_all
                 )
-        applied, is_plain, looked, results = True, True, [], []
-        for one in charge.steps:
-            seen = self._look(one, now_us)
-            result = seen[1]
-            looked.append(seen)
-            results.append(result)
-            if one.effect is not _ENFORCE:
-                is_plain = False
-            elif not result.allowed:
-                applied = False
-        if applied and is_plain:  # nearly always: everything is enforced and passes
-            for seen in looked:
-                self._apply(seen, charge.lease_id, now_us)
+        passing = self._all_pass(charge.steps, now_us)
+        if passing is not None:
+            applied = True
+            self._apply_all(passing, charge.lease_id, now_us)
+            results = [StepResult(True, level) for _, level, _ in passing]
         else:
+            looked = [self._look(one, now_us) for one in charge.steps]
+            applied = all(s[1].allowed for s in looked if s[0].effect is _ENFORCE)
             results = [self._outcome(s, applied, charge.lease_id, now_us) for s in looked]
         self._charges += 1
         if self._charges % SWEEP_EVERY == 0:
             self._sweep(now_us)
         return ChargeReply(now_us, tuple(results), applied, False, None, self._shadow_all)
+
+    # Nearly always everything is enforced and passes: `_all_pass` and `_apply_all` are `_look` and
+    # `_apply` for that alone, with nothing made or called that the case does not need.
+
+    def _all_pass(self, steps: tuple[Step, ...], now_us: int) -> list[_Passing] | None:
+        """What each step comes to; None, and nothing has changed, where it takes `_look`: one
+        does not pass, only looks, is a shadow, or finds its counters full."""
+        passing: list[_Passing] = []
+        all_counters, all_leases = self._counters[0], self._leases[0]
+        for one in steps:
+            amount = one.amount
+            if one.effect is not _ENFORCE or not amount:
+                return None
+            if one.kind is _LEASE:
+                kept = all_leases.get((one.tag, one.field))
+                level = amount if kept is None else _held(kept, now_us) + amount
+                if level > one.ceiling:
+                    return None
+            else:
+                kept = all_counters.get(one.tag)
+                level = now_us
+                if kept is not None:
+                    if kept.expires_us <= now_us:
+                        kept = None
+                    elif (tat_us := kept.fields.get(one.field)) is None:
+                        if len(kept.fields) >= MAX_FIELDS:
+                            return None
+                    elif tat_us > now_us:
+                        level = tat_us
+                level += amount
+                if level - now_us > one.ceiling:
+                    return None
+            passing.append((one, level, kept))
+        return passing
+
+    def _apply_all(self, passing: list[_Passing], lease_id: str, now_us: int) -> None:
+        for one, level, kept in passing:
+            until_us = now_us + one.ttl_us
+            if one.kind is _LEASE:
+                self._take(one, kept, lease_id, until_us)
+                continue
+            if kept is None:  # perhaps made by an earlier step of this request
+                kept = self._alive(one.tag, False, now_us) or self._begin(one)
+            kept.fields[one.field] = level
+            if level > until_us:
+                until_us = level
+            if until_us + SLACK_US > kept.expires_us:
+                kept.expires_us = until_us + SLACK_US
 
     def _outcome(self, seen: _Looked, applied: bool, lease_id: str, now_us: int) -> StepResult:
         """Charge one step where it takes part; where not, tell the level before it."""
@@ -142,8 +192,7 @@ class MemoryStore:
 
     def _look(self, one: Step, now_us: int) -> _Looked:
         """What the step would come to, and where its counters are."""
-        effect = one.effect
-        is_shadow = effect is _SHADOW or effect is _LOOK_SHADOW
+        is_shadow = _is_shadow(one)
         field = one.field
         if one.kind is _LEASE:
             leases = self._leases[is_shadow].get((one.tag, field))
@@ -168,32 +217,34 @@ class MemoryStore:
             return
         until_us = now_us + one.ttl_us
         if one.kind is _LEASE:
-            if kept is None:  # perhaps made by an earlier step of this request
-                leases = self._leases[one.effect.is_shadow]
-                kept = leases.setdefault((one.tag, field), _Counters())
-            kept.fields[lease_id] = until_us
-            if one.amount > 1:
-                kept.fields.update(dict.fromkeys(_lease_names(lease_id, one.amount), until_us))
-        else:
-            if kept is None:
-                kept = self._alive(one.tag, one.effect.is_shadow, now_us) or self._begin(one)
-            level = kept.fields[field] = result.level
-            if level > until_us:
-                until_us = level
-        until_us += SLACK_US
-        if until_us > kept.expires_us:
-            kept.expires_us = until_us
+            self._take(one, kept, lease_id, until_us)
+            return
+        if kept is None:  # perhaps made by an earlier step of this request
+            kept = self._alive(one.tag, _is_shadow(one), now_us) or self._begin(one)
+        level = kept.fields[field] = result.level
+        kept.keep(max(level, until_us) + SLACK_US)
+
+    def _take(self, one: Step, leases: _Counters | None, lease_id: str, until_us: int) -> None:
+        if leases is None:  # perhaps made by an earlier step of this request
+            of_mode = self._leases[one.effect is not _ENFORCE]
+            leases = of_mode.setdefault((one.tag, one.field), _Counters())
+        if not leases.fields or until_us < leases.first_us:
+            leases.first_us = until_us
+        leases.fields[lease_id] = until_us
+        if one.amount > 1:
+            leases.fields.update(dict.fromkeys(_lease_names(lease_id, one.amount), until_us))
+        leases.keep(until_us + SLACK_US)
 
     def _begin(self, one: Step | Correction) -> _Counters:
-        counters = self._counters[one.effect.is_shadow][one.tag] = _Counters()
+        counters = self._counters[_is_shadow(one)][one.tag] = _Counters()
         return counters
 
     def _correct(self, c: Correction, now_us: int) -> None:
-        counters = self._alive(c.tag, c.effect.is_shadow, now_us)
-        field = c.field if counters is None else _settled_field(counters, c.field)
-        tat_us = 0 if counters is None else counters.fields.get(field, 0)
         if c.delta_us < 0 and c.level_us <= now_us:
             return
+        counters = self._alive(c.tag, _is_shadow(c), now_us)
+        field = c.field if counters is None else _settled_field(counters, c.field)
+        tat_us = 0 if counters is None else counters.fields.get(field, 0)
         corrected = correct(tat_us, now_us, c.delta_us, c.level_us)
         if corrected <= 0:
             return
@@ -203,7 +254,7 @@ class MemoryStore:
         counters.keep(max(now_us + c.ttl_us, corrected) + SLACK_US)
 
     def _free(self, c: Correction, lease_id: str) -> None:
-        leases = self._leases[c.effect.is_shadow].get((c.tag, c.field))
+        leases = self._leases[_is_shadow(c)].get((c.tag, c.field))
         if leases is not None:
             leases.fields.pop(lease_id, None)
             if c.delta_us > 1:
@@ -264,6 +315,7 @@ class MemoryStore:
             if one.limit is None:
                 self._counters[one.is_shadow][one.tag] = kept
             else:
+                kept.first_us = min(kept.fields.values(), default=0)
                 self._leases[one.is_shadow][one.tag, one.limit] = kept
 
     # ── Directory ────────────────────────────────────────────────────────────────────────────
@@ -332,14 +384,14 @@ class MemoryStore:
             self._subjects[account_id] = replace(stored, version=version)
 
 
+def _is_shadow(of: Step | Correction) -> bool:
+    return of.effect is _SHADOW or of.effect is _LOOK_SHADOW
+
+
 def _held(leases: _Counters, now_us: int) -> int:
-    fields = leases.fields
-    for expiry in fields.values():
-        if expiry <= now_us:
-            break
-    else:
-        return len(fields)
-    leases.fields = {name: expiry for name, expiry in fields.items() if expiry > now_us}
+    if now_us >= leases.first_us:
+        leases.fields = {name: until for name, until in leases.fields.items() if until > now_us}
+        leases.first_us = min(leases.fields.values(), default=0)
     return len(leases.fields)
 
 

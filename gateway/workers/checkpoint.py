@@ -15,6 +15,7 @@ import msgspec
 import zstandard
 
 from .. import __version__
+from ..core.estimate import EstimatorState
 from ..errors import UsageError
 from ..model import (
     Decision,
@@ -30,12 +31,11 @@ from ..model import (
 from ..model import PlannedStep as Planned
 from ..stores.memory import MemoryStore
 from ..stores.memory_state import MemoryState
-from .replay import LINE_BITS, Pending, Replay, due_key
+from .replay import LINE_BITS, LINE_MASK, Pending, Replay, due_key
 from .replay_summary import ReplaySummary
 from .traffic import LoggedResponse, ReadReport
 
-FORMAT = 1
-LINE_MASK = (1 << LINE_BITS) - 1
+FORMAT = 2
 MAX_STATE_BYTES = 1 << 36
 
 
@@ -66,8 +66,7 @@ class ReplayState(msgspec.Struct):
     summary: ReplaySummary
     pending: list[PendingState]
     keys_of: dict[str, int]
-    calibrations: dict[str, tuple[float, float]]
-    other_calibration: tuple[float, float]
+    estimates: EstimatorState
     store: MemoryState
     hook: bytes | None
 
@@ -93,7 +92,6 @@ class Checkpoint(msgspec.Struct):
 
 
 def state_of(replay: Replay, store: MemoryStore) -> ReplayState:
-    estimator = replay.engine.estimator
     return ReplayState(
         replay.clock.us,
         replay.line_us,
@@ -101,8 +99,7 @@ def state_of(replay: Replay, store: MemoryStore) -> ReplayState:
         replay.summary,
         [_pending_state(key, replay.pending[key & LINE_MASK]) for key in replay.due],
         replay.keys_of,
-        {name: (one.bytes_per_token, one.output_tokens) for name, one in estimator._models.items()},
-        (estimator._other.bytes_per_token, estimator._other.output_tokens),
+        replay.engine.estimator.snapshot(),
         store.snapshot(),
         None if replay.hook is None else replay.hook.snapshot(),
     )
@@ -122,11 +119,7 @@ def restore(replay: Replay, store: MemoryStore, state: ReplayState, policy: Poli
     for due in state.pending:
         replay.due.append(due_key(due.due_us, due.number))  # in the order of a heap already
         replay.pending[due.number] = _pending(due, limits)
-    estimator = replay.engine.estimator
-    for name, kept in state.calibrations.items():
-        one = estimator._calibration(name)
-        one.bytes_per_token, one.output_tokens = kept
-    estimator._other.bytes_per_token, estimator._other.output_tokens = state.other_calibration
+    replay.engine.estimator.restore(state.estimates)
     if replay.hook is not None and state.hook is not None:
         replay.hook.restore(state.hook)
 

@@ -17,12 +17,12 @@ from functools import lru_cache
 from typing import Protocol
 
 from ..adapters.body import BodyFacts, read_body
-from ..adapters.facts import NO_BODY, build_facts
+from ..adapters.facts import NO_BODY, NO_ORIGIN, Origin, build_facts, origin_of
 from ..adapters.routes import RouteTable, dialect_of
 from ..core.keyed import KeyedHash
 from ..engine import Engine, PolicySource
 from ..errors import RequestError
-from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage
+from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage, Verdict
 from ..ports import Directory, Store
 from .accounts import MAX_KEYS, AccountChange
 from .events import AccountEvent
@@ -34,8 +34,12 @@ REPLAY_SECRET = b"hydragate replay: no secrets here"
 NO_KEY = "-"
 LINKER_LAG_US = 2 * SECOND_US
 NEVER_US = 1 << 62
+MAX_ORIGINS = 65_536  # as many addresses are remembered, 300 bytes each
 
 LINE_BITS = 40  # lines of one log: a million million
+LINE_MASK = (1 << LINE_BITS) - 1
+# Looking a member up in its enum costs as much as what is done with it.
+_COMPLETE, _ALLOW = Outcome.COMPLETE, Verdict.ALLOW
 
 Pending = tuple[RequestFacts, Decision, LoggedResponse]
 """What is needed when an answer is complete."""
@@ -101,6 +105,7 @@ class Replay:
         )
         routes = RouteTable(policies.current.routes)
         self._place_of = lru_cache(maxsize=1024)(lambda method, path: _place(routes, method, path))
+        self._origin_of = lru_cache(MAX_ORIGINS)(self._origin)
         self._credentials: dict[tuple[str, str], str] = {}
 
     async def add_account(self, change: AccountChange, key_ids: tuple[str, ...]) -> None:
@@ -147,7 +152,13 @@ class Replay:
         if self.hook is not None:
             self.hook.on_request(number, self.clock.us, line, facts, decision)
             self._arm_tick()
-        await self._close(number, line.response, facts, decision)
+        response = line.response
+        if response is not None and decision.verdict is _ALLOW:
+            due_us = facts.received_us + int(response.latency_ms * 1000)
+            heapq.heappush(self.due, due_key(due_us, number))
+            self.pending[number] = facts, decision, response
+        else:
+            await self._close(facts, decision)
         return decision
 
     async def drain(self) -> None:
@@ -156,61 +167,45 @@ class Replay:
 
     async def _advance(self, now_us: int) -> None:
         """Let everything happen that is due by then, in order of time."""
-        due = self.due
+        due, clock, hook = self.due, self.clock, self.hook
         while True:
             due_us = due[0] >> LINE_BITS if due else NEVER_US
             if due_us > now_us and self.tick_us > now_us:
                 break
             if due_us <= self.tick_us:
-                await self._finish(due_us, heapq.heappop(due) & ((1 << LINE_BITS) - 1))
-            elif self.hook is not None:
-                self.clock.us = max(self.clock.us, self.tick_us)
+                if due_us > clock.us:
+                    clock.us = due_us
+                number = heapq.heappop(due) & LINE_MASK
+                facts, decision, response = self.pending.pop(number)
+                await self.engine.finish(
+                    facts,
+                    decision,
+                    outcome=_COMPLETE,
+                    usage=_usage_of(response),
+                    upstream_status=response.status,
+                    finished_us=due_us,
+                )
+                if hook is not None:
+                    hook.on_response(number, due_us, facts, response)
+                    self._arm_tick()
+            elif hook is not None:
+                clock.us = max(clock.us, self.tick_us)
                 self.tick_us = NEVER_US
-                await self.hook.on_tick(self.clock.us, self.store)
-        if self.clock.us < now_us < NEVER_US - 1:
-            self.clock.us = now_us
+                await hook.on_tick(clock.us, self.store)
+        if clock.us < now_us < NEVER_US - 1:
+            clock.us = now_us
 
     def _arm_tick(self) -> None:
         """Publish at the next multiple of the lag; ticks after which nothing came are left out."""
         if self.tick_us == NEVER_US:
             self.tick_us = (self.clock.us // self._lag_us + 1) * self._lag_us
 
-    async def _close(
-        self,
-        number: int,
-        response: LoggedResponse | None,
-        facts: RequestFacts,
-        decision: Decision,
-    ) -> None:
-        if not decision.is_served:
-            await self.engine.finish(facts, decision, outcome=Outcome.REFUSED)
-        elif response is None:
-            await self.engine.finish(facts, decision, outcome=Outcome.COMPLETE, usage=Usage())
+    async def _close(self, facts: RequestFacts, decision: Decision) -> None:
+        """An exchange of which no answer is to come: refused, or logged without one."""
+        if decision.is_served:
+            await self.engine.finish(facts, decision, outcome=_COMPLETE, usage=Usage())
         else:
-            due_us = facts.received_us + int(response.latency_ms * 1000)
-            heapq.heappush(self.due, due_key(due_us, number))
-            self.pending[number] = facts, decision, response
-
-    async def _finish(self, due_us: int, number: int) -> None:
-        facts, decision, response = self.pending.pop(number)
-        if due_us > self.clock.us:
-            self.clock.us = due_us
-        usage = None
-        if response.status < 400:
-            usage = Usage(
-                response.input_tokens, response.cached_input_tokens, response.output_tokens
-            )
-        await self.engine.finish(
-            facts,
-            decision,
-            outcome=Outcome.COMPLETE,
-            usage=usage,
-            upstream_status=response.status,
-            finished_us=due_us,
-        )
-        if self.hook is not None:
-            self.hook.on_response(number, due_us, facts, response)
-            self._arm_tick()
+            await self.engine.finish(facts, decision, outcome=Outcome.REFUSED)
 
     def facts_of(self, number: int, line: TrafficLine) -> tuple[RequestFacts, RequestError | None]:
         """The facts at the instant reached, read as those of a live request are; the error says
@@ -228,7 +223,6 @@ class Replay:
                 raw = b""
             else:
                 body, error = _read(raw, route.shape)
-        head = head_of(line.headers)
         facts = build_facts(
             decision_id=self._ids.new_id(now_us),
             received_us=now_us,
@@ -237,10 +231,9 @@ class Replay:
             path=path,
             route=route,
             dialect=dialect,
-            headers=head[0],
-            plan=head[1],
+            software=head_of(line.headers)[2],
             credential=credential,
-            address=None if line.client_ip is None else address_of(line.client_ip),
+            origin=NO_ORIGIN if line.client_ip is None else self._origin_of(line.client_ip),
             body=body,
             body_bytes=len(raw),
             ja4=line.ja4,
@@ -248,6 +241,9 @@ class Replay:
             estimator=self.engine.estimator,
         )
         return facts, error
+
+    def _origin(self, client_ip: str) -> Origin:
+        return origin_of(address_of(client_ip), self._keyed)
 
     async def _learn_key(self, account_id: str, key: str) -> None:
         """The log names the account, so any key it used is that account's. An account that
@@ -285,6 +281,13 @@ def _place(routes: RouteTable, method: str, path: str) -> tuple[str, Route | Non
     path = path.partition("?")[0]
     route = routes.match(method, path.encode("latin-1", "replace"), path)
     return path, route, route.dialect if route is not None else dialect_of(path)
+
+
+def _usage_of(response: LoggedResponse) -> Usage | None:
+    """None where nothing was used."""
+    if response.status >= 400:
+        return None
+    return Usage(response.input_tokens, response.cached_input_tokens, response.output_tokens)
 
 
 def _read(raw: bytes, shape: str) -> tuple[BodyFacts, RequestError | None]:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import msgspec
 
+from ..adapters.facts import Software, software_of
 from ..adapters.header_plan import RequestPlan, request_plan
 from ..errors import Problem
 from ..model import SECOND_US
@@ -26,8 +27,8 @@ LATE_US = SECOND_US  # clocks of several writers may differ by this much
 NO_BODY = msgspec.Raw(b"null")
 TOO_LONG = b"\0too long"  # stands for a line over the reader's bound
 
-Head = tuple[list[tuple[bytes, bytes]], RequestPlan]
-"""Headers and what follows from their names."""
+Head = tuple[list[tuple[bytes, bytes]], RequestPlan, Software]
+"""Headers, what follows from their names, and what they say of the caller's software."""
 
 
 class LoggedResponse(msgspec.Struct):
@@ -151,8 +152,8 @@ _kept_heads: dict[bytes, Head] = {}
 
 
 def head_of(raw: msgspec.Raw) -> Head:
-    """The fields in wire order as a surface would have them, and their plan; never changed by
-    anybody.
+    """The fields in wire order as a surface would have them, their plan, and the software they
+    tell of; never changed by anybody.
 
     Raises msgspec.MsgspecError or ValueError for what is no list of pairs.
     """
@@ -167,7 +168,8 @@ def head_of(raw: msgspec.Raw) -> Head:
             (name.lower().encode("latin-1", "replace"), value.encode())
             for name, value in _headers_decoder.decode(key)
         ]
-        kept = _kept_heads[key] = headers, request_plan(headers)
+        plan = request_plan(headers)
+        kept = _kept_heads[key] = headers, plan, software_of(headers, plan)
     return kept
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from ipaddress import ip_address
 
 from gateway.adapters.body import BodyFacts
-from gateway.adapters.facts import build_facts
+from gateway.adapters.facts import NO_ORIGIN, build_facts, origin_of, software_of
 from gateway.adapters.header_plan import request_plan
 from gateway.core.estimate import TokenEstimator
 from gateway.core.keyed import KeyedHash, network_bytes
@@ -44,10 +44,9 @@ def test_every_fact_lands_under_its_own_name() -> None:
         path="/" + "p" * 300,
         route=ROUTE,
         dialect="openai",
-        headers=HEADERS,
-        plan=request_plan(HEADERS),
+        software=software_of(HEADERS, request_plan(HEADERS)),
         credential="c-1",
-        address=address,
+        origin=origin_of(address, KEYED),
         body=body,
         body_bytes=420,
         ja4="j-1",
@@ -83,3 +82,9 @@ def test_every_fact_lands_under_its_own_name() -> None:
         "estimated_input_tokens": 101,
         "estimated_output_tokens": 36,
     }
+
+
+def test_what_nobody_vouches_for_and_nobody_said_stays_unknown() -> None:
+    assert origin_of(None, KEYED) is NO_ORIGIN
+    assert asdict(NO_ORIGIN) == dict.fromkeys(asdict(NO_ORIGIN))
+    assert asdict(software_of([], request_plan([]))) == {"user_agent": None, "sdk": None}

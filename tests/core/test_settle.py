@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.assess import assess
-from gateway.core.estimate import MAX_MODELS, TokenEstimator
+from gateway.core.estimate import MAX_MODELS, EstimatorState, TokenEstimator
 from gateway.core.gcra import increment_us
 from gateway.core.judge import judge
 from gateway.core.settle import settlement, used_tokens
@@ -97,4 +97,30 @@ def test_the_estimator_is_bounded_whatever_models_callers_name() -> None:
     estimator = TokenEstimator()
     for number in range(3 * MAX_MODELS):
         estimator.learn(f"m{number}", 1000, Usage(250, 0, 10))
-    assert len(estimator._models) == MAX_MODELS
+    assert len(estimator.snapshot().models) == MAX_MODELS
+
+
+def test_what_an_estimator_has_learnt_can_go_on_in_another() -> None:
+    learnt, other = TokenEstimator(), TokenEstimator()
+    for number in range(MAX_MODELS + 5):  # the last ones share a calibration
+        learnt.learn(f"m{number}", 1000, Usage(250 + number, 0, number))
+    other.learn("forgotten", 9, Usage(9, 0, 9))
+    other.restore(learnt.snapshot())
+    assert other.snapshot() == learnt.snapshot()
+    for model in ("m0", "m7", f"m{MAX_MODELS + 1}", "forgotten", None):
+        assert other.estimate(model, 4_000, None) == learnt.estimate(model, 4_000, None)
+
+
+def test_a_snapshot_does_not_change_with_what_is_learnt_later() -> None:
+    estimator = TokenEstimator()
+    estimator.learn("m", 1000, Usage(250, 0, 10))
+    before = estimator.snapshot()
+    estimator.learn("m", 9000, Usage(250, 0, 900))
+    assert before != estimator.snapshot()
+
+
+def test_a_restored_estimator_is_bounded_too() -> None:
+    estimator = TokenEstimator()
+    many = {f"m{number}": (4.0, 10.0) for number in range(3 * MAX_MODELS)}
+    estimator.restore(EstimatorState(many, (4.2, 400.0)))
+    assert len(estimator.snapshot().models) == MAX_MODELS
