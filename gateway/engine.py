@@ -22,6 +22,7 @@ from .core.judge import (
 from .core.keyed import KeyedHash
 from .core.prepare import Prepared, Preparer
 from .core.settle import settlement
+from .core.sighting import sighting_of
 from .errors import RequestError, StoreError
 from .model import (
     SECOND_US,
@@ -33,6 +34,7 @@ from .model import (
     Outcome,
     Policy,
     RequestFacts,
+    Sighting,
     Status,
     Subject,
     Timings,
@@ -45,6 +47,7 @@ CACHE_AGE_US = 300 * SECOND_US  # an adopted account's expiry is refreshed on re
 ADOPTED_TTL_US = 30 * 86_400 * SECOND_US
 MAX_STALE_ROUNDS = 4
 NO_TIMINGS = Timings()
+WINDOW = "window"  # what signals of an account's window need
 NO_USAGE = Usage()
 ANONYMOUS = Identity(Subject("anonymous", status=Status.PROVISIONAL), None)
 _PROVISIONAL = Status.PROVISIONAL
@@ -127,9 +130,12 @@ class Engine:
         recorders: tuple[Recorder, ...] = (),
         event_time: bool = False,
         cached_subjects: int = MAX_CACHED_SUBJECTS,
+        keeps_windows: bool = False,
     ) -> None:
-        """`cached_subjects`: how many credentials are remembered, about 2 KB each. Fewer than are
-        in use at a time cost a look-up in the store and a preparation at nearly every request."""
+        """`keeps_windows`: accounts' windows are kept even while the policy names no signal of
+        theirs, for whoever else reads them. `cached_subjects`: how many credentials are
+        remembered, about 2 KB each. Fewer than are in use at a time cost a look-up in the store
+        and a preparation at nearly every request."""
         self.store = store
         self.policies = policies
         self.clock = clock
@@ -141,6 +147,9 @@ class Engine:
         self._cache = SubjectCache(cached_subjects)
         self._preparer: Preparer | None = None
         self._jitter = Jitter(keyed, 0)
+        self._keeps_windows = keeps_windows
+        self._windows_of: Policy | None = None
+        self._reads_windows = False
         self._shadow_all = False  # as last seen, for when the store does not answer
 
     async def decide(self, facts: RequestFacts) -> Decision:
@@ -148,12 +157,16 @@ class Engine:
         policy = self.policies.current
         if facts.route is None:
             return judge_unlisted(policy, facts)
+        if policy is not self._windows_of:
+            self._windows_of, self._reads_windows = policy, WINDOW in policy.needs
         try:
             for _ in range(MAX_STALE_ROUNDS):
                 known = self._known(facts)
                 if known is None:
                     known = await self._resolve(facts)
                 identity = known.identity
+                if self._reads_windows:
+                    self._show_window(facts, identity.subject)
                 assessment = self._assess(policy, facts, known)
                 reply = await self.store.charge(self._charge(facts, identity.subject, assessment))
                 self._shadow_all = reply.shadow_all
@@ -188,7 +201,12 @@ class Engine:
         if usage is not None:
             self.estimator.learn(facts.model, facts.body_bytes, usage)
         try:
-            due = settlement(decision, usage, now_us=finished_us if self._event_time else None)
+            due = settlement(
+                decision,
+                usage,
+                now_us=finished_us if self._event_time else None,
+                sighting=self._sighting(facts, decision, usage, upstream_status),
+            )
             if due is not None:
                 self.store.settle_soon(due)
             subject = decision.subject
@@ -242,7 +260,31 @@ class Engine:
         if found is None:
             stranger = Subject(adopted_id(credential), status=_PROVISIONAL)
             return Known(Identity(stranger, None), facts.received_us)
+        if self._reads_windows:
+            await self.store.fetch_window(found.subject.account_id)
         return self._cache.put(credential, found, facts.received_us)
+
+    def _show_window(self, facts: RequestFacts, subject: Subject) -> None:
+        """The one fact that a surface cannot know: whose request it is was found out here."""
+        packed = self.store.window(subject.account_id) if subject.version else None
+        object.__setattr__(facts, "window", packed)
+
+    def _sighting(
+        self,
+        facts: RequestFacts,
+        decision: Decision,
+        usage: Usage | None,
+        upstream_status: int | None,
+    ) -> Sighting | None:
+        if not (self._keeps_windows or self._reads_windows) or not facts.is_inference:
+            return None
+        subject = decision.subject
+        if subject is None or not subject.version:
+            return None
+        return sighting_of(
+            *(subject.account_id, facts, decision, usage, upstream_status),
+            is_asked=self._reads_windows,
+        )
 
     def _charge(self, facts: RequestFacts, subject: Subject, assessment: Assessment) -> Charge:
         is_stored = subject.status is not _PROVISIONAL

@@ -139,6 +139,8 @@ class RequestFacts:
     end_user: str | None = None  # keyed hash of safety_identifier, user or metadata.user_id
     estimated_input_tokens: int = 0
     estimated_output_tokens: int = 0
+    window: bytes | None = None  # what the account did of late: filled in by `Engine.decide`,
+    # before anything reads it, where the policy names a signal of it (`core/window.py`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,7 @@ class SignalSpec:
 
     `value_type` is bool, int, float, str, `Level` or tuple (of str); `nullable` says that it
     may be unknown (None), `is_free` that the caller can give it as many values as it likes.
+    `needs` names work that surfaces do only for policies that ask for it, such as `task`.
     """
 
     name: str
@@ -211,6 +214,7 @@ class SignalSpec:
     read: SignalFunction
     doc: str
     is_free: bool = False
+    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +309,11 @@ class Policy:
         """Of all rules and limits; they are unique together."""
         return frozenset([r.name for r in self.rules]) | {limit.name for limit in self.limits}
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Work of surfaces that its signals ask for; see `SignalSpec.needs`."""
+        return frozenset([spec.needs for spec in self.signals if spec.needs])
+
 
 # ── what one request asks of the store ───────────────────────────────────────────────────────
 
@@ -398,10 +407,21 @@ class Correction:
 
 
 @record
+class Sighting:
+    """One exchange, as the window of its account counts it; `packed` as `core/window.py` says.
+    `is_asked`: the process wants to hear what the window is then, as its policy reads it."""
+
+    account_id: str
+    packed: bytes
+    is_asked: bool = True
+
+
+@record
 class Settlement:
     lease_id: str
     corrections: tuple[Correction, ...]
     now_us: int | None = None
+    sighting: Sighting | None = None
 
 
 @record

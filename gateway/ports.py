@@ -38,6 +38,14 @@ class Store(Protocol):
         store; leases then lapse by themselves and estimates stand."""
         ...
 
+    def window(self, account_id: str) -> bytes | None:
+        """What the account did of late (`core/window.py`), as this process last heard of it."""
+        ...
+
+    async def fetch_window(self, account_id: str) -> None:
+        """Hear of it now, so that `window` knows; for accounts this process just met."""
+        ...
+
     async def adopt(self, credential: str, subject: Subject, *, ttl_us: int) -> Subject:
         """Store an unknown credential's account unless it is known by now; returns the stored."""
         ...

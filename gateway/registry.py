@@ -24,10 +24,11 @@ _signals: dict[str, SignalSpec] = {}
 
 
 def signal(
-    name: str, *, type: type, is_free: bool = False
+    name: str, *, type: type, is_free: bool = False, needs: str = ""
 ) -> Callable[[SignalFunction], SignalFunction]:
     """Register the decorated function as the signal `name` with values of `type`; `is_free`
-    where the caller can give it as many values as it likes.
+    where the caller can give it as many values as it likes; `needs` what surfaces work out only
+    where a policy asks for it.
 
     Raises ValueError for a name that is taken, reserved or not snake_case, for a type that
     policies cannot compare, for a signature that says another type, or for a missing docstring.
@@ -46,7 +47,9 @@ def signal(
         declared, nullable = _returns(read)
         if declared is not type:
             raise ValueError(f"signal {name}: type={type.__name__}, but it returns {declared}")
-        _signals[name] = SignalSpec(name, type, nullable, read, " ".join(doc.split()), is_free)
+        _signals[name] = SignalSpec(
+            name, type, nullable, read, " ".join(doc.split()), is_free, needs
+        )
         return read
 
     return register

@@ -122,6 +122,7 @@ class Settings(_Closed):
     probe_upstreams: bool = True  # asks each once, without a key, where unknown keys are adopted
     log: LogConfig = LogConfig()
     linker: LinkerConfig = LinkerConfig()
+    windows: bool = False  # keeps what accounts did of late even where no policy asks for it
 
     _networks = field_validator("trusted_proxies")(lambda networks: check_networks(networks))
 

@@ -110,6 +110,7 @@ async def serve(orders: Orders) -> None:
         ids=DecisionIds(),
         keyed=keyed,
         recorders=(log, MetricsRecorder(metrics)),
+        keeps_windows=settings.windows,
     )
     forwarder = Forwarder(build_targets(settings))
     sender = EvidenceSender(MessageLog(store, "evidence", most=EVIDENCE_MESSAGES))

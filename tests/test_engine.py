@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,14 +13,17 @@ from gateway.model import (
     SECOND_US,
     ClusterTerms,
     Identity,
+    Outcome,
     Policy,
     Quota,
     RequestFacts,
     Status,
     Subject,
+    Usage,
     Verdict,
 )
 from gateway.registry import all_signals
+from gateway.signals import behaviour as _behaviour  # noqa: F401 — registers requests_24h
 from gateway.signals import cluster as _  # noqa: F401 — registers cluster_id
 from gateway.stores.memory import MemoryStore
 from tests.core.builders import FACTS, NOW_US, limit, policy, rule
@@ -43,7 +47,9 @@ class Ids:
         return "d" * 26
 
 
-def engine(store: MemoryStore, source: Source, cached_subjects: int = 100) -> Engine:
+def engine(
+    store: MemoryStore, source: Source, cached_subjects: int = 100, keeps_windows: bool = False
+) -> Engine:
     return Engine(
         store=store,
         policies=source,
@@ -52,6 +58,7 @@ def engine(store: MemoryStore, source: Source, cached_subjects: int = 100) -> En
         keyed=KEYED,
         event_time=True,
         cached_subjects=cached_subjects,
+        keeps_windows=keeps_windows,
     )
 
 
@@ -141,3 +148,56 @@ async def test_a_cluster_gets_another_quota_each_day_and_others_are_left_alone()
         facts = replace(request("in", day), received_us=NOW_US + day * DAY_US)
         quotas.append((await running.decide(facts)).plan[0].quota)
     assert quotas[0] == quotas[1] != quotas[2]
+
+
+def busy(requests: int) -> Policy:
+    """Refuses who has made as many requests in a day."""
+    compiled = policy()
+    place = len(compiled.signals)
+
+    def is_busy(values: Sequence[object]) -> bool:
+        seen = values[place]
+        return isinstance(seen, int) and seen >= requests
+
+    signals = (*compiled.signals, all_signals()["requests_24h"])
+    return replace(compiled, signals=signals, rules=(rule("busy", Verdict.DENY, when=is_busy),))
+
+
+async def exchange(running: Engine, facts: RequestFacts) -> Verdict:
+    decision = await running.decide(facts)
+    served = decision.is_served
+    await running.finish(
+        facts,
+        decision,
+        outcome=Outcome.COMPLETE if served else Outcome.REFUSED,
+        usage=Usage(1, 0, 2) if served else None,
+        upstream_status=200 if served else None,
+    )
+    return decision.verdict
+
+
+async def test_a_request_sees_what_its_account_did_before_it() -> None:
+    store = MemoryStore()
+    for name in ("c", "other"):
+        await store.put(Subject(f"acc_{name}"), {name: "k"})
+    running = engine(store, Source(busy(3)))
+    verdicts = [await exchange(running, request("c", n)) for n in range(6)]
+    assert verdicts == [Verdict.ALLOW] * 3 + [Verdict.DENY] * 3
+    assert await exchange(running, request("other")) is Verdict.ALLOW
+    assert await exchange(running, request("stranger")) is Verdict.DENY
+    assert store.window("acc_stranger") is None
+
+
+async def test_no_window_is_kept_that_nobody_reads() -> None:
+    store = MemoryStore()
+    await store.put(Subject("acc_1"), {"c": "k"})
+    plain = engine(store, Source(policy(limit("l"))))
+    facts = request("c")
+    await exchange(plain, facts)
+    assert facts.window is store.window("acc_1") is None
+    keeping = engine(store, Source(policy(limit("l"))), keeps_windows=True)
+    await exchange(keeping, facts)
+    assert store.window("acc_1") is not None
+    again = request("c", 2)
+    await exchange(keeping, again)
+    assert again.window is None

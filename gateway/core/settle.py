@@ -10,6 +10,7 @@ from ..model import (
     Limit,
     PlannedStep,
     Settlement,
+    Sighting,
     StepKind,
     StepResult,
     Usage,
@@ -22,8 +23,15 @@ _REQUESTS, _INPUT, _OUTPUT = Cost.REQUESTS, Cost.INPUT_TOKENS, Cost.OUTPUT_TOKEN
 _GCRA = StepKind.GCRA
 
 
-def settlement(decision: Decision, usage: Usage | None, *, now_us: int | None) -> Settlement | None:
-    """Corrections for every reservation that was charged; None when there is nothing to do.
+def settlement(
+    decision: Decision,
+    usage: Usage | None,
+    *,
+    now_us: int | None,
+    sighting: Sighting | None = None,
+) -> Settlement | None:
+    """Corrections for every reservation that was charged, and what the account's window counts;
+    None when there is nothing to do.
 
     `usage` None means that nothing was used (the upstream was never reached or failed): token
     reservations are credited. Usage whose tokens are unknown leaves the estimate standing.
@@ -38,9 +46,9 @@ def settlement(decision: Decision, usage: Usage | None, *, now_us: int | None) -
             correction = _correction(planned, result, usage)
             if correction is not None:
                 corrections.append(correction)
-    if not corrections:
+    if not corrections and sighting is None:
         return None
-    return Settlement(decision.decision_id, tuple(corrections), now_us)
+    return Settlement(decision.decision_id, tuple(corrections), now_us, sighting)
 
 
 def _correction(planned: PlannedStep, result: StepResult, usage: Usage | None) -> Correction | None:

@@ -6,6 +6,7 @@ text, no raw key, no address, and of the account only its pseudonym.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import fields, replace
 from typing import Any
 
@@ -63,7 +64,7 @@ class LineEncoder:
             "finished_us": exchange.finished_us,
             "decision_us": exchange.timings.decision_us,
         }
-        return orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(line, default=_text, option=orjson.OPT_APPEND_NEWLINE)
 
     def _subject(self, subject: Subject) -> orjson.Fragment:
         kept = self._subjects.get(subject.account_id)
@@ -97,6 +98,11 @@ class LineEncoder:
                 self._hashes.clear()
             kept = self._hashes[text] = self._keyed.value("signal", text)
         return kept
+
+
+def _text(value: object) -> str:
+    """What JSON has no form for; bytes as `facts_of` reads them."""
+    return b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _finding(finding: Finding) -> tuple[object, ...]:

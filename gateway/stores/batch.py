@@ -21,6 +21,7 @@ from .codec import split
 from .keys import Keys
 from .packing import Packer, Portion
 from .scripts import CHARGE, SETTLE, Script
+from .windows import WindowCache
 from .wire import Observe, Wire
 
 log = logging.getLogger("hydragate.store")
@@ -71,8 +72,18 @@ class Batcher:
     charge or settlement whose reply is lost stays unknown, so a credit is given at most once.
     """
 
-    def __init__(self, wire: Wire, keys: Keys, *, reads_mode: bool, observe: Observe) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        keys: Keys,
+        windows: WindowCache,
+        *,
+        reads_mode: bool,
+        observe: Observe,
+    ) -> None:
+        """`windows` is told what each settlement's reply says of an account's window."""
         self.wire = wire
+        self._windows = windows
         self.observe = observe
         self._packer = Packer(keys, reads_mode=reads_mode)
         self._charges: list[_Entry[Charge, ChargeReply]] = []
@@ -158,12 +169,23 @@ class Batcher:
     def _send_settlements(self, entries: list[_Entry[Settlement, None]]) -> None:
         portion = self._packer.settlements([entry[0] for entry in entries])
 
-        def on_reply(failed: Any) -> str | None:
+        def on_reply(reply: Any) -> str | None:
             for _, answer, _ in entries:
                 _resolve(answer, None)
+            failed = reply[0] if isinstance(reply, list) else reply
+            if failed is not reply:
+                self._hear(entries, reply)
             return "refused" if failed else None
 
         _Call(self, "settle", SETTLE, portion, entries, on_reply).write()
+
+    def _hear(self, entries: list[_Entry[Settlement, None]], reply: list[Any]) -> None:
+        place = 0
+        for settlement, _, _ in entries:
+            if settlement.sighting is not None:
+                place += 1
+                if reply[place] is not None:
+                    self._windows.put(settlement.sighting.account_id, reply[place])
 
     def leave_replica(self, message: str) -> None:
         """A primary that became a replica keeps its connections; ask again who is primary."""

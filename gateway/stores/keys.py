@@ -2,8 +2,9 @@
 
 Everything of one tag shares its Cluster hash tag, so that one script call can see all of it:
 `hg:{a:acc_1}` is the account's counters (hash), `…:~` its shadow counters, `…:s` its subject,
-`…:k` its keys, `…:c:<field>` the leases of one concurrency limit (sorted set). `hg:{l}:…` is the
-linker's: evidence and commands on their way to it, its lease, snapshot and status.
+`…:k` its keys, `…:w` its window, `…:c:<field>` the leases of one concurrency limit (sorted set).
+`hg:{l}:…` is the linker's: evidence and commands on their way to it, its lease, snapshot and
+status.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ class Keys:
 
     def subject(self, account_id: str) -> str:
         return _subject(self.prefix, account_id)
+
+    def window(self, account_id: str) -> str:
+        return f"{self.prefix}{{{plain('a:' + account_id)}}}:w"
 
     def account_keys(self, account_id: str) -> str:
         return f"{self.prefix}{{{plain('a:' + account_id)}}}:k"

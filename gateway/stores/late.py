@@ -39,6 +39,12 @@ class LateStore:
     async def settle(self, settlement: Settlement) -> None:
         await (self._store or await self._open()).settle(settlement)
 
+    def window(self, account_id: str) -> bytes | None:
+        return None if self._store is None else self._store.window(account_id)
+
+    async def fetch_window(self, account_id: str) -> None:
+        await (self._store or await self._open()).fetch_window(account_id)
+
     async def adopt(self, credential: str, subject: Subject, *, ttl_us: int) -> Subject:
         store = self._store or await self._open()
         return await store.adopt(credential, subject, ttl_us=ttl_us)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 
 from ..core.gcra import correct, step
+from ..core.window import is_idle, see
 from ..errors import StoreError
 from ..model import (
     Charge,
@@ -72,6 +73,7 @@ class MemoryStore:
         self._subjects: dict[str, Subject] = {}
         self._owners: dict[str, tuple[str, str | None]] = {}
         self._keys: dict[str, dict[str, str]] = {}
+        self._windows: dict[str, bytes] = {}
         self._shadow_all = False
         self._charges = 0
 
@@ -179,6 +181,16 @@ class MemoryStore:
                 self._free(correction, settlement.lease_id)
             else:
                 self._correct(correction, now_us)
+        seen = settlement.sighting
+        if seen is not None:
+            before = self._windows.get(seen.account_id)
+            self._windows[seen.account_id] = see(before, seen.packed, now_us // SECOND_US)
+
+    def window(self, account_id: str) -> bytes | None:
+        return self._windows.get(account_id)
+
+    async def fetch_window(self, account_id: str) -> None:
+        """Nothing to do: there is one process."""
 
     async def adopt(self, credential: str, subject: Subject, *, ttl_us: int) -> Subject:
         known = await self.resolve(credential)
@@ -279,6 +291,9 @@ class MemoryStore:
         for leases in self._leases:
             for place in [place for place, kept in leases.items() if kept.expires_us <= now_us]:
                 del leases[place]
+        idle = [name for name, kept in self._windows.items() if is_idle(kept, now_us // SECOND_US)]
+        for name in idle:
+            del self._windows[name]
 
     # ── to be continued elsewhere ────────────────────────────────────────────────────────────
 
@@ -301,6 +316,7 @@ class MemoryStore:
             counters + leases,
             self._charges,
             self._shadow_all,
+            self._windows,
         )
 
     def restore(self, state: MemoryState) -> None:
@@ -309,6 +325,7 @@ class MemoryStore:
         self._keys, self._owners = state.keys, state.owners
         self._charges, self._shadow_all = state.charges, state.shadow_all
         self._counters, self._leases = ({}, {}), ({}, {})
+        self._windows = state.windows
         for one in state.counters:
             kept = _Counters()
             kept.fields, kept.expires_us = one.fields, one.expires_us
@@ -348,6 +365,7 @@ class MemoryStore:
         self._set_keys(account_id, {})
         for counters in self._counters:
             counters.pop(f"a:{account_id}", None)
+        self._windows.pop(account_id, None)
         return self._subjects.pop(account_id, None) is not None
 
     async def accounts(self) -> AsyncIterator[Subject]:

@@ -26,3 +26,4 @@ class MemoryState(msgspec.Struct):
     counters: list[KeptCounters]
     charges: int
     shadow_all: bool
+    windows: dict[str, bytes]

@@ -49,7 +49,7 @@ class Portion:
 class Packer:
     """For one server: `reads_mode` says that the kill switch is read in the same call."""
 
-    __slots__ = ("_corrections", "_has_mode", "_keys", "_mode", "_steps", "_subjects")
+    __slots__ = ("_corrections", "_has_mode", "_keys", "_mode", "_steps", "_subjects", "_windows")
 
     def __init__(self, keys: Keys, *, reads_mode: bool) -> None:
         self._keys = keys
@@ -58,6 +58,7 @@ class Packer:
         self._steps: dict[_Shape, _Pieces] = {}
         self._subjects: dict[str, bytes] = {}
         self._corrections: dict[_Shape, _Pieces] = {}
+        self._windows: dict[str, bytes] = {}
 
     def charges(self, charges: Sequence[Charge]) -> Portion:
         """All of one instant: the first one's `now_us` counts for the call."""
@@ -84,7 +85,14 @@ class Packer:
     def settlements(self, settlements: Sequence[Settlement]) -> Portion:
         names: list[bytes] = []
         args: list[bytes] = []
+        seen_names: list[bytes] = []
+        seen: list[bytes] = []
+        is_asked = False
         for settlement in settlements:
+            if settlement.sighting is not None:
+                seen_names.append(self._window(settlement.sighting.account_id))
+                seen.append(bulk(settlement.sighting.packed))
+                is_asked |= settlement.sighting.is_asked
             for c in settlement.corrections:
                 shape = (c.tag, c.field, c.kind, c.effect, 0, c.ttl_us)
                 name, before, behind = self._corrections.get(shape) or self._correction(c, shape)
@@ -96,7 +104,18 @@ class Packer:
                 else:
                     args.append(before + _number(c.delta_us) + _number(c.level_us) + behind)
         head = [_number(settlements[0].now_us or 0), _number(len(names))]
-        return _portion(names, head + args, 2 + 5 * len(names))
+        if is_asked:
+            seen.append(_ONE)
+        count = 2 + 5 * len(names) + len(seen)
+        return _portion(names + seen_names, head + args + seen, count)
+
+    def _window(self, account_id: str) -> bytes:
+        kept = self._windows.get(account_id)
+        if kept is None:
+            if len(self._windows) >= MAX_KEPT:
+                self._windows.clear()
+            kept = self._windows[account_id] = bulk(self._keys.window(account_id).encode())
+        return kept
 
     def _subject(self, charge: Charge) -> bytes:
         account_id = charge.account_id or ""

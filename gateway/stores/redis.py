@@ -72,6 +72,16 @@ class RedisStore:
     async def settle(self, settlement: Settlement) -> None:
         await self._router.settle(settlement)
 
+    def window(self, account_id: str) -> bytes | None:
+        return self._router.windows.get(account_id)
+
+    async def fetch_window(self, account_id: str) -> None:
+        packed = await self._router.get(self._keys.window(account_id))
+        if packed is None:
+            self._router.windows.drop(account_id)
+        else:
+            self._router.windows.put(account_id, packed)
+
     async def resolve(self, credential: str) -> Identity | None:
         with self._observed("resolve"):
             owner = await self._router.get(self._keys.credential(credential))
@@ -192,8 +202,10 @@ class RedisStore:
                 self._keys.subject(account_id),
                 self._keys.counters(tag, is_shadow=False),
                 self._keys.counters(tag, is_shadow=True),
+                self._keys.window(account_id),
             ):
                 await self._client.delete(name)
+            self._router.windows.drop(account_id)
         return stored is not None
 
     async def accounts(self) -> AsyncIterator[Subject]:

@@ -33,6 +33,7 @@ from ..model import (
 from .batch import ONE_LANE, Batcher, Lane, reply_kind
 from .keys import Keys, plain
 from .scripts import ALL_SOURCES
+from .windows import WindowCache
 from .wire import Address, Observe, Wire
 
 MAX_TRIES = 5
@@ -45,6 +46,8 @@ log = logging.getLogger("hydragate.store")
 
 
 class Router(Protocol):
+    windows: WindowCache
+
     def charge(self, charge: Charge) -> Awaitable[ChargeReply]: ...
     async def settle(self, settlement: Settlement) -> None: ...
     def settle_soon(self, settlement: Settlement) -> None: ...
@@ -59,8 +62,9 @@ class SingleRouter:
     """Everything on one server."""
 
     def __init__(self, wire: Wire, keys: Keys, observe: Observe) -> None:
+        self.windows = WindowCache()
         self._wire = wire
-        self._batcher = Batcher(wire, keys, reads_mode=True, observe=observe)
+        self._batcher = Batcher(wire, keys, self.windows, reads_mode=True, observe=observe)
 
     def charge(self, charge: Charge) -> Awaitable[ChargeReply]:
         return self._batcher.charge(charge)
@@ -89,6 +93,7 @@ class ClusterRouter:
     def __init__(
         self, keys: Keys, discover: Discover, *, timeout_s: float, observe: Observe
     ) -> None:
+        self.windows = WindowCache()
         self._keys = keys
         self._settling: set[asyncio.Task[None]] = set()
         self._discover = discover
@@ -133,8 +138,20 @@ class ClusterRouter:
         by_slot: dict[int, list[Correction]] = {}
         for correction in settlement.corrections:
             by_slot.setdefault(self._slot(correction.tag), []).append(correction)
+        seen, window_slot = settlement.sighting, -1
+        if seen is not None:
+            window_slot = self._slot(f"a:{seen.account_id}")
+            by_slot.setdefault(window_slot, [])
         parts = [
-            (slot, replace(settlement, corrections=tuple(some))) for slot, some in by_slot.items()
+            (
+                slot,
+                replace(
+                    settlement,
+                    corrections=tuple(some),
+                    sighting=seen if slot == window_slot else None,
+                ),
+            )
+            for slot, some in by_slot.items()
         ]
         outcomes = await asyncio.gather(
             *(self._settle_group(slot, part) for slot, part in parts),
@@ -313,7 +330,7 @@ class ClusterRouter:
 
     def _add(self, address: Address) -> Batcher:
         wire = Wire(address, timeout_s=self._timeout_s, scripts=ALL_SOURCES)
-        node = Batcher(wire, self._keys, reads_mode=False, observe=self._observe)
+        node = Batcher(wire, self._keys, self.windows, reads_mode=False, observe=self._observe)
         self._nodes[str(address)] = node
         return node
 

@@ -13,13 +13,15 @@ class Script:
     sha: str
 
 
-def load_script(name: str) -> Script:
-    source = files(__package__).joinpath("lua", f"{name}.lua").read_bytes()
+def load_script(*names: str) -> Script:
+    """One script out of one file, or of several behind each other."""
+    folder = files(__package__).joinpath("lua")
+    source = b"".join([folder.joinpath(f"{name}.lua").read_bytes() for name in names])
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
 
 CHARGE = load_script("charge")
-SETTLE = load_script("settle")
+SETTLE = load_script("window", "settle")
 PUT_SUBJECT = load_script("put_subject")
 EXTEND = load_script("extend")
 LEASE = load_script("lease")

@@ -35,7 +35,7 @@ from .replay import LINE_BITS, LINE_MASK, Pending, Replay, due_key
 from .replay_summary import ReplaySummary
 from .traffic import LoggedResponse, ReadReport
 
-FORMAT = 2
+FORMAT = 3
 MAX_STATE_BYTES = 1 << 36
 
 

@@ -22,6 +22,8 @@ from ..adapters.routes import RouteTable, dialect_of
 from ..core.assess import assess
 from ..core.judge import judge, judge_unlisted, judge_without_store
 from ..core.settle import settlement
+from ..core.sighting import sighting_of
+from ..engine import WINDOW
 from ..model import (
     Assessment,
     Charge,
@@ -35,6 +37,7 @@ from ..model import (
     Policy,
     Quota,
     RequestFacts,
+    Settlement,
     Status,
     StepResult,
     Subject,
@@ -94,12 +97,13 @@ class LogReplay:
     def __init__(self, policy: Policy, *, recount_all: bool = False) -> None:
         self._policy = policy
         self._recount_all = recount_all
+        self._is_windowed = WINDOW in policy.needs
         self._store = MemoryStore()
         self._routes = RouteTable(policy.routes)
         self._nameless = frozenset(
             i for i, spec in enumerate(policy.signals) if spec.name in NAMELESS
         )
-        self._due: list[tuple[int, int, Decision, Usage | None]] = []
+        self._due: list[tuple[int, int, Settlement]] = []
         self._counted = 0
 
     async def decide(self, line: LoggedDecision) -> Redecided:
@@ -170,12 +174,14 @@ class LogReplay:
         if facts.route is None or subject is None:
             return Redecided(judge_unlisted(self._policy, facts), "recounted")
         await self._settle_until(facts.received_us)
+        if self._is_windowed and facts.window is None:
+            facts = replace(facts, window=self._store.window(subject.account_id))
         assessment = assess(self._policy, facts, subject)
         steps = tuple([planned.step for planned in assessment.plan])
         reply = await self._store.charge(Charge(line.id, None, 0, steps, facts.received_us))
         reply = replace(reply, shadow_all=line.shadow_all)
         decision = judge(self._policy, facts, Identity(subject, None), assessment, reply)
-        self._close(line, decision)
+        self._close(line, facts, decision)
         return Redecided(decision, "blind" if self._looks_at_names(assessment) else "recounted")
 
     def _routed(self, facts: RequestFacts) -> RequestFacts:
@@ -188,21 +194,24 @@ class LogReplay:
             facts, route=route.name, dialect=route.dialect, is_inference=route.is_inference
         )
 
-    def _close(self, line: LoggedDecision, decision: Decision) -> None:
+    def _close(self, line: LoggedDecision, facts: RequestFacts, decision: Decision) -> None:
         """A request that was refused then and is served now has no usage: its estimate stands."""
         usage: Usage | None = None
         if decision.is_served:
             usage = Usage(*line.usage) if line.verdict == "allow" else Usage()
+        sighting, subject = None, decision.subject
+        if self._is_windowed and facts.is_inference and subject and subject.version:
+            status = line.upstream_status if line.verdict == "allow" else 200
+            sighting = sighting_of(subject.account_id, facts, decision, usage, status)
         self._counted += 1  # tells equal instants apart
         due_us = max(line.finished_us, line.ts_us)
-        heapq.heappush(self._due, (due_us, self._counted, decision, usage))
+        due = settlement(decision, usage, now_us=due_us, sighting=sighting)
+        if due is not None:
+            heapq.heappush(self._due, (due_us, self._counted, due))
 
     async def _settle_until(self, now_us: int) -> None:
         while self._due and self._due[0][0] <= now_us:
-            due_us, _, decision, usage = heapq.heappop(self._due)
-            due = settlement(decision, usage, now_us=due_us)
-            if due is not None:
-                await self._store.settle(due)
+            await self._store.settle(heapq.heappop(self._due)[2])
 
 
 def as_logged(line: LoggedDecision, facts: RequestFacts, subject: Subject | None) -> Decision:

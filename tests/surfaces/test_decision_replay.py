@@ -66,6 +66,11 @@ rules:
     when: {message_count: {gte: 3}}
     on_unknown: no_match
     then: {throttle: 2s}
+  - name: busy-day
+    why: what the account did before
+    when: {requests_24h: {gte: 4}, model: {in: [scarce]}}
+    on_unknown: no_match
+    then: {deny: {}}
   - name: one-account
     why: names an account, which the log does not
     when: {model: {in: [special]}, account_id: {in: [acc_plain]}}
@@ -100,6 +105,8 @@ def bodies() -> list[tuple[str, str, bytes]]:
     ask("plain", model="m", max_tokens=9_500)
     ask("plain", model="m", messages=messages * 3)
     ask("young", model="m", stream=True)
+    for key in ("plain", "young"):
+        ask(key, model="scarce")
     ask("plain", model="special")
     ask("banned", model="m")
     ask("sk-stranger-000000", model="m")

@@ -6,8 +6,11 @@
 --
 -- ARGV: now_us (0: this server's clock), corrections,
 --   then per correction: kind (g|c), field (of a lease: its id), delta_us (of a lease: how many),
---   level_us, ttl_us.
--- KEYS: one counter key a correction (all of one slot). Reply: how many could not be applied.
+--   level_us, ttl_us, then one packed sighting for each exchange that an account's window counts,
+--   then 1 where the windows are asked for.
+-- KEYS: one counter key a correction, one window key a sighting (all of one slot).
+-- Reply: how many could not be applied; where windows are asked for a list that begins with it,
+-- and goes on with the new window of each sighting (false where it could not be counted).
 
 local MAX_FIELDS = 256
 local SLACK_MS = 60000
@@ -59,8 +62,9 @@ local function free(key, lease, count)
   end
 end
 
+local corrections = tonumber(ARGV[2])
 local failed = 0
-for i = 1, tonumber(ARGV[2]) do
+for i = 1, corrections do
   local a = 3 + (i - 1) * 5
   local ok
   if ARGV[a] == 'c' then
@@ -71,4 +75,12 @@ for i = 1, tonumber(ARGV[2]) do
   end
   if not ok then failed = failed + 1 end
 end
-return failed
+local windows, behind = {0}, 2 + 4 * corrections
+for i = corrections + 1, #KEYS do
+  local ok, window = pcall(see, KEYS[i], ARGV[behind + i], floor(now / 1000000))
+  if not ok then failed = failed + 1 end
+  windows[#windows + 1] = ok and window
+end
+if #ARGV == behind + #KEYS then return failed end
+windows[1] = failed
+return windows
