@@ -11,6 +11,7 @@ from . import __version__
 from .commands.accounts import accounts
 from .commands.clusters import clusters
 from .commands.demo import demo
+from .commands.doctor import doctor
 from .commands.generate import generate
 from .commands.linker import linker
 from .commands.operate import explain, mode
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, linker, mode, explain, policy, accounts, clusters),
+    *(serve, doctor, linker, mode, explain, policy, accounts, clusters),
     *(generate, replay, report, demo),
 ):
     main.add_command(command)

@@ -32,6 +32,7 @@ RANKS = {
     "workers": 7,
     "console": 8,
     "app": 8,
+    "doctor": 9,
     "worker": 9,
     "linker_process": 9,
     "supervisor": 10,

@@ -56,7 +56,7 @@ class EmbeddedStore:
     def __init__(self, folder: Path) -> None:
         self.restarts = 0
         self._folder = folder
-        self._socket = _socket_path(folder)
+        self._socket = socket_path(folder)
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -175,7 +175,7 @@ class EmbeddedStore:
                 pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
 
-def _socket_path(folder: Path) -> Path:
+def socket_path(folder: Path) -> Path:
     """In the folder itself, or, where that is too long for a socket, in a short private one."""
     path = folder.resolve() / "valkey.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:

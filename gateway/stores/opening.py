@@ -159,18 +159,29 @@ async def open_store(
     `timeout_s` bounds every call of the hot path. Raises UsageError for a bad URL,
     StoreMismatchError for an unfit store, StoreError when it does not answer.
     """
-    parsed = parse_store_url(url)
-    keys = Keys(prefix)
-    if parsed.kind == "cluster":
-        store = await _open_cluster(parsed, keys, timeout_s, observe)
-    else:
-        store = await _open_single(parsed, keys, timeout_s, observe)
+    store = await connect_store(url, prefix=prefix, timeout_s=timeout_s, observe=observe)
     try:
         await store.check(secret_fingerprint)
     except BaseException:
         await store.aclose()
         raise
     return store
+
+
+async def connect_store(
+    url: str,
+    *,
+    prefix: str = "hg:",
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    observe: Observe = _ignore,
+) -> RedisStore:
+    """Connect only: whether the store may be used is for its `check` to say.
+
+    Raises UsageError for a bad URL, StoreError when it does not answer.
+    """
+    parsed = parse_store_url(url)
+    opener = _open_cluster if parsed.kind == "cluster" else _open_single
+    return await opener(parsed, Keys(prefix), timeout_s, observe)
 
 
 async def _open_single(

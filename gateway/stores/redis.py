@@ -288,34 +288,41 @@ class RedisStore:
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────
 
-    async def check(self, secret_fingerprint: str) -> None:
-        """Raises StoreMismatchError when this store must not be used, with what to do."""
+    async def check(self, secret_fingerprint: str, *, may_claim: bool = True) -> bool:
+        """Whether the store is ours by now. An empty one becomes so, unless `may_claim` is false:
+        then nothing is written.
+
+        Raises StoreMismatchError when this store must not be used, with what to do.
+        """
         with _mapped():
-            for server in await self._infos("server"):
+            for server in await self.infos("server"):
                 _check_version(str(server.get("redis_version", "")))
-            for memory in await self._infos("memory"):
+            for memory in await self.infos("memory"):
                 _check_eviction(memory)
             name = self._keys.meta
-            await self._client.hsetnx(name, "layout", LAYOUT)
-            await self._client.hsetnx(name, "secret", secret_fingerprint)
+            if may_claim:
+                await self._client.hsetnx(name, "layout", LAYOUT)
+                await self._client.hsetnx(name, "secret", secret_fingerprint)
             layout, secret = await self._client.hmget(name, ["layout", "secret"])
-        if layout != LAYOUT:
-            raise StoreMismatchError(
-                f"the store has layout {layout.decode()}; this version knows {LAYOUT.decode()}"
-            )
-        if secret.decode() != secret_fingerprint:
-            raise StoreMismatchError(
-                "the store was filled under another secret, so no key in it would be recognised; "
-                "start with that --secret-file, or with an empty store"
-            )
+        if layout is None or secret is None:
+            return False
+        _check_owner(layout, secret.decode(), secret_fingerprint)
+        return True
 
-    async def _infos(self, section: str) -> list[Mapping[str, Any]]:
+    async def infos(self, section: str) -> list[Mapping[str, Any]]:
         """INFO of the server, or of each primary of a Cluster; managed services often forbid
         CONFIG, and answer this."""
-        if isinstance(self._client, RedisCluster):
-            answers = await self._client.info(section, target_nodes=RedisCluster.PRIMARIES)
-            return list(answers.values())
-        return [await self._client.info(section)]
+        with _mapped():
+            if isinstance(self._client, RedisCluster):
+                answers = await self._client.info(section, target_nodes=RedisCluster.PRIMARIES)
+                return list(answers.values())
+            return [await self._client.info(section)]
+
+    async def server_time_us(self) -> int:
+        """The clock that limits run on (of a Cluster: of any primary)."""
+        with _mapped():
+            seconds, microseconds = await self._client.time()
+        return int(seconds) * 1_000_000 + int(microseconds)
 
     @contextmanager
     def _observed(self, call: str) -> Iterator[None]:
@@ -333,6 +340,18 @@ class RedisStore:
         with _mapped():
             async with asyncio.timeout(self._timeout_s):
                 return await call
+
+
+def _check_owner(layout: bytes, secret: str, secret_fingerprint: str) -> None:
+    if layout != LAYOUT:
+        raise StoreMismatchError(
+            f"the store has layout {layout.decode()}; this version knows {LAYOUT.decode()}"
+        )
+    if secret != secret_fingerprint:
+        raise StoreMismatchError(
+            "the store was filled under another secret, so no key in it would be recognised; "
+            "start with that --secret-file, or with an empty store"
+        )
 
 
 def _check_version(version: str) -> None:

@@ -1,0 +1,72 @@
+"""The machine: the data directory, room on its disk, file descriptors, cores."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from ..settings import Settings
+from .finding import Finding, bad, ok, warning
+
+TOPIC = "machine"
+LEAST_FREE_BYTES = 2**30
+CONNECTIONS_BESIDE = 256  # store, logs, listening sockets
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    for finding in (*_disk(settings), _descriptors(settings), _cores(settings)):
+        yield finding
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder = settings.log.dir or settings.data_dir
+    there = _first_existing(folder)
+    if not os.access(there, os.W_OK):
+        yield bad(TOPIC, f"{there} is not writable by this user", "chown it, or set data_dir")
+        return
+    free = shutil.disk_usage(there).free
+    most = settings.log.keep * settings.log.max_bytes * settings.workers
+    said = f"{free / 2**30:.1f} GiB free for {folder}"
+    if free < LEAST_FREE_BYTES:
+        yield warning(TOPIC, said, "make room: a full disk drops log lines and stops the store")
+    elif free < most:
+        yield warning(
+            TOPIC,
+            f"{said}; the decision log may take up to {most / 2**30:.1f} GiB before packing",
+            "lower log.keep or log.max_bytes, or make room",
+        )
+    else:
+        yield ok(TOPIC, said)
+
+
+def _first_existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _descriptors(settings: Settings) -> Finding:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * max(u.max_connections for u in settings.upstreams) + CONNECTIONS_BESIDE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        return warning(
+            TOPIC,
+            f"a process may open {soft} files; {wanted} would carry max_connections streams",
+            f"ulimit -n {wanted} (LimitNOFILE= in systemd), or lower max_connections",
+        )
+    return ok(TOPIC, f"a process may open {soft} files")
+
+
+def _cores(settings: Settings) -> Finding:
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    if settings.workers > cores:
+        return warning(
+            TOPIC, f"{settings.workers} workers share {cores} cores", f"set workers to {cores}"
+        )
+    return ok(TOPIC, f"{settings.workers} workers, {cores} cores")

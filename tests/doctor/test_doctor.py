@@ -1,0 +1,190 @@
+"""The doctor before real stores and a real stand-in: each ailment is named, with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.core.keyed import KeyedHash
+from gateway.doctor import Finding, State, examine
+from gateway.loadtests.processes import standin
+from gateway.settings import load_settings
+from gateway.stores import open_store
+from tests.stores.servers import Server, free_port
+
+POLICIES = Path(__file__).resolve().parents[2] / "policies"
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def findings(folder: Path, **changes: Any) -> list[Finding]:
+    settings = {
+        "upstreams": [{"url": f"http://127.0.0.1:{free_port()}"}],
+        "policy": POLICIES / "enforce",
+        "data_dir": folder / "data",
+        **changes,
+    }
+
+    async def collect() -> list[Finding]:
+        return [finding async for finding in examine(load_settings(None, settings))]
+
+    return asyncio.run(collect())
+
+
+def of(found: list[Finding], topic: str, state: State) -> list[str]:
+    return [finding.said for finding in found if (finding.topic, finding.state) == (topic, state)]
+
+
+def write_secret(folder: Path, text: str = SECRET, mode: int = 0o600) -> Path:
+    path = folder / "secret"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def keys_of(server: Server) -> list[bytes]:
+    with server.client() as client:
+        return sorted(client.keys("*"))
+
+
+def test_a_healthy_gateway_with_a_store_of_its_own(tmp_path: Path) -> None:
+    server = Server(tmp_path, "--appendonly", "yes")
+    server.start()
+    try:
+        with standin("--time-scale", "0") as upstream:
+            found = findings(
+                tmp_path,
+                upstreams=[{"url": upstream}],
+                store=server.url,
+                secret_file=write_secret(tmp_path),
+            )
+        assert [finding for finding in found if finding.state is State.BAD] == []
+        said = of(found, "store", State.OK)
+        assert "is empty and can be used" in said
+        assert "keeps an append-only file" in said
+        assert any("clock agrees" in text for text in said)
+        assert keys_of(server) == [], "the doctor has written to the store"
+    finally:
+        server.stop()
+
+
+def test_a_store_that_must_not_be_used(tmp_path: Path) -> None:
+    server = Server(tmp_path, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+    server.start()
+    try:
+        found = findings(tmp_path, store=server.url, secret_file=write_secret(tmp_path))
+        assert any("allkeys-lru" in said for said in of(found, "store", State.BAD))
+        assert any("append-only" in said for said in of(found, "store", State.WARNING))
+    finally:
+        server.stop()
+
+
+def test_a_store_of_another_secret(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.start()
+    try:
+
+        async def fill() -> None:
+            other = KeyedHash(b"another secret of thirty-two byte").fingerprint()
+            await (await open_store(server.url, secret_fingerprint=other)).aclose()
+
+        asyncio.run(fill())
+        found = findings(tmp_path, store=server.url, secret_file=write_secret(tmp_path))
+        assert any("another secret" in said for said in of(found, "store", State.BAD))
+    finally:
+        server.stop()
+
+
+def test_a_store_that_is_nearly_full(tmp_path: Path) -> None:
+    server = Server(tmp_path, "--maxmemory", "32mb")
+    server.start()
+    try:
+        with server.client() as client:
+            for number in range(26):
+                client.set(f"x{number}", b"x" * 1_000_000)
+        found = findings(tmp_path, store=server.url, secret_file=write_secret(tmp_path))
+        assert any("of maxmemory is used" in said for said in of(found, "store", State.WARNING))
+    finally:
+        server.stop()
+
+
+def test_a_replica(tmp_path: Path) -> None:
+    primary = Server(tmp_path)
+    primary.start()
+    replica = Server(tmp_path, "--replicaof", "127.0.0.1", str(primary.port))
+    replica.start()
+    try:
+        found = findings(tmp_path, store=replica.url, secret_file=write_secret(tmp_path))
+        assert any("is a replica" in said for said in of(found, "store", State.BAD))
+    finally:
+        replica.stop()
+        primary.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [(SECRET, 0o644, "others can read it"), ("tooshortq", 0o600, "at least")],
+    ids=["open", "short"],
+)
+def test_a_bad_secret(tmp_path: Path, text: str, mode: int, said: str) -> None:
+    found = findings(tmp_path, secret_file=write_secret(tmp_path, text, mode))
+    assert any(said in one for one in of(found, "secret", State.BAD))
+    assert not any(text in str(one) for one in found), "the doctor tells a secret"
+
+
+def test_a_policy_that_is_broken_or_in_shadow(tmp_path: Path) -> None:
+    found = findings(tmp_path, policy=POLICIES / "observe")
+    assert any("0 of" in said for said in of(found, "policy", State.WARNING))
+    policy = tmp_path / "policy"
+    policy.mkdir()
+    (policy / "policy.yaml").write_text("version: 1\nname: x\nmoed: enforce\n")
+    found = findings(tmp_path, policy=policy)
+    assert any(
+        "policy.yaml:3" in said and "mode" in said for said in of(found, "policy", State.BAD)
+    )
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    found = findings(tmp_path, store=f"redis://127.0.0.1:{free_port()}")
+    assert any("unreachable" in said for said in of(found, "store", State.BAD))
+    assert any("does not answer" in said for said in of(found, "upstream", State.BAD))
+
+
+def test_more_workers_than_cores(tmp_path: Path) -> None:
+    found = findings(tmp_path, workers=256)
+    assert any("256 workers share" in said for said in of(found, "machine", State.WARNING))
+
+
+def test_exit_code_and_json(tmp_path: Path) -> None:
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "hydragate.cli", "doctor", "--json"),
+        *("--upstream", f"http://127.0.0.1:{port}", "--policy", str(POLICIES / "enforce")),
+        *("--data-dir", str(tmp_path / "data")),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert run.returncode == 1, run.stderr
+    told = json.loads(run.stdout)
+    bad = [one for one in told if one["state"] == "bad"]
+    assert [one["topic"] for one in bad] == ["upstream"]
+    assert all(one["fix"] for one in bad)
+
+
+def test_a_user_without_rights(tmp_path: Path) -> None:
+    """A user without the rights that a gateway needs is told which those are."""
+    server = Server(tmp_path)
+    server.start()
+    try:
+        with server.client() as client:
+            client.acl_setuser("hg", enabled=True, nopass=True, commands=["+@connection"])
+        url = server.url.replace("redis://", "redis://hg:any@")
+        found = findings(tmp_path, store=url, secret_file=write_secret(tmp_path))
+        fixes = [f.fix for f in found if f.topic == "store" and f.state is State.BAD]
+        assert any("~hg:*" in fix for fix in fixes), found
+    finally:
+        server.stop()
