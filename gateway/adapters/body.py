@@ -8,7 +8,7 @@ judged; that is the upstream's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -49,6 +49,7 @@ class BodyFacts:
     has_stream_options: bool = False
     text_bytes: int = 0  # what counts as input for a token estimate
     members: Mapping[str, Raw] = field(default_factory=dict)
+    turns: Sequence[Raw] = ()  # of messages or input, unparsed; a batch's are those of one item
 
 
 def read_body(raw: bytes, shape: str) -> BodyFacts:
@@ -172,11 +173,13 @@ def _stream(facts: BodyFacts, raw: Raw, name: str) -> None:
 
 
 def _messages_list(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.message_count = len(_entries(raw, name))
+    facts.turns = _entries(raw, name)
+    facts.message_count = len(facts.turns)
 
 
 def _responses_input(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.message_count = len(_texts(raw, name))
+    facts.turns = _texts(raw, name)
+    facts.message_count = len(facts.turns)
 
 
 def _prompt(facts: BodyFacts, raw: Raw, name: str) -> None:
