@@ -49,7 +49,8 @@ class BodyFacts:
     has_stream_options: bool = False
     text_bytes: int = 0  # what counts as input for a token estimate
     members: Mapping[str, Raw] = field(default_factory=dict)
-    turns: Sequence[Raw] = ()  # of messages or input, unparsed; a batch's are those of one item
+    turns: Sequence[Raw] = ()  # of messages or input, unparsed
+    item: BodyFacts | None = None  # of a batch: the request in its middle
 
 
 def read_body(raw: bytes, shape: str) -> BodyFacts:
@@ -134,6 +135,8 @@ def _read_batch(members: dict[str, Raw]) -> BodyFacts:
         )
     maxima = [call.max_output_tokens for call in calls if call.max_output_tokens is not None]
     end_users = {call.end_user for call in calls}
+    item = calls[len(calls) // 2]
+    item.shape = "batch"
     return BodyFacts(
         model=calls[0].model,
         items=len(calls),
@@ -142,6 +145,7 @@ def _read_batch(members: dict[str, Raw]) -> BodyFacts:
         max_output_tokens=max(maxima) if maxima else None,
         end_user=end_users.pop() if len(end_users) == 1 else None,
         members=members,
+        item=item,
     )
 
 
