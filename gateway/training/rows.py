@@ -23,8 +23,8 @@ from ..classifiers.request import TaskFeatures
 from ..errors import RequestError, UsageError
 from ..model import TASKS
 from ..policy.routes import BUILT_IN, OPTIONAL
+from ..workers.feeds import FileFeed
 from ..workers.traffic import LoggedRequest
-from .files import lines_of
 
 MAX_ROWS = 2_000_000
 
@@ -59,7 +59,7 @@ def read_rows(traffic: Path, labels: Path) -> Rows:
     rows, reader = Rows(), TaskFeatures()
     routes = RouteTable((*BUILT_IN, *OPTIONAL))
     decoder = msgspec.json.Decoder(LoggedRequest)
-    for number, line in enumerate(lines_of(traffic), 1):
+    for number, line in enumerate(FileFeed(traffic).lines(), 1):
         label = known.pop(number, None)
         if label is None:
             continue
@@ -81,7 +81,7 @@ def read_rows(traffic: Path, labels: Path) -> Rows:
 
 def _labels(path: Path) -> Iterator[Label]:
     decoder = msgspec.json.Decoder(Label)
-    for number, line in enumerate(lines_of(path), 1):
+    for number, line in enumerate(FileFeed(path).lines(), 1):
         if number > MAX_ROWS:
             raise UsageError(f"{path}: over {MAX_ROWS} labels")
         try:
