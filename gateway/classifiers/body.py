@@ -6,6 +6,7 @@ cannot be read is left out; whether a body is acceptable was decided elsewhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,9 @@ _SYSTEM_ROLES = frozenset({"system", "developer"})
 _TOOL_ROLES = frozenset({"tool", "function"})
 _ASSISTANT_TYPES = frozenset({"function_call", "reasoning"})
 _RESULT_LOOKED_AT_BYTES = 256
+LONG_BYTES = 16_384
+_BEGINNING_BYTES = 128
+_BEGINNING = re.compile(rb'\{ ?"role" ?: ?"([a-z]{1,16})" ?, ?"content" ?: ?')
 
 
 class Body(Protocol):
@@ -40,7 +44,6 @@ class _Turn(msgspec.Struct):
     role: str = ""
     type: str = ""
     content: Raw = Raw(b"")
-    tool_calls: Raw = Raw(b"")
 
 
 @dataclass(slots=True)
@@ -79,10 +82,23 @@ def _ends(turns: Sequence[Raw]) -> Sequence[Raw]:
     return [*turns[:TURNS_AT_EACH_END], *turns[-TURNS_AT_EACH_END:]]
 
 
-def _read_turn(raw: Raw, parts: Parts) -> None:
+def _decoded(raw: Raw) -> _Turn | None:
+    """None where it cannot be read. A long turn is not parsed to its end where its role and
+    content come first: its text is whatever follows then, of which only the ends are read."""
+    if len(raw) > LONG_BYTES:
+        view = memoryview(raw)
+        begins = _BEGINNING.match(view[:_BEGINNING_BYTES])
+        if begins is not None:
+            return _Turn(begins[1].decode(), content=Raw(view[begins.end() : -1]))
     try:
-        turn = _turn.decode(raw)
+        return _turn.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _read_turn(raw: Raw, parts: Parts) -> None:
+    turn = _decoded(raw)
+    if turn is None:
         return
     parts.ends_with_assistant = False
     if turn.role == "user":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .concepts import CONCEPTS, Concept
-from .text import folded
+from .text import words_of
 
 _GLYPH_LEADS = frozenset(range(0xE3, 0xEE))  # first bytes of U+3000 to U+DFFF
 _NO_GLYPHS = bytes(range(0xE3))
@@ -27,48 +27,63 @@ class Lexicon:
         glyphs: dict[str, list[tuple[frozenset[str], str, int]]] = {}
         for place, concept in enumerate(concepts):
             for word in set(concept.words.split()):
-                words.setdefault(folded(word.encode()), []).append(place)
-            for phrase in map(folded, map(str.encode, concept.phrases)):
+                words.setdefault(_joined(word), []).append(place)
+            for phrase in map(_joined, concept.phrases):
                 parts = phrase.split(b" ")
                 found = phrases.setdefault(_anchor(parts), [])
                 found.append((frozenset(parts), phrase, place))
             for glyph in set(concept.glyphs.split()):
                 glyphs.setdefault(glyph[0], []).append((frozenset(glyph), glyph, place))
         self.nothing: Counts = (0,) * len(concepts)
-        self._words = {word: tuple(places) for word, places in words.items()}
-        self._phrases = {word: tuple(some) for word, some in phrases.items()}
+        self._entries = {
+            word: (tuple(words.get(word, ())), tuple(phrases.get(word, ())))
+            for word in {**words, **phrases}
+        }
         self._glyphs = {char: tuple(pairs) for char, pairs in glyphs.items()}
         # Whatever a text has of these is looked at once more; nothing else costs anything.
-        self._looked_for = frozenset(self._words).union(
+        self._looked_for = frozenset(self._entries).union(
             *(parts for some in phrases.values() for parts, _, _ in some)
         )
         self._chars = frozenset(self._glyphs).union(
             *(chars for some in glyphs.values() for chars, _, _ in some)
         )
 
-    def counts(self, text: bytes) -> Counts:
-        """Of a text that is `folded`."""
+    def counts(self, text: list[bytes]) -> Counts:
+        """Of the words of a text (`words_of`)."""
         found = list(self.nothing)
-        words, phrases = self._words, self._phrases
-        seen = self._looked_for.intersection(text.split(b" "))
+        entries = self._entries
+        seen = self._looked_for.intersection(text)
+        joined = b""
         for word in seen:
-            if word in words:
-                for place in words[word]:
+            if word in entries:
+                places, phrases = entries[word]
+                for place in places:
                     found[place] += 1
-            if word in phrases:
-                for parts, phrase, place in phrases[word]:
-                    if parts <= seen and phrase in text:
-                        found[place] += 1
-        if not text.isascii() and not _GLYPH_LEADS.isdisjoint(text.translate(None, _NO_GLYPHS)):
-            self._count_glyphs(text.decode("utf-8", "ignore"), found)
+                for parts, phrase, place in phrases:
+                    if parts <= seen:
+                        joined = joined or b" ".join(text)
+                        if phrase in joined:
+                            found[place] += 1
         return tuple(found)
 
-    def _count_glyphs(self, text: str, found: list[int]) -> None:
+    def with_glyphs(self, counts: Counts, text: str) -> Counts:
+        """The same with what a text says in scripts that put no spaces between words."""
+        found = list(counts)
         seen = self._chars.intersection(text)
         for first in seen:
             for chars, glyph, place in self._glyphs.get(first, ()):
                 if chars <= seen and glyph in text:
                     found[place] += 1
+        return tuple(found)
+
+
+def has_glyphs(raw: bytes) -> bool:
+    """Whether there is anything of Chinese, Japanese or Korean in the bytes."""
+    return not _GLYPH_LEADS.isdisjoint(raw.translate(None, _NO_GLYPHS))
+
+
+def _joined(text: str) -> bytes:
+    return b" ".join(words_of(text.encode()))
 
 
 def _anchor(parts: list[bytes]) -> bytes:

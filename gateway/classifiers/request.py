@@ -12,7 +12,8 @@ from zlib import crc32
 from ..model import TASKS, TaskReading
 from . import recurrence, structure, wording
 from .body import Body, Parts, parts_of
-from .model import Contribution, FeatureSet, LinearModel, ModelError, read_model
+from .model import Contribution, FeatureSet, LinearModel, ModelError, read_model, scores_of
+from .packed import PackedSum
 from .recurrence import Recurrence
 from .wording import Wording
 
@@ -65,7 +66,7 @@ class TaskClassifier:
 
     def __init__(self, model: LinearModel) -> None:
         self.model = model
-        self._order = tuple([model.heads.index(task) for task in TASKS])
+        self._sum = PackedSum(model, TASKS)
         self._readings: dict[bytes, TaskReading] = {}
 
     def read(self, levels: bytes) -> TaskReading:
@@ -77,9 +78,8 @@ class TaskClassifier:
         return found
 
     def _score(self, levels: bytes) -> TaskReading:
-        scores = self.model.scores([_VALUES[level] for level in levels])
         digits = levels.translate(_DIGITS).decode()
-        return TaskReading(self.model.version, digits, tuple([scores[n] for n in self._order]))
+        return TaskReading(self.model.version, digits, scores_of(self._sum.logits(levels)))
 
 
 def values_of(features: str) -> list[float]:

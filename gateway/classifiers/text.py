@@ -55,8 +55,8 @@ def ends_of(raw: bytes | memoryview) -> bytes:
     return bytes(raw[:HEAD_BYTES]) + b" " + bytes(raw[-TAIL_BYTES:])
 
 
-def folded(raw: bytes) -> bytes:
-    """Raw JSON text as lower-case words with one space between, UTF-8.
+def words_of(raw: bytes) -> list[bytes]:
+    """Raw JSON text as lower-case words, UTF-8; of scripts without spaces, runs of them.
 
     Escapes are undone, punctuation is gone, look-alikes and hidden characters too. A part that
     is cut in the middle of a character loses that character.
@@ -67,7 +67,7 @@ def folded(raw: bytes) -> bytes:
         raw = raw.replace(b"\\n", b" ").replace(b"\\t", b" ").replace(b"\\r", b" ")
     if not raw.isascii():
         raw = _plain(raw)
-    return b" ".join(raw.translate(_TABLE).split())
+    return raw.translate(_TABLE).split()
 
 
 def _plain(raw: bytes) -> bytes:

@@ -14,10 +14,10 @@ from zlib import crc32
 from msgspec import Raw
 
 from .concepts import CONCEPTS
-from .lexicon import Counts, Lexicon
+from .lexicon import Counts, Lexicon, has_glyphs
 from .model import Feature
 from .structure import FULL, length_level
-from .text import ends_of, folded
+from .text import ends_of, words_of
 
 LAYOUT_FEATURES = (
     Feature("lines", "is laid out in many lines"),
@@ -33,11 +33,14 @@ FEATURES = (
     *(Feature(f"says_{concept.name}", concept.about) for concept in CONCEPTS),
     *LAYOUT_FEATURES,
 )
+HEAD_WORDS = 8
 HEAD_BYTES = 48
 MAX_KEPT = 8_192
 _BY_COUNT = (0, 5, 7, FULL)
 _DIGITS = b"0123456789"
-_QUESTION_MARKS = (b"?", "？".encode(), "؟".encode())
+_WIDE_QUESTION_MARK = "？".encode()
+_MARKS = b"\\-*:#[<|/`()={?."
+_NO_MARKS = bytes([c for c in range(256) if c not in _MARKS and c not in _DIGITS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +85,30 @@ class Wording:
         self.nothing = Reading(self._lexicon.nothing, (0,) * len(LAYOUT_FEATURES), 0)
 
     def system(self, raw: Raw | bytes) -> Reading:
-        return self._read(raw, self._systems) if raw else self.nothing
+        return self._read(raw, self._systems, has_layout=False) if raw else self.nothing
 
     def question(self, raw: Raw | bytes) -> Reading:
-        return self._read(raw, self._questions) if raw else self.nothing
+        return self._read(raw, self._questions, has_layout=True) if raw else self.nothing
 
-    def _read(self, raw: Raw | bytes, kept: _Kept) -> Reading:
+    def _read(self, raw: Raw | bytes, kept: _Kept, *, has_layout: bool) -> Reading:
         ends = ends_of(memoryview(raw))
         key = hash(ends)
         found = kept.get(key)
         if found is None:
-            text = folded(ends)
-            head = crc32(text[:HEAD_BYTES])
-            found = Reading(self._lexicon.counts(text), _layout(ends), head)
+            layout = _layout(ends) if has_layout else self.nothing.layout
+            found = self._read_anew(ends, layout)
             kept.put(key, found)
         return found
+
+    def _read_anew(self, ends: bytes, layout: Counts) -> Reading:
+        words = words_of(ends)
+        counts = self._lexicon.counts(words)
+        head = b" ".join(words[:HEAD_WORDS])[:HEAD_BYTES]
+        if not ends.isascii() or b"\\u" in ends:
+            joined = b" ".join(words)
+            if has_glyphs(joined):
+                counts = self._lexicon.with_glyphs(counts, joined.decode("utf-8", "ignore"))
+        return Reading(counts, layout, crc32(head))
 
 
 def levels(system: Reading, question: Reading, latest: Reading) -> list[int]:
@@ -109,14 +121,18 @@ def levels(system: Reading, question: Reading, latest: Reading) -> list[int]:
 
 def _layout(raw: bytes) -> Counts:
     """0..9 for each of `LAYOUT_FEATURES`."""
-    digits = len(raw) - len(raw.translate(None, _DIGITS))
+    # What is left without letters and spaces is short: a line break is its backslash.
+    marks = raw.translate(None, _NO_MARKS)
+    count = marks.count
+    digits = len(marks) - len(marks.translate(None, _DIGITS))
+    asked = count(b"?") + (0 if raw.isascii() else raw.count(_WIDE_QUESTION_MARK))
     return (
         length_level(raw.count(b"\\n"), 0),
-        length_level(raw.count(b"\\n- ") + raw.count(b"\\n* ") + raw.count(b"\\n1."), 0),
-        length_level(raw.count(b":"), 0),
-        length_level(raw.count(b"##") + raw.count(b"[[") + raw.count(b"<|") + raw.count(b"</"), 0),
-        length_level(raw.count(b"```") + raw.count(b"()") + raw.count(b" = "), 0),
-        length_level(raw.count(b"{"), 0),
-        length_level(sum([raw.count(mark) for mark in _QUESTION_MARKS]), 0),
+        length_level(count(b"\\-") + count(b"\\*") + count(b"\\1."), 0),
+        length_level(count(b":"), 0),
+        length_level(count(b"##") + count(b"[[") + count(b"<|") + count(b"</"), 0),
+        length_level(count(b"```") + count(b"()") + count(b"="), 0),
+        length_level(count(b"{"), 0),
+        length_level(asked, 0),
         min(FULL, 20 * digits // (len(raw) + 1)),
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.adapters.body import read_body
 from gateway.classifiers.load import SHIPPED, ModelHolder, load_task_model
 from gateway.classifiers.model import ModelError
+from gateway.classifiers.packed import PackedSum
 from gateway.classifiers.reader import TaskReader
 from gateway.classifiers.request import FEATURES, TaskClassifier, TaskFeatures, explain
 from gateway.classifiers.wording import Wording
@@ -143,3 +147,21 @@ def test_a_broken_model_file_keeps_the_one_in_force(tmp_path: Any) -> None:
     assert holder.reload_if_changed() == "ok"
     assert holder.current.version != first.version
     assert TaskReader(holder).version == holder.current.version
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=len(FEATURES.features), max_size=len(FEATURES.features))
+)
+def test_sums_in_one_number_are_the_sums(found: list[int]) -> None:
+    model = load_task_model()
+    expected = model.logits([level / 9 for level in found])
+    by_task = dict(zip(TASKS, PackedSum(model, TASKS).logits(bytes(found)), strict=True))
+    for head, logit in zip(model.heads, expected, strict=True):
+        assert by_task[head] == pytest.approx(logit, abs=1e-4)
+
+
+def test_weights_that_are_too_large_are_refused() -> None:
+    model = load_task_model()
+    columns = (tuple(1e9 for _ in model.heads), *model.columns[1:])
+    with pytest.raises(ModelError, match="add up to over"):
+        PackedSum(replace(model, columns=columns), TASKS)
