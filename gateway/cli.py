@@ -48,8 +48,6 @@ def main() -> None:
 
 for command in (
     *(serve, doctor, linker, mode, explain, policy, accounts, clusters),
-    *(generate, replay, report, demo),
-    *(serve, linker, mode, explain, policy, accounts, clusters),
     *(generate, replay, report, demo, train),
 ):
     main.add_command(command)
