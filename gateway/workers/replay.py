@@ -84,6 +84,7 @@ class Replay:
         hook: ReplayHook | None = None,
         lag_us: int = LINKER_LAG_US,
         tasks: TaskReader | None = None,
+        keeps_windows: bool = False,
     ) -> None:
         self.summary = ReplaySummary()
         self.clock = EventClock()
@@ -105,6 +106,7 @@ class Replay:
             keyed=self._keyed,
             event_time=True,
             tasks=tasks,
+            keeps_windows=keeps_windows,
         )
         routes = RouteTable(policies.current.routes)
         self._place_of = lru_cache(maxsize=1024)(lambda method, path: _place(routes, method, path))
