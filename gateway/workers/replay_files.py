@@ -68,6 +68,7 @@ class ReplayPlan:
     lag_us: int = LINKER_LAG_US
     hook: ReplayHook | None = None
     tasks: TaskReader | None = None
+    keeps_windows: bool = False
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
 
@@ -90,7 +91,12 @@ class ReplayRun:
         self._plan = plan
         self._stop = stop or Stop()
         self.replay = Replay(
-            plan.store, plan.policies, hook=plan.hook, lag_us=plan.lag_us, tasks=plan.tasks
+            plan.store,
+            plan.policies,
+            hook=plan.hook,
+            lag_us=plan.lag_us,
+            tasks=plan.tasks,
+            keeps_windows=plan.keeps_windows,
         )
         self._reader = RecordReader(KeyedHash(REPLAY_SECRET))
         self._imports, self._reads = ImportReport(), ReadReport()
