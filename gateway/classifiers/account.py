@@ -1,8 +1,9 @@
 """What an account's behaviour looks like, as numbers in 0..1 that a linear model can weigh.
 
-Law: everything here follows from the account's window and its age, never from a name, a country, a
-language or a price. Nothing of it is proof: each of these is ordinary somewhere, and the score is
-one number to weigh beside what ties accounts together.
+Law: everything here follows from the account's window, never from a name, a country, a language or
+a price; nor from its age, which is evidence of its own and would make every new customer look bad.
+Nothing of it is proof: each of these is ordinary somewhere, and the score is one number to weigh
+beside what ties accounts together.
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ from .model import Feature, FeatureSet, LinearModel, read_model
 HEAD = "collecting"  # the one score of an account: is it collecting, rather than using?
 BUSY, HEAVY_TOKENS = 5_000, 4_000  # requests a day and tokens a request that count as all of it
 LEAST_REQUESTS = 8  # a day, below which rhythm and variety say nothing
-YOUNG_DAYS = 14
 ORDINARY_TASKS = 2  # the last two of TASKS: interactive, batch
 
 _FEATURES = (
     ("volume", "sends many requests a day"),
-    ("volume_young", "sends many requests a day while the account is young"),
     ("long_answers", "has long answers written"),
     ("long_prompts", "sends long prompts"),
     ("answers_outweigh", "has more written than it sends"),
@@ -55,15 +54,14 @@ _FEATURES = (
 FEATURES = FeatureSet("account/1", tuple([Feature(*one) for one in _FEATURES]))
 
 
-def account_values(seen: Behaviour, age_days: int | None) -> list[float]:
+def account_values(seen: Behaviour) -> list[float]:
     """By feature, in order; 0 where the window says nothing."""
     requests = seen.requests(DAY_INDEX)
     enough = 1.0 if requests >= LEAST_REQUESTS else 0.0
     volume = scaled(requests, BUSY)
-    young = age_days is not None and age_days < YOUNG_DAYS
     tokens_in, tokens_out = seen.input_tokens(DAY_INDEX), seen.output_tokens(DAY_INDEX)
-    values = [volume, volume if young else 0.0]
-    values += [
+    values = [
+        volume,
         scaled(tokens_out / max(1, requests), HEAVY_TOKENS),
         scaled(tokens_in / max(1, requests), HEAVY_TOKENS),
         enough * tokens_out / max(1, tokens_in + tokens_out),

@@ -46,17 +46,12 @@ _SHAPES = (
 )
 _MODES = (
     ("newest_model", "the model taken up last"),
-    ("first_day", "the day on which they began"),
     ("switch_hour", "the hour in which they changed models"),
     ("parameters", "the number of parameter settings"),
 )
 _OTHERS = (
     ("size", "has many members"),
     ("rigid_share", "has members that never vary parameters, more than others do"),
-    (
-        "young_share",
-        "has members that are busy while their accounts are young, more than others are",
-    ),
 )
 _FEATURES = (
     *((f"alike_{name}", f"has members alike in {words}") for name, words in _COMPARED),
@@ -71,9 +66,6 @@ _FEATURES = (
 )
 FEATURES = FeatureSet("cluster/1", tuple([Feature(*one) for one in _FEATURES]))
 
-Aged = tuple[Behaviour, int | None]
-"""An account's window and its age in days, None where nobody knows it."""
-
 
 class Population:
     """A sample of all accounts, worked out once for many clusters.
@@ -81,7 +73,7 @@ class Population:
     Raises ValueError for fewer than `LEAST_MEMBERS`.
     """
 
-    def __init__(self, accounts: Sequence[Aged]) -> None:
+    def __init__(self, accounts: Sequence[Behaviour]) -> None:
         if len(accounts) < LEAST_MEMBERS:
             raise ValueError("too few accounts to compare with")
         some = accounts[:MAX_POPULATION]
@@ -93,7 +85,9 @@ class Population:
         self.count = len(some)
 
 
-def cluster_values(members: Sequence[Aged], population: Population, *, size: int) -> list[float]:
+def cluster_values(
+    members: Sequence[Behaviour], population: Population, *, size: int
+) -> list[float]:
     """By feature, in order. `members` are at least `LEAST_MEMBERS` of the cluster's `size`."""
     some = members[:MAX_MEMBERS]
     columns = _columns(some)
@@ -109,10 +103,8 @@ def cluster_values(members: Sequence[Aged], population: Population, *, size: int
         _excess(read, some, population.modes[name], population.count)
         for name, read in _READS.items()
     ]
-    shares = [
-        bounded(fmean(columns[name]) - population.means[name]) for name in ("rigid", "volume_young")
-    ]
-    return [*alike, *far, *same, *rare, *modes, scaled(size, LARGE), *shares]
+    rigid = bounded(fmean(columns["rigid"]) - population.means["rigid"])
+    return [*alike, *far, *same, *rare, *modes, scaled(size, LARGE), rigid]
 
 
 def read_cluster_model(raw: bytes, where: str) -> LinearModel:
@@ -123,8 +115,8 @@ def read_cluster_model(raw: bytes, where: str) -> LinearModel:
 # ── one number a member ──────────────────────────────────────────────────────────────────────
 
 
-def _columns(accounts: Sequence[Aged]) -> dict[str, list[float]]:
-    rows = [account_values(seen, age_days) for seen, age_days in accounts]
+def _columns(accounts: Sequence[Behaviour]) -> dict[str, list[float]]:
+    rows = [account_values(seen) for seen in accounts]
     return dict(zip(ACCOUNT.names, map(list, zip(*rows, strict=True)), strict=True))
 
 
@@ -141,14 +133,14 @@ def _far(column: Sequence[float], mean: float, spread: float) -> float:
 # ── one shape a member ───────────────────────────────────────────────────────────────────────
 
 
-def _shape(one: Aged, name: str) -> list[float]:
+def _shape(one: Behaviour, name: str) -> list[float]:
     """A histogram of the window, of length one; all zero where it is empty."""
-    counts: Sequence[int] = getattr(one[0], name)
+    counts: Sequence[int] = getattr(one, name)
     length = sqrt(sum(count * count for count in counts))
     return [count / length for count in counts] if length else [0.0] * len(counts)
 
 
-def _mean_shape(accounts: Sequence[Aged], name: str) -> list[float]:
+def _mean_shape(accounts: Sequence[Behaviour], name: str) -> list[float]:
     shapes = [_shape(one, name) for one in accounts]
     return [fmean(column) for column in zip(*shapes, strict=True)]
 
@@ -163,22 +155,21 @@ def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
 # ── one value a member ───────────────────────────────────────────────────────────────────────
 
 
-def _switch_hour(one: Aged) -> Hashable:
-    switch_s = one[0].model_switch_s()
-    return None if switch_s is None else (one[0].now_s - switch_s) // at.HOUR_S
+def _switch_hour(one: Behaviour) -> Hashable:
+    switch_s = one.model_switch_s()
+    return None if switch_s is None else (one.now_s - switch_s) // at.HOUR_S
 
 
-_READS: dict[str, Callable[[Aged], Hashable]] = {
-    "newest_model": lambda one: one[0].newest_model or None,
-    "first_day": lambda one: one[0].now_s // at.DAY_S - one[0].known_days,
+_READS: dict[str, Callable[[Behaviour], Hashable]] = {
+    "newest_model": lambda one: one.newest_model or None,
     "switch_hour": _switch_hour,
-    "parameters": lambda one: min(4, one[0].distinct(at.PARAMETERS)) or None,
+    "parameters": lambda one: min(4, one.distinct(at.PARAMETERS)) or None,
 }
 
 
 def _excess(
-    read: Callable[[Aged], Hashable],
-    members: Sequence[Aged],
+    read: Callable[[Behaviour], Hashable],
+    members: Sequence[Behaviour],
     population: Counter[Hashable],
     count: int,
 ) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...classifiers import account, cluster
-from ...classifiers.cluster import Aged, Population
+from ...classifiers.cluster import Population
 from ...classifiers.model import FeatureSet
 from ...core.behaviour import Behaviour
 from ...core.window import opened
@@ -40,17 +40,17 @@ class Table:
     who: list[str]
 
 
-def aged(row: Row) -> Aged:
+def read(row: Row) -> Behaviour:
     numbers = opened(row.window, row.at_s)
     assert numbers is not None, "rows are of accounts that were active that day"
-    return Behaviour(numbers, row.at_s), row.age_days
+    return Behaviour(numbers, row.at_s)
 
 
 def account_table(rows: Sequence[Row]) -> Table:
     """One row an account and day; an innocent is a group of its own."""
     table = Table([], [], [], [])
     for row in rows:
-        table.values.append(account.account_values(*aged(row)))
+        table.values.append(account.account_values(read(row)))
         table.truths.append(row.campaign is not None)
         table.operators.append(row.campaign or row.account)
         table.who.append(row.campaign or row.who)
@@ -65,9 +65,9 @@ def cluster_table(rows: Sequence[Row], seed: int) -> Table:
     for row in rows:
         days[row.scenario, row.at_s].append(row)
     for _, some in sorted(days.items()):
-        read = [(row, aged(row)) for row in some]
-        population = Population([one for _, one in rng.sample(read, min(len(read), 500))])
-        for name, is_campaign, members in _groups(read, rng):
+        seen = [(row, read(row)) for row in some]
+        population = Population([one for _, one in rng.sample(seen, min(len(seen), 500))])
+        for name, is_campaign, members in _groups(seen, rng):
             values = cluster.cluster_values(members, population, size=len(members))
             table.values.append(values)
             table.truths.append(is_campaign)
@@ -77,11 +77,11 @@ def cluster_table(rows: Sequence[Row], seed: int) -> Table:
 
 
 def _groups(
-    read: Sequence[tuple[Row, Aged]], rng: Random
-) -> Iterator[tuple[str, bool, Sequence[Aged]]]:
-    by_name: dict[tuple[str, bool], list[Aged]] = defaultdict(list)
+    seen: Sequence[tuple[Row, Behaviour]], rng: Random
+) -> Iterator[tuple[str, bool, Sequence[Behaviour]]]:
+    by_name: dict[tuple[str, bool], list[Behaviour]] = defaultdict(list)
     innocents = []
-    for row, one in read:
+    for row, one in seen:
         by_name[row.campaign or row.who, row.campaign is not None].append(one)
         if row.campaign is None:
             innocents.append(one)
