@@ -451,7 +451,8 @@ class Supervisor:
         if pseudonym is not None:
             with contextlib.suppress(StoreError):
                 account = await self._directory.account_of(pseudonym)
-        return explain(line, self._policies.current, account, self._models.current)
+        models = self._models
+        return explain(line, self._policies.current, account, models.current, models.accounts)
 
 
 async def _tend(left: LeftLogs) -> None:

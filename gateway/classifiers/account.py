@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import log
 
 from ..core import window as at
-from ..core.behaviour import DAY_INDEX, Behaviour, evenness
+from ..core.behaviour import DAY_INDEX, Behaviour, evenness, read_window
 from .model import Feature, FeatureSet, LinearModel, read_model
 
 HEAD = "collecting"  # the one score of an account: is it collecting, rather than using?
@@ -131,6 +131,12 @@ def scaled(count: float, much: float) -> float:
 
 def bounded(value: float) -> float:
     return min(1.0, max(0.0, value))
+
+
+def score_account(model: LinearModel, packed: bytes | None, now_s: int) -> float | None:
+    """How much the window looks like collecting, 0..1; None where nothing is kept."""
+    seen = read_window(packed, now_s)
+    return None if seen is None else model.scores(account_values(seen))[0]
 
 
 def read_account_model(raw: bytes, where: str) -> LinearModel:

@@ -42,6 +42,7 @@ class ModelHolder:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self.current = load_task_model(path)
+        self.accounts = load_account_model()
         self.problem: str | None = None
         self._seen = self.current.version
 

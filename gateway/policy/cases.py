@@ -104,6 +104,7 @@ class RawRequest(Raw):
     tool_count: int | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
+    collecting: Annotated[float, Field(ge=0, le=1)] | None = None
     tasks: dict[TaskName, Annotated[float, Field(ge=0, le=1)]] | None = None
     input_tokens: Tokens = 0
     output_tokens: Tokens = 0
@@ -309,6 +310,7 @@ class _CaseReader:
             estimated_input_tokens=raw.input_tokens,
             estimated_output_tokens=raw.output_tokens,
             task=_task(raw),
+            collecting=raw.collecting,
         )
 
     def _ago_us(self, text: str | None, now_us: int, place: Place) -> int | None:
