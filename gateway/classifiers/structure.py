@@ -84,7 +84,8 @@ def levels(body: Body, parts: Parts, system_letters: int, question_letters: int)
 
 def length_level(count: int, free_bits: int) -> int:
     """Doublings beyond `2 ** free_bits`, at most 9."""
-    return max(0, min(FULL, count.bit_length() - free_bits))
+    level = count.bit_length() - free_bits
+    return FULL if level > FULL else level if level > 0 else 0
 
 
 def _contract(members: Mapping[str, Raw]) -> bytes:
