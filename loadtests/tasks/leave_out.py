@@ -29,7 +29,6 @@ PAIRS = (  # (task, who asks for it, its innocent twin): how far the score tells
     ("benchmark", "evaluation", "regulated"),
 )
 RECURRENCE = 4
-WORDS = sum(name.startswith("says_") for name in FEATURES.names)
 
 
 def by_source(
@@ -53,12 +52,12 @@ def by_source(
     found = {}
     for name in names:
         inside = sources == name
-        labels = rows.labels[int(np.flatnonzero(inside)[0])].tasks
+        labels = {task for n in np.flatnonzero(inside) for task in rows.labels[int(n)].tasks}
         top = [TASKS[n] for n in highest[inside]]
         counted = sorted(((top.count(task), task) for task in set(top)), reverse=True)
         found[name] = {
             "requests": int(inside.sum()),
-            "tasks": list(labels),
+            "tasks": sorted(labels),
             "is_real": name in reals,
             "highest": {task: round(count / len(top), 3) for count, task in counted[:3]},
             "mean": {task: round(float(scores[task][inside].mean()), 3) for task in TASKS},
