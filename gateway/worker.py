@@ -28,7 +28,7 @@ from .adapters.forward import Forwarder
 from .adapters.guard import Guard
 from .adapters.http_server import BoundedProtocol, bound_unsent, listening
 from .app import SystemClock, build_targets, guard_config, policies_for
-from .classifiers.load import ModelHolder
+from .classifiers.load import ModelHolder, load_task_model
 from .classifiers.reader import TaskReader
 from .core.keyed import KeyedHash
 from .engine import Engine
@@ -95,7 +95,8 @@ async def serve(orders: Orders) -> None:
     keyed = KeyedHash(bytes.fromhex(orders.secret_hex))
     metrics = WorkerMetrics()
     policies = PolicyHolder(settings.policy, fallback=orders.last_good_policy)
-    models = ModelHolder(settings.classifier.model)
+    # The supervisor refused to start on a bad model; one that broke later must stop no worker.
+    models = ModelHolder(settings.classifier.model, fallback=load_task_model())
     tasks = TaskReader(models, always=settings.classifier.always)
     store = await open_store(
         orders.store_url,
