@@ -161,6 +161,8 @@ class Settings(_Closed):
     linker: LinkerConfig = LinkerConfig()
     windows: bool = False  # keeps what accounts did of late even where no policy asks for it
     classifier: ClassifierConfig = ClassifierConfig()
+    checks: ChecksConfig | None = None
+    envoy: EnvoyConfig = EnvoyConfig()
 
     _networks = field_validator("trusted_proxies")(lambda networks: check_networks(networks))
 
