@@ -25,6 +25,12 @@ CLAIMS = (
     *("cf-connecting-ip", "client-ip", "fastly-client-ip", "forwarded", "true-client-ip"),
     *("x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "x-real-ip"),
     *("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"),
+    *("x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms"),
+)
+PREFIXES = ("x-hydragate-", "x-envoy-")  # a caller's x-envoy-retry-on would be obeyed
+REFUSAL_HEADERS = (
+    *("content-type", "cache-control", "retry-after", "request-id", "x-request-id"),
+    *("x-hydragate-decision", "x-should-retry", "ratelimit", "ratelimit-policy"),
 )
 _HEADERS_UP = ("accept-encoding", "authorization", "x-hydragate-upstream")
 _FAILED_FLAGS = ("UF", "UC", "UH", "UO", "UR", "URX", "LR", "NR", "NC", "UPE")
@@ -125,24 +131,27 @@ def _longest_wait_s(settings: Settings) -> float:
 def _seen_by_us() -> Json:
     """Overwrites what a caller put there."""
     base = f"{TYPE}extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-    told = {
+    seen = {
         PEER.decode(): "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
         JA4.decode(): "%TLS_JA4_FINGERPRINT%",
     }
-    ours = [
+    told = [
         {
             "append": {
                 "header": {"key": name, "value": value},
                 "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
             }
         }
-        for name, value in told.items()
+        for name, value in seen.items()
     ]
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": {
             "@type": base,
-            "mutations": [{"remove_on_match": {"key_matcher": {"prefix": "x-hydragate-"}}}, *ours],
+            "mutations": [
+                *({"remove_on_match": {"key_matcher": {"prefix": ours}}} for ours in PREFIXES),
+                *told,
+            ],
         },
     }
 
@@ -177,6 +186,13 @@ def _ext_authz(settings: Settings) -> Json:
                 "path_prefix": CHECK_PREFIX,
                 "authorization_response": {
                     "allowed_upstream_headers": {"patterns": [{"exact": name} for name in up]},
+                    "allowed_client_headers": {
+                        "patterns": [
+                            *({"exact": name} for name in REFUSAL_HEADERS),
+                            {"prefix": "x-ratelimit-"},
+                            {"prefix": "anthropic-ratelimit-"},
+                        ]
+                    },
                     "dynamic_metadata_from_headers": {"patterns": [{"prefix": "x-hydragate-"}]},
                 },
             },

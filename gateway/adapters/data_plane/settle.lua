@@ -98,7 +98,7 @@ local function put(handle, seen)
   handle:streamInfo():dynamicMetadata():set("hydragate", "seen", string.format(
     '{"usages":[%s],"is_final":%s,"is_stream":%s,"is_read":true,"head":"%s","events":%d,"size":%d}',
     table.concat(usages, ","), tostring(seen.is_final), tostring(seen.is_stream),
-    escape(table.concat(seen.head)), seen.events, seen.size))
+    table.concat(seen.head), seen.events, seen.size))
 end
 
 local function usage_in(text)
@@ -127,7 +127,7 @@ local function note_event(seen, event)
     seen.size = seen.size + #event
     if seen.headed + #event <= MAX_HEAD then
       seen.headed = seen.headed + #event
-      seen.head[#seen.head + 1] = event
+      seen.head[#seen.head + 1] = escape(event)
     else
       seen.headed = MAX_HEAD
     end
