@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -123,6 +124,7 @@ def admin_text(url: str) -> str:
 
 
 NGINX_MAIN = """
+{user}
 daemon off;
 worker_processes 2;
 pid {folder}/nginx.pid;
@@ -161,7 +163,8 @@ def nginx_before(
         text = text.replace(ours, theirs)
     (folder / "hydragate.conf").write_text(text)
     main = folder / "nginx.conf"
-    main.write_text(NGINX_MAIN.format(folder=folder))
+    user = "user root;" if os.getuid() == 0 else ""  # else its workers cannot enter the folder
+    main.write_text(NGINX_MAIN.format(folder=folder, user=user))
     command = [tool("nginx"), "-p", str(folder), "-c", str(main)]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr

@@ -58,7 +58,7 @@ class Report:
 def split_ticket(ticket: str) -> tuple[int, str]:
     """(the worker that decided, the decision's id). Raises ReportError."""
     worker, _, decision_id = ticket.partition("-")
-    if not worker.isdigit() or len(worker) > 4 or not decision_id or len(ticket) > 64:
+    if not worker.isdecimal() or len(worker) > 4 or not decision_id or len(ticket) > 64:
         raise ReportError("no ticket of ours")
     return int(worker), decision_id
 
@@ -86,10 +86,10 @@ def of_envoy(told: Mapping[str, Any]) -> Report:
 def of_nginx(told: Mapping[str, Any]) -> Report:
     """From the log line of the `hydragate` format. Raises ReportError."""
     status = _count(told.get("status"))
-    # $upstream_status lists the tries; the last is the one that counts.
+    # Without a head of the model API's there is no time to it, though nginx fills in a status.
+    upstream_us = _seconds_us(told.get("up_s"))
     tries = str(told.get("upstream_status") or "").replace(":", ",").split(",")
-    upstream = tries[-1].strip()
-    is_upstreams = upstream.isdigit() and int(upstream) == status
+    is_upstreams = upstream_us is not None and tries[-1].strip() == str(status)
     outcome = Outcome.COMPLETE if is_upstreams else Outcome.UPSTREAM_FAILED
     if status == 499 or told.get("completion") != "OK":
         outcome = Outcome.CLIENT_LEFT
@@ -98,7 +98,7 @@ def of_nginx(told: Mapping[str, Any]) -> Report:
         status,
         outcome,
         is_upstreams,
-        _seconds_us(told.get("up_s")),
+        upstream_us,
         _seconds_us(told.get("s")) or 0,
         None,
     )
@@ -173,7 +173,7 @@ def _text(value: Any) -> str:
 def _count(value: Any) -> int | None:
     """A number as it is or as text; None where there is none ("-")."""
     text = str(value)
-    return int(text) if text.isdigit() and len(text) < 16 else None
+    return int(text) if text.isdecimal() and len(text) < 16 else None
 
 
 def _us(milliseconds: Any) -> int | None:
