@@ -11,6 +11,7 @@ setup(
             "stores/lua/*.lua",
             "classifiers/models/*.json",
             "classifiers/models/*.html",
+            "adapters/data_plane/*.lua",
             "policies/*.json",
             "policies/**/*.yaml",
             "policies/**/*.md",
