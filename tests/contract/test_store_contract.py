@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.window import SIGHTING, see
 from gateway.errors import StoreError
 from gateway.model import (
     SECOND_US,
@@ -16,6 +17,7 @@ from gateway.model import (
     Level,
     Quota,
     Settlement,
+    Sighting,
     Status,
     Step,
     StepResult,
@@ -492,6 +494,31 @@ async def test_removing_an_adopted_account_forgets_its_credential(store: AnyStor
     assert await store.remove("key_1")
     assert await store.resolve(CREDENTIAL) is None
     assert await store.keys("key_1") == {}
+
+
+# ── windows ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_window_is_counted_beside_corrections_of_other_accounts_and_tags(
+    store: AnyStore,
+) -> None:
+    """On a Cluster they lie on other nodes."""
+    packed = SIGHTING.pack(NOW_US // SECOND_US, 1, 10, 20, 0, *[1] * 6, 7, 0)
+    expected = see(None, packed, NOW_US // SECOND_US)
+    for name in ("acc_1", "acc_2", "acc_3"):
+        steps = [gcra(tag=f"a:{name}"), gcra(tag="o:org_1"), gcra("all", tag="g:all:0")]
+        reply = await store.charge(charge(*steps))
+        given_back = [
+            correction(step, result, -step.amount)
+            for step, result in zip(steps, reply.results, strict=True)
+        ]
+        sighting = Sighting(name, packed)
+        await store.settle(Settlement("x", tuple(given_back), NOW_US, sighting))
+        assert store.window(name) == expected
+        assert await level_of(store, steps[1]) <= NOW_US
+    await store.settle(Settlement("y", (), NOW_US, Sighting("acc_4", packed, is_asked=False)))
+    await store.fetch_window("acc_4")
+    assert store.window("acc_4") == expected
 
 
 # ── the kill switch ──────────────────────────────────────────────────────────────────────────
