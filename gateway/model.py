@@ -108,6 +108,22 @@ class Quota:
     burst: int
 
 
+NETWORK_CLASSES = ("eyeball", "hosting", "vpn", "tor", "education")
+"""`hosting`: data centres and clouds; `eyeball`: announced, and none of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What address data says of one address; None where it says nothing."""
+
+    country: str | None = None  # ISO 3166-1 alpha-2
+    asn: int | None = None
+    network_class: str | None = None  # one of NETWORK_CLASSES
+
+
+NOWHERE = Place()
+
+
 @record
 class RequestFacts:
     """What a surface can see of one request. Addresses and credentials come as keyed hashes."""
