@@ -9,6 +9,8 @@ setup(
         "hydragate": [
             "py.typed",
             "stores/lua/*.lua",
+            "classifiers/models/*.json",
+            "classifiers/models/*.html",
             "policies/*.json",
             "policies/**/*.yaml",
             "policies/**/*.md",

@@ -18,6 +18,8 @@ from .adapters.forward import Target
 from .adapters.headers import TrustedEdge
 from .adapters.reading import GuardConfig
 from .adapters.upstream import HttpUpstream, UpstreamSettings
+from .classifiers.load import ModelHolder
+from .classifiers.reader import TaskReader
 from .core.keyed import MIN_SECRET_BYTES, KeyedHash
 from .engine import Engine, PolicySource
 from .errors import UsageError
@@ -176,14 +178,16 @@ def create_engine(
     secret_file: Path | str,
     log_dir: Path | str | None = None,
     metrics: WorkerMetrics | None = None,
+    task_model: Path | str | None = None,
 ) -> Engine:
     """An engine for `app.add_middleware(Guard, engine=…)` in somebody's own application.
 
     `store` is a URL as `hydragate serve --store` takes it; it is opened by the first request, so
     this may be called before any event loop runs. Close with `await engine.store.aclose()`.
     `metrics` counts into `ProcessCollector(metrics)`, to register with prometheus-client.
+    `task_model` is a model file of `hydragate train`; without one the shipped model scores.
 
-    Raises PolicyError for a bad policy and UsageError for a bad secret.
+    Raises PolicyError for a bad policy, ModelError for a bad model and UsageError for a bad secret.
     """
     keyed = KeyedHash(read_secret(Path(secret_file), may_create=False))
     policies = PolledPolicies(Path(policy))
@@ -216,6 +220,7 @@ def create_engine(
         ids=DecisionIds(),
         keyed=keyed,
         recorders=tuple(recorders),
+        tasks=TaskReader(ModelHolder(None if task_model is None else Path(task_model))),
     )
 
 

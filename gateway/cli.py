@@ -19,6 +19,7 @@ from .commands.policy import policy
 from .commands.replay import replay
 from .commands.report import report
 from .commands.serve import serve
+from .commands.train import train
 from .errors import HydragateError, PolicyError, UsageError
 
 
@@ -47,7 +48,7 @@ def main() -> None:
 
 for command in (
     *(serve, doctor, linker, mode, explain, policy, accounts, clusters),
-    *(generate, replay, report, demo),
+    *(generate, replay, report, demo, train),
 ):
     main.add_command(command)
 

@@ -9,6 +9,8 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Protocol
 
+from .classifiers.body import Body
+from .classifiers.reader import TaskReader
 from .core.assess import assess
 from .core.estimate import TokenEstimator
 from .core.jitter import Jitter, epoch_of
@@ -37,6 +39,7 @@ from .model import (
     Sighting,
     Status,
     Subject,
+    TaskReading,
     Timings,
     Usage,
 )
@@ -131,6 +134,7 @@ class Engine:
         event_time: bool = False,
         cached_subjects: int = MAX_CACHED_SUBJECTS,
         keeps_windows: bool = False,
+        tasks: TaskReader | None = None,
     ) -> None:
         """`keeps_windows`: accounts' windows are kept even while the policy names no signal of
         theirs, for whoever else reads them. `cached_subjects`: how many credentials are
@@ -142,6 +146,7 @@ class Engine:
         self.ids = ids
         self.keyed = keyed
         self.estimator = TokenEstimator()
+        self.tasks = tasks
         self._recorders = recorders
         self._event_time = event_time
         self._cache = SubjectCache(cached_subjects)
@@ -176,6 +181,12 @@ class Engine:
             raise StoreError("refused", "the account keeps changing")
         except StoreError:
             return self._decide_degraded(policy, facts)
+
+    def read_task(self, body: Body, caller: str | None) -> TaskReading | None:
+        """What a request is for, where the policy in force asks; `caller` is its credential."""
+        if self.tasks is None:
+            return None
+        return self.tasks.read(self.policies.current, body, caller)
 
     def reject(self, facts: RequestFacts, error: RequestError) -> Decision:
         """The decision on a request that cannot be read: refused, whatever the policy says."""

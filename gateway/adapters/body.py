@@ -8,7 +8,7 @@ judged; that is the upstream's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -49,6 +49,8 @@ class BodyFacts:
     has_stream_options: bool = False
     text_bytes: int = 0  # what counts as input for a token estimate
     members: Mapping[str, Raw] = field(default_factory=dict)
+    turns: Sequence[Raw] = ()  # of messages or input, unparsed
+    item: BodyFacts | None = None  # of a batch: the request in its middle
 
 
 def read_body(raw: bytes, shape: str) -> BodyFacts:
@@ -133,6 +135,8 @@ def _read_batch(members: dict[str, Raw]) -> BodyFacts:
         )
     maxima = [call.max_output_tokens for call in calls if call.max_output_tokens is not None]
     end_users = {call.end_user for call in calls}
+    item = calls[len(calls) // 2]
+    item.shape = "batch"
     return BodyFacts(
         model=calls[0].model,
         items=len(calls),
@@ -141,6 +145,7 @@ def _read_batch(members: dict[str, Raw]) -> BodyFacts:
         max_output_tokens=max(maxima) if maxima else None,
         end_user=end_users.pop() if len(end_users) == 1 else None,
         members=members,
+        item=item,
     )
 
 
@@ -172,11 +177,13 @@ def _stream(facts: BodyFacts, raw: Raw, name: str) -> None:
 
 
 def _messages_list(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.message_count = len(_entries(raw, name))
+    facts.turns = _entries(raw, name)
+    facts.message_count = len(facts.turns)
 
 
 def _responses_input(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.message_count = len(_texts(raw, name))
+    facts.turns = _texts(raw, name)
+    facts.message_count = len(facts.turns)
 
 
 def _prompt(facts: BodyFacts, raw: Raw, name: str) -> None:

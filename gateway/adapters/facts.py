@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from ..core.estimate import TokenEstimator
 from ..core.keyed import KeyedHash, network_bytes
-from ..model import RequestFacts, Route, record
+from ..model import RequestFacts, Route, TaskReading, record
 from .body import BodyFacts
 from .header_plan import RequestPlan
 from .headers import sdk_of
@@ -74,6 +74,7 @@ def build_facts(
     body: BodyFacts = NO_BODY,
     body_bytes: int = 0,
     ja4: str | None = None,
+    task: TaskReading | None = None,
     keyed: KeyedHash,
     estimator: TokenEstimator,
 ) -> RequestFacts:
@@ -114,4 +115,5 @@ def build_facts(
         None if body.end_user is None else keyed.value("end_user", body.end_user),
         input_tokens,
         output_tokens,
+        task,
     )

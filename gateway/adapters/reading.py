@@ -118,6 +118,9 @@ class RequestReader:
             # What led to it holds this frame, and the frame holds it: a cycle a bad request.
             error = found.with_traceback(None)
             error.__context__ = None
+        task = None
+        if error is None and body is not NO_BODY:
+            task = engine.read_task(body.item or body, credential)
         facts = build_facts(
             decision_id=decision_id,
             received_us=received_us,
@@ -131,6 +134,7 @@ class RequestReader:
             origin=origin,
             body=body,
             body_bytes=len(raw),
+            task=task,
             keyed=engine.keyed,
             estimator=engine.estimator,
         )

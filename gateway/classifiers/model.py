@@ -27,6 +27,7 @@ MAX_MODEL_BYTES = 1 << 20
 MAX_HEADS = 64
 MAX_LOGIT = 30.0  # beyond it a score is 0 or 1 to thirteen digits
 DECIMALS = 3  # of a score: the same on every machine
+_ONE = 10**DECIMALS
 
 
 class ModelError(HydragateError):
@@ -101,16 +102,10 @@ class LinearModel:
 
     def logits(self, values: Sequence[float]) -> list[float]:
         """Calibrated, one a head; `values` are as many as there are features, 0..1 each."""
-        return self.add(list(self.start), values, 0)
-
-    def add(self, logits: list[float], values: Sequence[float], first: int) -> list[float]:
-        """`logits` and what the features from position `first` on add to them, for whoever keeps
-        the sums of parts that repeat."""
-        for column, value in zip(self.columns[first:], values, strict=False):
+        logits = list(self.start)
+        for column, value in zip(self.columns, values, strict=True):
             if value:
-                logits = [
-                    sum_ + weight * value for sum_, weight in zip(logits, column, strict=True)
-                ]
+                logits = [sum_ + w * value for sum_, w in zip(logits, column, strict=True)]
         return logits
 
     def scores(self, values: Sequence[float]) -> tuple[float, ...]:
@@ -135,7 +130,7 @@ class LinearModel:
 
 def scores_of(logits: Sequence[float]) -> tuple[float, ...]:
     """Logits as scores in 0..1, to `DECIMALS`."""
-    return tuple([round(1.0 / (1.0 + exp(-_bounded(logit))), DECIMALS) for logit in logits])
+    return tuple([int(_ONE / (1.0 + exp(-_bounded(logit))) + 0.5) / _ONE for logit in logits])
 
 
 def _bounded(logit: float) -> float:

@@ -15,6 +15,8 @@ import click
 import orjson
 
 from ..app import open_replay_store
+from ..classifiers.load import ModelHolder
+from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
 from ..errors import UsageError
 from ..model import SECOND_US
@@ -75,6 +77,7 @@ def scenario_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Event time between evidence and what clusters it leads to.",
 )
 @click.option("--link/--no-link", "links", default=True, help="Whether accounts are linked.")
+@click.option("--model", type=FILE, help="Scores tasks; instead of the model that is shipped.")
 @click.option(
     "--reorder-s",
     type=click.FloatRange(min=0, max=3600),
@@ -106,6 +109,7 @@ def replay(
     store: str,
     linker_lag_s: float,
     links: bool,
+    model: Path | None,
     reorder_s: float,
     resume: bool,
     checkpoint_s: float,
@@ -118,7 +122,7 @@ def replay(
     """
     if [traffic, scenario, decisions].count(None) != 2:
         raise UsageError("say one of --traffic, --scenario and --decisions")
-    policies = FixedPolicy(policy)
+    policies, models = FixedPolicy(policy), ModelHolder(model)
     out.mkdir(parents=True, exist_ok=True)
     on_progress = _show if sys.stderr.isatty() else None
     if decisions is not None:
@@ -145,6 +149,7 @@ def replay(
                 reorder_us=round(reorder_s * SECOND_US),
                 lag_us=round(linker_lag_s * SECOND_US),
                 hook=LinkingHook(KeyedHash(REPLAY_SECRET)) if links else None,
+                tasks=TaskReader(models),
                 checkpoint_every_s=checkpoint_s,
             )
             return await ReplayRun(plan, stop=stop).run(resume=resume, on_progress=on_progress)

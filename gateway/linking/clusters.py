@@ -11,15 +11,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from ..model import SECOND_US
+
 WATCHED, SUSPECTED, CONFIRMED, DISMISSED = "watched", "suspected", "confirmed", "dismissed"
 OVERLAP = 0.3  # of the smaller of two groups: they are one
+HOUR_US = 3600 * SECOND_US
+COPIED = 1.0  # of the members at its beginning, how many may join in an hour by what can be copied
+LEAST_COPIED = 32
 
 
 @dataclass(slots=True)
 class Cluster:
     """`members` maps the account's number to the instant at which it joined. `score` is in nats;
     `families` the best score of each family that spoke. `marks` are numbers of values: its seeds,
-    what ties it. `own` are values that hardly anybody outside of it shows."""
+    what ties it. `own` are values that hardly anybody outside of it shows, `kin` those among them
+    by which untied accounts are known (`concentration.kin_of`). `first_us` is the first evidence;
+    `copied_us` and `copied` count who joined in the hour since then by what can be copied."""
 
     cluster_id: str
     first_us: int
@@ -29,6 +36,9 @@ class Cluster:
     families: dict[str, float] = field(default_factory=dict)
     marks: set[int] = field(default_factory=set)
     own: set[int] = field(default_factory=set)
+    kin: set[int] = field(default_factory=set)
+    copied_us: int = 0
+    copied: int = 0
     why: list[str] = field(default_factory=list)
     suspected_us: int | None = None
     decided_by: str | None = None  # who confirmed or dismissed it
@@ -82,8 +92,10 @@ class Clusters:
         for number in list(other.members):
             self.join(cluster, number, other.members[number])
         cluster.score = max(cluster.score, other.score)
+        cluster.first_us = min(cluster.first_us, other.first_us)
         cluster.marks |= other.marks
         cluster.own |= other.own
+        cluster.kin |= other.kin
         cluster.suspected_us = min(
             (at for at in (cluster.suspected_us, other.suspected_us) if at is not None),
             default=None,
@@ -105,6 +117,16 @@ class Clusters:
         self.moved.add(number)
         self.of_account[number] = cluster.cluster_id
         return True
+
+    def join_copied(self, cluster: Cluster, number: int, at_us: int) -> bool:
+        """Join by values that anybody can copy: no more in an hour than there are members, so
+        that whoever imitates a cluster's looks on purpose cannot fill it with others at once."""
+        if at_us - cluster.copied_us >= HOUR_US:
+            cluster.copied_us, cluster.copied = at_us, 0
+        if cluster.copied >= max(LEAST_COPIED, (len(cluster.members) - cluster.copied) * COPIED):
+            return False
+        cluster.copied += 1
+        return self.join(cluster, number, at_us)
 
     def leave(self, number: int) -> None:
         before = self.of_account.pop(number, None)

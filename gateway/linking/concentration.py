@@ -2,47 +2,56 @@
 
 A popular public template is held by accounts that differ in everything else, and by small honest
 groups: an agency's keys with one payer, a classroom behind one address, a cohort that signed up in
-one hour. Each such group is explained by *one* shared value that covers all of it. A pool bought
-in bulk is not: its payers, signup addresses, mail domains and bursts overlap crosswise, so that
-together they tie far more accounts than any one of them covers.
+one hour. Such a group is explained by *one* cause, which shows in several facts at once: its payer,
+its domain, its address and its hour have the same accounts. A pool that was bought in lots is not:
+each lot of cards, addresses or hours has other accounts.
 
 So a *seed* (one value and all who show it) is examined like this. *Coincidences* are values of
-the facts or relay blocks that at least two holders share among themselves and few others show.
-Holders tied by coincidences form components. A component counts when no single coincidence covers
-more than `MOST_EXPLAINED` of it and at least two families tie it. The score, in nats, is
+the facts block that at least two holders share among themselves and few others show, and rings of
+the relay block. Two measures are taken of them, and the higher one counts (docs/adr/0010):
 
-    d · KL(p ‖ p0),   p the share in such components of those holders who share any tying value with
-                      anybody at all (whoever shares nothing could be in none, so that strangers
-                      who show the seed too do not thin a pool out), p0 = `NULL_SHARE`,
-    d half the number of coincidences there (each ties at least two accounts, so no more draws
-    than that are independent)
+*Crosswise components.* Coincidences tie holders into components. One counts when no single fact
+covers more than `MOST_EXPLAINED` of it, and either a ring or two families of facts tie it. The
+score is d · KL(p ‖ p0), Chernoff's bound on the tail of a binomial: p the share in such components
+of those holders who share any fact with anybody (strangers who show the seed too do not thin a
+pool out), p0 = `NULL_SHARE`, d half the number of coincidences (each ties at least two accounts).
 
-which is Chernoff's bound on the tail of a binomial. It is a score, not a probability: what false
-alarms it gives is measured (docs/adr/0008). Ideas from FRAUDAR (KDD 2016) and D-Cube (WSDM 2017):
-dense blocks against the background, which camouflage does not thin out.
+*Loose lots* (see `lots`), for pools whose lots are too small or too old to touch.
+
+Both are scores, not probabilities: what false alarms they give is measured
+(`loadtests.false_alarms`).
+Ideas from FRAUDAR (KDD 2016) and D-Cube (WSDM 2017): dense blocks against the background, which
+camouflage does not thin out.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from math import log
 
 from .evidence import Block
 from .graph import Graph, Value
+from .lots import Lots, loose_lots
 
 LEAST_HOLDERS = 8
 LEAST_COINCIDENCES = 4
 LEAST_SHARE = 0.2
 MOST_SCORED = 4_000  # holders that are looked at; of more, those who came last
 LEAST_EXCLUSIVE = 0.34  # of a coincidence's holders, how many must hold the seed
-MOST_EXPLAINED = 0.67  # of a component by one coincidence; honest groups measured: 1.0
+MOST_EXPLAINED = 0.67  # of a component by one fact; honest groups measured: 1.0
 LEAST_COMPONENT = 8
 NULL_SHARE = 0.05
 LEAST_OWN = 0.9
 LEAST_OWN_HOLDERS = 12
+LEAST_TIED = 0.4  # of those who show a seed and a rare origin, how many are tied
+VAGUE = frozenset({"question_head"})
 TYING = frozenset({Block.FACTS, Block.RELAY})
+
+Ties = Mapping[int, list[int]]
+"""A coincidence's number → the holders of the seed that share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +65,8 @@ class Agreement:
 
 @dataclass(slots=True)
 class Candidate:
-    """A seed that was looked at: `members` are in components that count, tied by
-    `coincidences` (numbers of values). `score` in nats; `examined` holders were looked at."""
+    """A seed that was looked at: `members` are tied by `coincidences` (numbers of values). `score`
+    in nats; `examined` holders were looked at. `is_crosswise` says which measure was higher."""
 
     seed: int
     holders: int
@@ -66,35 +75,34 @@ class Candidate:
     agreements: list[Agreement]
     members: set[int]
     coincidences: set[int]
+    is_crosswise: bool
 
 
 def examine(graph: Graph, seed: int) -> Candidate | None:
     """None where there is nothing to say: few holders, or nothing that ties them crosswise."""
     value = graph.values[seed]
-    if value.block in TYING:
+    if value.block is Block.FACTS:
         return None  # what the platform knows says who agrees, not who is asked
     holders = _holders(graph, value)
     if len(holders) < LEAST_HOLDERS:
         return None
     ties = _coincidences(graph, value, holders)
-    members: set[int] = set()
-    kept: dict[int, list[int]] = {}
-    for component, tying in _components(ties):
-        if _is_crosswise(graph, component, {number: ties[number] for number in tying}):
-            members |= component
-            kept.update({number: ties[number] for number in tying})
-    share = len(members) / max(1, _sharers(graph, holders))
-    if len(kept) < LEAST_COINCIDENCES or share < max(LEAST_SHARE, NULL_SHARE):
+    crosswise = _crosswise(graph, ties)
+    score = _crosswise_score(graph, holders, crosswise)
+    is_plain = value.key.family not in VAGUE
+    lots = loose_lots(graph, ties, holders) if is_plain else Lots(0.0, {})
+    if not score and not lots.score:
         return None
-    score = len(kept) / 2 * _divergence(min(1.0, share), NULL_SHARE)
+    kept = dict(crosswise if score else {}) | lots.ties
     return Candidate(
         seed,
         len(value.holders),
         len(holders),
-        score,
+        max(score, lots.score),
         _agreements(graph, kept),
-        members,
+        {number for who in kept.values() for number in who},
         set(kept),
+        score >= lots.score,
     )
 
 
@@ -136,7 +144,7 @@ def is_exclusive(inside: int, holders: int, held: float) -> bool:
     return inside >= max(LEAST_EXCLUSIVE, min(0.9, 3 * held)) * holders
 
 
-def _components(ties: dict[int, list[int]]) -> list[tuple[set[int], list[int]]]:
+def _components(ties: Ties) -> list[tuple[set[int], list[int]]]:
     """(accounts, the values that tie them) of each connected component; by union and find."""
     parent: dict[int, int] = {}
 
@@ -159,18 +167,43 @@ def _components(ties: dict[int, list[int]]) -> list[tuple[set[int], list[int]]]:
     return [(accounts[number], tying[number]) for number in sorted(accounts)]
 
 
-def _is_crosswise(graph: Graph, component: set[int], ties: dict[int, list[int]]) -> bool:
-    """No single shared value explains the component, and more than one kind of value ties it."""
-    largest = max(map(len, ties.values()))
+def _crosswise(graph: Graph, ties: Ties) -> dict[int, list[int]]:
+    """The ties of the components that count."""
+    kept: dict[int, list[int]] = {}
+    for component, tying in _components(ties):
+        if _is_crosswise(graph, component, {number: ties[number] for number in tying}):
+            kept.update({number: ties[number] for number in tying})
+    return kept
+
+
+def _is_crosswise(graph: Graph, component: set[int], ties: Ties) -> bool:
+    """No single fact explains the component, and more than one kind of value ties it. A ring
+    explains nothing: it is what is to be explained."""
+    facts = [len(who) for number, who in ties.items() if graph.values[number].block is Block.FACTS]
     families = {graph.values[number].family for number in ties}
     return (
         len(component) >= LEAST_COMPONENT
-        and largest <= MOST_EXPLAINED * len(component)
-        and len(families) > 1
+        and max(facts, default=0) <= MOST_EXPLAINED * len(component)
+        and (len(families) > 1 or len(facts) < len(ties))
     )
 
 
-def marks_of(graph: Graph, members: set[int]) -> set[int]:
+def _crosswise_score(graph: Graph, holders: list[int], ties: Ties) -> float:
+    """In nats; 0 where there is too little."""
+    draws = sum(_draws(graph, number, who) for number, who in ties.items())
+    members = {number for who in ties.values() for number in who}
+    share = len(members) / max(1, _sharers(graph, holders))
+    if draws < LEAST_COINCIDENCES / 2 or share < max(LEAST_SHARE, NULL_SHARE):
+        return 0.0
+    return draws * _divergence(min(1.0, share), NULL_SHARE)
+
+
+def _draws(graph: Graph, number: int, who: list[int]) -> float:
+    """A shared fact is one observation of at least two accounts, a ring one of each pair in it."""
+    return len(who) / 2 if graph.values[number].block is Block.RELAY else 0.5
+
+
+def own_of(graph: Graph, members: set[int]) -> set[int]:
     """Values outside of what ties that are the group's own: `LEAST_OWN_HOLDERS` of it show them,
     and nine of ten who show them are in it."""
     counts: dict[int, int] = defaultdict(int)
@@ -186,7 +219,36 @@ def marks_of(graph: Graph, members: set[int]) -> set[int]:
     }
 
 
-def _agreements(graph: Graph, ties: dict[int, list[int]]) -> list[Agreement]:
+def kin_of(graph: Graph, seed: int, members: set[int]) -> set[int]:
+    """The seed, and rare values of the origin block that go with it; {} where there are none.
+
+    Whoever shows both agrees with the tied in two blocks without being tied to them. Such a value
+    is shown by hardly anybody but holders of the seed, and `LEAST_TIED` of those are tied: where a
+    pool copied a template together with the client that goes with it, honest users outnumber the
+    tied, and nobody is joined.
+    """
+    value = graph.values[seed]
+    if value.block is not Block.CONTENT:
+        return set()
+    counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for holder in islice(reversed(value.holders), MOST_SCORED):
+        is_tied = holder in members
+        for number in graph.accounts[holder].values:
+            if graph.values[number].block is Block.ORIGIN:
+                count = counts[number]
+                count[0] += 1
+                count[1] += is_tied
+    found = {
+        number
+        for number, (shown, tied) in counts.items()
+        if shown >= LEAST_OWN_HOLDERS
+        and tied >= LEAST_TIED * shown
+        and shown >= LEAST_OWN * len(graph.values[number].holders)
+    }
+    return found | {seed} if found else set()
+
+
+def _agreements(graph: Graph, ties: Ties) -> list[Agreement]:
     """By family, the widest first."""
     covered: dict[int, set[int]] = defaultdict(set)
     groups: dict[int, int] = defaultdict(int)

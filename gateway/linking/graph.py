@@ -1,12 +1,13 @@
 """Who has shown which value: a bipartite graph of accounts and keyed hashes, bounded.
 
-Law: an account holds at most `MAX_VALUES_PER_BLOCK` values of a block, the oldest go first, so that
-chatter in one block never drives out another's; a value remembers at most `MAX_HOLDERS` holders.
-What nobody has shown for `KEPT_US` is forgotten.
+Law: an account holds at most `MAX_VALUES_PER_BLOCK` values of a block, so that chatter in one block
+never drives out another's, nor chatter in one family another family's; a value remembers at most
+`MAX_HOLDERS` holders. What nobody has shown for `KEPT_US` is forgotten.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from ..model import SECOND_US
@@ -130,10 +131,16 @@ class Graph:
             )
 
     def _make_room(self, number: int, block: Block) -> None:
+        """The oldest value of the family that has most of them goes: questions, of which each
+        conversation brings a new one, do not drive out the one set of tools."""
         values = self.values
+        if len(self.accounts[number].values) < MAX_VALUES_PER_BLOCK:
+            return
         shown = [v for v in self.accounts[number].values if values[v].block is block]
         if len(shown) >= MAX_VALUES_PER_BLOCK:
-            self._withdraw(number, shown[0])
+            counts = Counter([values[v].family for v in shown])
+            most = max(counts, key=lambda family: (counts[family], -family))
+            self._withdraw(number, next(v for v in shown if values[v].family == most))
 
     def _withdraw(self, number: int, value_number: int) -> None:
         self.accounts[number].values.pop(value_number, None)

@@ -11,14 +11,17 @@ in which evidence of one tick arrives changes nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import exp, log
 from typing import Any
 
+from ..model import SECOND_US
 from . import people
 from .clusters import CONFIRMED, DISMISSED, SUSPECTED, Cluster
-from .concentration import TYING, Candidate, examine, marks_of
+from .concentration import MOST_SCORED, TYING, Candidate, examine, kin_of, own_of
 from .evidence import Block, Key
 from .graph import Account
 from .snapshot import pack_state, unpack_state
@@ -26,6 +29,8 @@ from .state import State
 
 MAX_WHY = 12
 LEAST_BLOCKS = 2
+USED_BEFORE_US = 7 * 86_400 * SECOND_US
+LEAST_COMPANY = 0.5  # of a ring's members, how many show a value that is looked at with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +61,21 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What an account's subject says from now on; all None: in no cluster."""
+    """What an account's subject says from now on; all None: in no cluster.
+
+    `since_us` is the first evidence of the cluster, told only of a member that had been at work for
+    `USED_BEFORE_US` by then: an account that was opened long ago and lay ready is no old customer.
+    """
 
     account_id: str
     cluster_id: str | None
     state: str | None
     size: int | None
     suspicion: float | None
+    since_us: int | None = None
 
 
-NOWHERE = (None, None, None, None)
+NOWHERE = (None, None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +135,36 @@ class Linker:
 
     def _examine_grown(self, now_us: int) -> None:
         grown, self._state.grown = self._state.grown, {}
-        least, values = self._settings.growth, self._state.graph.values
-        for seed in sorted(grown):
-            value = values.get(seed)
-            if value is None or value.block in TYING:
-                continue
-            holders = len(value.holders)
-            if holders < self._settings.least_members:
-                continue
-            before = self._state.examined.get(seed, 0)
-            if holders < min(least * before, before + self._settings.growth_accounts):
-                continue
-            self._state.examined[seed] = holders
+        due = {seed for seed in grown if self._has_grown(seed)}
+        for seed in list(due):
+            if self._state.graph.values[seed].block is Block.RELAY:
+                due |= self._company_of(seed)
+        for seed in sorted(due):
+            self._state.examined[seed] = len(self._state.graph.values[seed].holders)
             candidate = examine(self._state.graph, seed)
             if candidate is not None and candidate.score >= self._settings.watch_nats:
                 self._take(candidate, now_us)
+
+    def _has_grown(self, seed: int) -> bool:
+        """Enough to be looked at again."""
+        value = self._state.graph.values.get(seed)
+        if value is None or value.block is Block.FACTS:
+            return False
+        before, holders = self._state.examined.get(seed, 0), len(value.holders)
+        grown = min(self._settings.growth * before, before + self._settings.growth_accounts)
+        return holders >= max(self._settings.least_members, grown)
+
+    def _company_of(self, ring: int) -> set[int]:
+        """What most of a ring show besides: not grown, but the ring ties those who show it."""
+        graph = self._state.graph
+        holders = list(islice(reversed(graph.values[ring].holders), MOST_SCORED))
+        counts = Counter(number for one in holders for number in graph.accounts[one].values)
+        least = max(self._settings.least_members, LEAST_COMPANY * len(holders))
+        return {
+            number
+            for number, count in counts.items()
+            if count >= least and graph.values[number].block not in TYING
+        }
 
     def _take(self, candidate: Candidate, now_us: int) -> None:
         members = {n for n in candidate.members if not self._state.graph.accounts[n].is_exempt}
@@ -149,7 +174,10 @@ class Linker:
         for number in sorted(members):
             self._state.clusters.join(cluster, number, now_us)
         cluster.marks |= candidate.coincidences | {candidate.seed}
-        cluster.own = marks_of(self._state.graph, set(cluster.members))
+        graph, inside = self._state.graph, set(cluster.members)
+        if candidate.score >= self._settings.suspect_nats:
+            cluster.kin |= kin_of(graph, candidate.seed, inside)
+        cluster.own = own_of(graph, inside) | cluster.kin
         for number in self._state.graph.values[candidate.seed].holders:
             self._state.fresh[number] = (
                 None  # who holds the seed may be one of them by another mark
@@ -175,18 +203,29 @@ class Linker:
         """Accounts that show what the cluster shows, in two blocks, are born into it."""
         fresh, self._state.fresh = self._state.fresh, {}
         homes = {mark: c for c in self._state.clusters.by_id.values() for mark in c.marks | c.own}
+        copied: list[tuple[str, int, Cluster]] = []
         for number in sorted(fresh) if homes else ():
             account = self._state.graph.accounts.get(number)
             if account is None or account.is_exempt or number in self._state.clusters.of_account:
                 continue
-            home = self._home_of(account, homes)
-            if home is not None:
+            home, is_tied = self._home_of(account, homes)
+            if home is None:
+                continue
+            if is_tied:
                 self._state.clusters.join(home, number, now_us)
+            else:
+                copied.append((account.account_id, number, home))
+        for _, number, home in sorted(copied, key=lambda one: one[:2]):  # never by arrival
+            if not self._state.clusters.join_copied(home, number, now_us):
+                self._state.fresh[number] = None  # not in this hour
 
-    def _home_of(self, account: Account, homes: Mapping[int, Cluster]) -> Cluster | None:
-        """One of two ways in: a tie to members and a mark of another block; or values of two
-        blocks that are the cluster's own. What anybody can copy, beside what many happen to use,
-        is neither."""
+    def _home_of(
+        self, account: Account, homes: Mapping[int, Cluster]
+    ) -> tuple[Cluster | None, bool]:
+        """One of two ways in: a tie to members and a mark of another block (True); or values of
+        two blocks that are the cluster's own (False: both can be copied). What anybody can copy,
+        beside what many happen to use, is neither."""
+        copied: Cluster | None = None
         marks: dict[str, set[Block]] = {}
         own: dict[str, set[Block]] = {}
         for shown in account.values:
@@ -200,17 +239,24 @@ class Linker:
             if shown in cluster.own:
                 owned.add(block)
             is_tied = len(seen) >= LEAST_BLOCKS and not seen.isdisjoint(TYING)
-            if is_tied or len(owned) >= LEAST_BLOCKS:
-                return cluster
-        return None
+            if is_tied:
+                return cluster, True
+            if copied is None and len(owned) >= LEAST_BLOCKS:
+                copied = cluster
+        return copied, False
 
     def _why(self, candidate: Candidate) -> list[str]:
         seed = self._state.graph.values[candidate.seed]
         lines = [f"{candidate.holders:,} accounts show the same {_words(seed.key.family)}."]
+        reason = (
+            "no single one of them explains it"
+            if candidate.is_crosswise
+            else "nothing else that they share bears that out"
+        )
         lines.append(
             f"{len(candidate.members):,} of the {candidate.examined:,} looked at are tied "
             f"to each other by {len(candidate.coincidences):,} values that hardly anybody else "
-            f"shows, and no single one of them explains it ({candidate.score:.0f} nats)."
+            f"shows, and {reason} ({candidate.score:.0f} nats)."
         )
         lines += [
             f"{one.covered:,} of them share a {_words(one.family)} with another, in {one.groups:,} "
@@ -248,7 +294,9 @@ class Linker:
             return NOWHERE
         cluster = self._state.clusters.by_id[cluster_id]
         size = _rounded(len(cluster.members))
-        return (cluster_id, cluster.state, size, self._suspicion(cluster))
+        first_us = self._state.graph.accounts[number].first_us
+        since_us = cluster.first_us if first_us <= cluster.first_us - USED_BEFORE_US else None
+        return (cluster_id, cluster.state, size, self._suspicion(cluster), since_us)
 
     def _suspicion(self, cluster: Cluster) -> float:
         """0..1: one half where a cluster becomes suspected; what people decided is certain."""

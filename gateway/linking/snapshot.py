@@ -14,7 +14,7 @@ from .clusters import Cluster
 from .evidence import Key
 from .state import State
 
-VERSION = 1
+VERSION = 2
 
 
 def pack_state(state: State) -> bytes:
@@ -62,6 +62,8 @@ def _packed(
         "families": cluster.families,
         "marks": sorted(keys[n] for n in cluster.marks if n in keys),
         "own": sorted(keys[n] for n in cluster.own if n in keys),
+        "kin": sorted(keys[n] for n in cluster.kin if n in keys),
+        "copied": (cluster.copied_us, cluster.copied),
         "why": cluster.why,
         "suspected_us": cluster.suspected_us,
         "decided_by": cluster.decided_by,
@@ -85,6 +87,8 @@ def _unpacked(kept: dict[str, Any]) -> State:
         cluster.families, cluster.why = record["families"], record["why"]
         cluster.marks = _values(state, record["marks"])
         cluster.own = _values(state, record["own"])
+        cluster.kin = _values(state, record["kin"])
+        cluster.copied_us, cluster.copied = record["copied"]
         cluster.suspected_us, cluster.decided_by = record["suspected_us"], record["decided_by"]
     clusters.founded, clusters.moved = kept["founded"], set()
     clusters.pinned = {graph.account(name, 0): to for name, to in kept["pinned"]}

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from ..model import Policy
+import msgspec
+
+from ..classifiers.model import LinearModel, in_words
+from ..classifiers.request import explain as explain_task
+from ..model import TASKS, Policy, TaskReading
+
+TOLD_FROM = 0.3
 
 _NEXT = {
     "throttle": "It passes again once the limit has drained; raise the account's quota if it is "
@@ -27,13 +33,18 @@ _NEXT_BY_REASON = {
 
 
 def explain(
-    line: dict[str, Any], policy: Policy | None, account: str | None = None
+    line: dict[str, Any],
+    policy: Policy | None,
+    account: str | None = None,
+    model: LinearModel | None = None,
 ) -> dict[str, Any]:
     """The line, and under `text` what it means. `policy` is the one in force now; where its
     revision is another, rules are named without their reasons. `account` is whom the
-    pseudonym stands for, None when that mapping is gone."""
+    pseudonym stands for, None when that mapping is gone. `model` is the classifier in force: it
+    says why a score is what it is where it made the scores."""
     known = policy if policy is not None and policy.revision == line.get("policy") else None
-    parts = [*_headline(line, account), *_why(line, known), *_limits(line), *_aftermath(line)]
+    parts = [*_headline(line, account), *_why(line, known), *_tasks(line, model)]
+    parts += [*_limits(line), *_aftermath(line)]
     if policy is not None and known is None:
         parts.append(
             f"It was decided by policy revision {line.get('policy')}; in force now is "
@@ -75,6 +86,22 @@ def _why(line: dict[str, Any], policy: Policy | None) -> Iterator[str]:
         yield text + (f" [{source}]" if source else "")
     if line["would_be"] != line["verdict"]:
         yield f"Had nothing been in shadow, it would have been {line['would_be'].upper()}."
+
+
+def _tasks(line: dict[str, Any], model: LinearModel | None) -> Iterator[str]:
+    """What the request is for, as far as its scores say: those from `TOLD_FROM` on, with the
+    heaviest contributions."""
+    logged = line.get("facts", {}).get("task")
+    if not logged:
+        return
+    reading = msgspec.convert(logged, TaskReading)
+    told = [(s, t) for s, t in zip(reading.scores, TASKS, strict=True) if s >= TOLD_FROM]
+    for score, task in sorted(told, reverse=True):
+        if model is None or model.version != reading.version:
+            yield f"Task: {task.replace('_', ' ')} {score:.2f}, by model {reading.version}."
+        else:
+            found = explain_task(model, reading, task)
+            yield f"Task: {in_words(task, score, found)} (model {model.version})."
 
 
 def _limits(line: dict[str, Any]) -> Iterator[str]:

@@ -155,6 +155,19 @@ TABLE = (
         "Changed policies that a worker swapped in (ok) or refused (failed).",
         starts=(("ok",), ("failed",)),
     ),
+    Definition(
+        "hydragate_model_info", GAUGE, ("version",), "Workers that score requests by this model."
+    ),
+    Definition(
+        "hydragate_model_reload_total",
+        COUNTER,
+        ("outcome",),
+        "Changed model files that a worker swapped in (ok) or refused (failed).",
+        starts=(("ok",), ("failed",)),
+    ),
+    Definition(
+        "hydragate_task_failures_total", COUNTER, (), "Requests that could not be scored by task."
+    ),
     Definition("hydragate_geo_age_seconds", GAUGE, (), "Age of the address data."),
     Definition(
         "hydragate_log_lines_total",

@@ -27,6 +27,7 @@ LABELS: Mapping[str, str] = {
     "level": "email, phone, payment, identity or organization",
     "revision": "12 hex digits over the policy's files",
     "why": "the metric's description lists the values",
+    "version": "12 hex digits over the model file",
     "worker": "number of the worker, from 0",
 }
 NOT_YET = frozenset(

@@ -21,7 +21,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..model import SECOND_US, Grant, Level, Policy, RequestFacts, Status, Subject, Usage
+from ..model import (
+    SECOND_US,
+    TASKS,
+    Grant,
+    Level,
+    Policy,
+    RequestFacts,
+    Status,
+    Subject,
+    TaskReading,
+    Usage,
+)
 from .durations import parse_duration
 from .hints import LEVEL_NAMES, did_you_mean
 from .schema import Raw, validated
@@ -33,6 +44,17 @@ MAX_STEPS = 100
 MAX_TIMES = 20_000
 VerdictName = Literal["allow", "throttle", "verify", "deny"]
 LevelName = Literal["none", "email", "phone", "payment", "identity", "organization"]
+TaskName = Literal[
+    "reasoning_elicitation",
+    "grading",
+    "cleaning",
+    "synthesis",
+    "tool_harvesting",
+    "probing",
+    "benchmark",
+    "interactive",
+    "batch",
+]
 Tokens = Annotated[int, Field(ge=0, le=10**9)]
 
 
@@ -82,6 +104,7 @@ class RawRequest(Raw):
     tool_count: int | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
+    tasks: dict[TaskName, Annotated[float, Field(ge=0, le=1)]] | None = None
     input_tokens: Tokens = 0
     output_tokens: Tokens = 0
 
@@ -285,6 +308,7 @@ class _CaseReader:
             end_user=raw.end_user,
             estimated_input_tokens=raw.input_tokens,
             estimated_output_tokens=raw.output_tokens,
+            task=_task(raw),
         )
 
     def _ago_us(self, text: str | None, now_us: int, place: Place) -> int | None:
@@ -308,6 +332,14 @@ class _CaseReader:
             )
             return 0
         return int(instant.timestamp()) * SECOND_US
+
+
+def _task(raw: RawRequest) -> TaskReading | None:
+    """Scores that a case gives; those it does not name are 0."""
+    if raw.tasks is None:
+        return None
+    scores = {str(name): score for name, score in raw.tasks.items()}
+    return TaskReading("case", "", tuple([scores.get(task, 0.0) for task in TASKS]))
 
 
 def _usage(raw: RawUsed | None) -> Usage:

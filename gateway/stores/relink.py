@@ -73,5 +73,6 @@ def relinked(subject: Subject, publication: Publication) -> Subject:
         cluster_id=publication.cluster_id,
         cluster_state=publication.state,
         cluster_size=publication.size,
+        cluster_since_us=publication.since_us,
         suspicion=publication.suspicion,
     )

@@ -69,6 +69,7 @@ class ReplayState(msgspec.Struct):
     estimates: EstimatorState
     store: MemoryState
     hook: bytes | None
+    callers: list[tuple[str, bytes, bytes]] = []  # what each has asked lately, for task scores
 
 
 class Checkpoint(msgspec.Struct):
@@ -92,6 +93,7 @@ class Checkpoint(msgspec.Struct):
 
 
 def state_of(replay: Replay, store: MemoryStore) -> ReplayState:
+    tasks = replay.engine.tasks
     return ReplayState(
         replay.clock.us,
         replay.line_us,
@@ -102,6 +104,7 @@ def state_of(replay: Replay, store: MemoryStore) -> ReplayState:
         replay.engine.estimator.snapshot(),
         store.snapshot(),
         None if replay.hook is None else replay.hook.snapshot(),
+        [] if tasks is None else tasks.features.recurrence.snapshot(),
     )
 
 
@@ -120,6 +123,8 @@ def restore(replay: Replay, store: MemoryStore, state: ReplayState, policy: Poli
         replay.due.append(due_key(due.due_us, due.number))  # in the order of a heap already
         replay.pending[due.number] = _pending(due, limits)
     replay.engine.estimator.restore(state.estimates)
+    if replay.engine.tasks is not None:
+        replay.engine.tasks.features.recurrence.restore(state.callers)
     if replay.hook is not None and state.hook is not None:
         replay.hook.restore(state.hook)
 

@@ -97,6 +97,7 @@ def published(subject: Subject, said: Publication) -> Subject:
         cluster_id=said.cluster_id,
         cluster_state=said.state,
         cluster_size=said.size,
+        cluster_since_us=said.since_us,
         suspicion=said.suspicion,
     )
 

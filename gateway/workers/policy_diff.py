@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..classifiers.load import ModelHolder
+from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
 from ..errors import Problem
 from ..model import Decision, Policy, Verdict
@@ -153,7 +155,10 @@ class _Pair:
         self.tally = tally
         self.events: list[AccountEvent] = []
         self._applied = 0
-        self._replays = [Replay(MemoryStore(), _Fixed(policy)) for policy in (old, new)]
+        self._replays = [
+            Replay(MemoryStore(), _Fixed(policy), tasks=TaskReader(ModelHolder()))
+            for policy in (old, new)
+        ]
 
     async def add_accounts(
         self, name: str, lines: Lines, reader: RecordReader, report: ImportReport

@@ -19,6 +19,7 @@ from typing import Protocol
 from ..adapters.body import BodyFacts, read_body
 from ..adapters.facts import NO_BODY, NO_ORIGIN, Origin, build_facts, origin_of
 from ..adapters.routes import RouteTable, dialect_of
+from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
 from ..engine import Engine, PolicySource
 from ..errors import RequestError
@@ -82,6 +83,7 @@ class Replay:
         *,
         hook: ReplayHook | None = None,
         lag_us: int = LINKER_LAG_US,
+        tasks: TaskReader | None = None,
     ) -> None:
         self.summary = ReplaySummary()
         self.clock = EventClock()
@@ -102,6 +104,7 @@ class Replay:
             ids=self._ids,
             keyed=self._keyed,
             event_time=True,
+            tasks=tasks,
         )
         routes = RouteTable(policies.current.routes)
         self._place_of = lru_cache(maxsize=1024)(lambda method, path: _place(routes, method, path))
@@ -223,6 +226,9 @@ class Replay:
                 raw = b""
             else:
                 body, error = _read(raw, route.shape)
+        task = None
+        if error is None and body is not NO_BODY:
+            task = self.engine.read_task(body.item or body, credential)
         facts = build_facts(
             decision_id=self._ids.new_id(now_us),
             received_us=now_us,
@@ -237,6 +243,7 @@ class Replay:
             body=body,
             body_bytes=len(raw),
             ja4=line.ja4,
+            task=task,
             keyed=self._keyed,
             estimator=self.engine.estimator,
         )

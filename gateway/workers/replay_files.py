@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
 from ..engine import PolicySource
 from ..errors import HydragateError, Problem
@@ -66,6 +67,7 @@ class ReplayPlan:
     reorder_us: int = 0
     lag_us: int = LINKER_LAG_US
     hook: ReplayHook | None = None
+    tasks: TaskReader | None = None
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
 
@@ -87,7 +89,9 @@ class ReplayRun:
     def __init__(self, plan: ReplayPlan, *, stop: Stop | None = None) -> None:
         self._plan = plan
         self._stop = stop or Stop()
-        self.replay = Replay(plan.store, plan.policies, hook=plan.hook, lag_us=plan.lag_us)
+        self.replay = Replay(
+            plan.store, plan.policies, hook=plan.hook, lag_us=plan.lag_us, tasks=plan.tasks
+        )
         self._reader = RecordReader(KeyedHash(REPLAY_SECRET))
         self._imports, self._reads = ImportReport(), ReadReport()
         self._encode = DecisionLines().encode
@@ -263,6 +267,7 @@ class ReplayRun:
             "policy": self._plan.policies.current.revision,
             "reorder_us": self._plan.reorder_us,
             "lag_us": self._plan.lag_us,
+            "model": None if self._plan.tasks is None else self._plan.tasks.version,
             "format": FORMAT,
             **self._plan.identity,
         }

@@ -10,7 +10,7 @@ from gateway.adapters.facts import NO_ORIGIN, build_facts, origin_of, software_o
 from gateway.adapters.header_plan import request_plan
 from gateway.core.estimate import TokenEstimator
 from gateway.core.keyed import KeyedHash, network_bytes
-from gateway.model import Route
+from gateway.model import Route, TaskReading
 
 KEYED = KeyedHash(b"a secret for the facts' tests")
 ROUTE = Route(
@@ -50,6 +50,7 @@ def test_every_fact_lands_under_its_own_name() -> None:
         body=body,
         body_bytes=420,
         ja4="j-1",
+        task=TaskReading("v", "09", (0.5,)),
         keyed=KEYED,
         estimator=TokenEstimator(),
     )
@@ -81,6 +82,8 @@ def test_every_fact_lands_under_its_own_name() -> None:
         "end_user": KEYED.value("end_user", "u-1"),
         "estimated_input_tokens": 101,
         "estimated_output_tokens": 36,
+        "task": {"version": "v", "features": "09", "scores": (0.5,)},
+        "window": None,
     }
 
 

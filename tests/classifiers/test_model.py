@@ -51,12 +51,6 @@ def test_the_heaviest_contribution_comes_first_and_what_is_absent_does_not_come(
     assert text == "script 0.97, because it never changes a parameter (+6.0)"
 
 
-def test_sums_of_parts_add_up_to_the_whole() -> None:
-    model = read_model(write_model(FILE), FEATURES, "x.json")
-    part = model.add(list(model.start), (0.5,), 0)
-    assert model.add(part, (1.0,), 1) == model.logits((0.5, 1.0))
-
-
 def test_the_version_follows_from_the_file() -> None:
     first = read_model(write_model(FILE), FEATURES, "x.json")
     again = read_model(write_model(FILE), FEATURES, "elsewhere.json")

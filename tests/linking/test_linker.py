@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
-from gateway.linking.linker import Evidence, Linker, LinkerSettings
+from gateway.linking.evidence import Key
+from gateway.linking.graph import MAX_VALUES_PER_BLOCK
+from gateway.linking.linker import USED_BEFORE_US, Evidence, Linker, LinkerSettings
 
 from .worlds import HOUR_US, NOW_US, all_of, bystanders, honest_groups, pool, shows
 
@@ -257,3 +260,43 @@ def test_a_restored_linker_goes_on_as_if_nothing_had_happened() -> None:
 def test_what_is_no_snapshot_is_refused(state: bytes) -> None:
     with pytest.raises(ValueError, match="snapshot"):
         Linker.restore(state)
+
+
+def test_an_old_customer_is_told_since_when_there_is_evidence() -> None:
+    linker = Linker()
+    early = NOW_US - USED_BEFORE_US
+    for one in pool(240):
+        is_old = one.account_id in ("pool_3", "pool_200")
+        linker.observe(replace(one, at_us=early if is_old else NOW_US, created_us=1))
+    said = {one.account_id: one.since_us for one in linker.tick(NOW_US)}
+    assert len(said) == 240
+    assert said.pop("pool_3") == said.pop("pool_200") == NOW_US
+    assert set(said.values()) == {None}, "an old account that lay ready is no old customer"
+
+
+def test_what_can_be_copied_at_most_doubles_a_cluster_in_an_hour() -> None:
+    def look_alikes(since: int, count: int) -> list[Evidence]:
+        return [
+            shows(f"copy_{n}", ("system_prompt", "template"), ("client_stack", "relay"))
+            for n in range(since, since + count)
+        ]
+
+    stacked = [replace(one, keys=(*one.keys, Key("client_stack", "relay"))) for one in pool(120)]
+    linker = linked(all_of(bystanders(300), stacked))
+    (view,) = linker.clusters()
+    assert len(view.accounts) == 120
+    for one in look_alikes(0, 300):
+        linker.observe(one)
+    linker.tick(NOW_US + 2)
+    linker.tick(NOW_US + 3)
+    assert len(linker.clusters()[0].accounts) == 240
+    linker.tick(NOW_US + HOUR_US + 2)
+    assert len(linker.clusters()[0].accounts) == 420
+
+
+def test_questions_never_drive_out_the_one_set_of_tools() -> None:
+    linker = Linker()
+    linker.observe(shows("a", ("tools", "own"), *(("question_head", f"{n}") for n in range(200))))
+    graph = linker._state.graph
+    assert graph.value(Key("tools", "own")) in graph.accounts[0].values
+    assert len(graph.accounts[0].values) <= MAX_VALUES_PER_BLOCK

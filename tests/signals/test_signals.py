@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from gateway.model import SECOND_US, Grant, Level, RequestFacts, Status, Subject
+from gateway.model import SECOND_US, TASKS, Grant, Level, RequestFacts, Status, Subject, TaskReading
 from gateway.signals import all_signals
 
 NOW_US = 1_800_000_000 * SECOND_US
+SCORES = (0.1, 0.9, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 FACTS = RequestFacts(
     decision_id="d",
     received_us=NOW_US,
@@ -39,6 +40,7 @@ FACTS = RequestFacts(
     end_user="u",
     estimated_input_tokens=10,
     estimated_output_tokens=5,
+    task=TaskReading("v", "", SCORES),
 )
 SUBJECT = Subject(
     "acc_1",
@@ -107,6 +109,8 @@ KNOWN: dict[str, Any] = {
     "cluster_size": 4,
     "known_before_cluster_s": 60,  # the identity was given at 0
     "suspicion": 0.25,
+    "task": "grading",
+    **{f"task_{name}": score for name, score in zip(TASKS, SCORES, strict=True)},
 }
 BARE_FACTS = RequestFacts("d", NOW_US, "proxy", "GET", "/", None, "problem")
 BARE_SUBJECT = Subject("acc_1", status=Status.PROVISIONAL)
@@ -160,3 +164,8 @@ def test_an_account_created_in_the_future_is_new() -> None:
 def test_an_invented_key_is_no_key_to_count_by() -> None:
     stranger = replace(SUBJECT, status=Status.PROVISIONAL)
     assert all_signals()["key"].read(FACTS, stranger) is None
+
+
+def test_a_task_without_a_likely_score_has_no_name() -> None:
+    low = replace(FACTS, task=TaskReading("v", "", (0.49,) * len(TASKS)))
+    assert all_signals()["task"].read(low, SUBJECT) is None

@@ -1,0 +1,121 @@
+"""The parts of a request that a classifier looks at: roles, and where its instructions stand.
+
+Bounded: of a conversation the first and the last few turns are read, of each text its ends. What
+cannot be read is left out; whether a body is acceptable was decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+from msgspec import Raw
+
+TURNS_AT_EACH_END = 3
+_SYSTEM_ROLES = frozenset({"system", "developer"})
+_TOOL_ROLES = frozenset({"tool", "function"})
+_ASSISTANT_TYPES = frozenset({"function_call", "reasoning"})
+_RESULT_LOOKED_AT_BYTES = 256
+LONG_BYTES = 16_384
+_BEGINNING_BYTES = 128
+_BEGINNING = re.compile(rb'\{ ?"role" ?: ?"([a-z]{1,16})" ?, ?"content" ?: ?')
+
+
+class Body(Protocol):
+    """What of a body a surface has decoded already: nothing is parsed twice. `turns` are the
+    entries of its messages or input, unparsed; `members` all top-level values."""
+
+    shape: str
+    stream: bool | None
+    items: int
+    tool_count: int | None
+    max_output_tokens: int | None
+    choices: int
+    temperature: float | None
+    end_user: str | None
+    members: Mapping[str, Raw]
+    turns: Sequence[Raw]
+
+
+class _Turn(msgspec.Struct):
+    role: str = ""
+    type: str = ""
+    content: Raw = Raw(b"")
+
+
+@dataclass(slots=True)
+class Parts:
+    """Texts are raw JSON: a string or a list of parts, empty where there is none. `question` is
+    the first thing that a user says, `latest` the last one where that is another turn."""
+
+    system: Raw | bytes = b""
+    question: Raw | bytes = b""
+    latest: Raw | bytes = b""
+    turn_count: int = 0
+    has_assistant: bool = False
+    has_tool_results: bool = False
+    ends_with_assistant: bool = False
+
+
+_turn = msgspec.json.Decoder(_Turn)
+
+
+def parts_of(body: Body) -> Parts:
+    """Of a chat, Responses, messages or completions body."""
+    members = body.members
+    parts = Parts(turn_count=len(body.turns))
+    parts.system = members.get("system") or members.get("instructions") or b""
+    for raw in _ends(body.turns):
+        _read_turn(raw, parts)
+    if not parts.question:
+        said = members.get("input") or members.get("prompt")
+        parts.question = b"" if said is None or (body.turns and parts.turn_count > 1) else said
+    return parts
+
+
+def _ends(turns: Sequence[Raw]) -> Sequence[Raw]:
+    if len(turns) <= 2 * TURNS_AT_EACH_END:
+        return turns
+    return [*turns[:TURNS_AT_EACH_END], *turns[-TURNS_AT_EACH_END:]]
+
+
+def _decoded(raw: Raw) -> _Turn | None:
+    """None where it cannot be read. A long turn is not parsed to its end where its role and
+    content come first: its text is whatever follows then, of which only the ends are read."""
+    if len(raw) > LONG_BYTES:
+        view = memoryview(raw)
+        begins = _BEGINNING.match(view[:_BEGINNING_BYTES])
+        if begins is not None:
+            return _Turn(begins[1].decode(), content=Raw(view[begins.end() : -1]))
+    try:
+        return _turn.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _read_turn(raw: Raw, parts: Parts) -> None:
+    turn = _decoded(raw)
+    if turn is None:
+        return
+    parts.ends_with_assistant = False
+    if turn.role == "user":
+        _read_user(turn, parts)
+    elif turn.role in _SYSTEM_ROLES:
+        parts.system = parts.system or turn.content
+    elif turn.role == "assistant" or turn.type in _ASSISTANT_TYPES:
+        parts.has_assistant = parts.ends_with_assistant = True
+    elif turn.role in _TOOL_ROLES or turn.type == "function_call_output":
+        parts.has_tool_results = True
+
+
+def _read_user(turn: _Turn, parts: Parts) -> None:
+    start = bytes(memoryview(turn.content)[:_RESULT_LOOKED_AT_BYTES])
+    if start[:1] == b"[" and b'"tool_result"' in start:
+        parts.has_tool_results = True
+    elif not parts.question:
+        parts.question = turn.content
+    else:
+        parts.latest = turn.content

@@ -1,0 +1,59 @@
+"""Scores a request where somebody wants them: what a surface calls, live and in replay alike.
+
+Law: a body that cannot be scored costs nobody an answer; it has no scores, and is counted.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..model import Policy, TaskReading
+from .body import Body
+from .model import LinearModel
+from .request import TaskClassifier, TaskFeatures
+
+TASK = "task"  # what signals that need scores say
+
+
+class ModelSource(Protocol):
+    @property
+    def current(self) -> LinearModel:
+        """The model in force; a request keeps the one it was scored by."""
+        ...
+
+
+class TaskReader:
+    """One per process. With `always` every request is scored, for account windows and the log;
+    else those under a policy that names a score. `failures` counts bodies that broke it."""
+
+    def __init__(self, models: ModelSource, *, always: bool = False) -> None:
+        self.features = TaskFeatures()
+        self.failures = 0
+        self.always = always
+        self._models = models
+        self._classifier = TaskClassifier(models.current)
+        self._policy: Policy | None = None
+        self._is_wanted = always
+
+    @property
+    def version(self) -> str:
+        """Of the model in force."""
+        return self._models.current.version
+
+    def read(self, policy: Policy, body: Body, caller: str | None) -> TaskReading | None:
+        """None where nobody wants scores, or there is no text. `caller` is the credential."""
+        if policy is not self._policy:
+            self._policy = policy
+            self._is_wanted = self.always or TASK in policy.needs
+        if not self._is_wanted:
+            return None
+        try:
+            levels = self.features.levels(body, caller)
+        except Exception:
+            self.failures += 1
+            return None
+        if levels is None:
+            return None
+        if self._classifier.model is not self._models.current:
+            self._classifier = TaskClassifier(self._models.current)
+        return self._classifier.read(levels)

@@ -1,0 +1,138 @@
+"""Features of a text: which concepts it speaks of, and how it is laid out.
+
+A text that was seen before is not looked at again: readings are kept by a hash of its ends, of
+system prompts apart from those of questions, so that a flood of new questions drives no template
+out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import add
+from zlib import crc32
+
+from msgspec import Raw
+
+from .concepts import CONCEPTS
+from .lexicon import Counts, Lexicon, has_glyphs
+from .model import Feature
+from .structure import FULL, length_level
+from .text import ends_of, words_of
+
+LAYOUT_FEATURES = (
+    Feature("lines", "is laid out in many lines"),
+    Feature("list_items", "lists items"),
+    Feature("labels", "labels its parts, as a template does"),
+    Feature("section_marks", "marks its sections, as a template does"),
+    Feature("code_marks", "holds code"),
+    Feature("placeholders", "holds placeholders or braces"),
+    Feature("question_marks", "asks questions"),
+    Feature("digits", "holds many figures"),
+)
+FEATURES = (
+    *(Feature(f"says_{concept.name}", concept.about) for concept in CONCEPTS),
+    *LAYOUT_FEATURES,
+)
+HEAD_WORDS = 8
+HEAD_BYTES = 48
+MAX_KEPT = 8_192
+_BY_COUNT = (0, 5, 7, FULL)
+_DIGITS = b"0123456789"
+_WIDE_QUESTION_MARK = "？".encode()
+_MARKS = b"\\-*:#[<|/`()={?."
+_NO_MARKS = bytes([c for c in range(256) if c not in _MARKS and c not in _DIGITS])
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one text came to. `head` tells texts apart that begin differently."""
+
+    counts: Counts
+    layout: Counts
+    head: int
+
+
+class _Kept:
+    """The readings of the latest texts, in two generations: at most `2 * MAX_KEPT`."""
+
+    __slots__ = ("_new", "_old")
+
+    def __init__(self) -> None:
+        self._new: dict[int, Reading] = {}
+        self._old: dict[int, Reading] = {}
+
+    def get(self, key: int) -> Reading | None:
+        found = self._new.get(key)
+        if found is None:
+            found = self._old.get(key)
+            if found is not None:
+                self.put(key, found)
+        return found
+
+    def put(self, key: int, reading: Reading) -> None:
+        if len(self._new) >= MAX_KEPT:
+            self._old, self._new = self._new, {}
+        self._new[key] = reading
+
+
+class Wording:
+    """Reads the texts of requests. One per process: it remembers what it has read."""
+
+    def __init__(self, lexicon: Lexicon | None = None) -> None:
+        self._lexicon = lexicon or Lexicon()
+        self._systems = _Kept()
+        self._questions = _Kept()
+        self.nothing = Reading(self._lexicon.nothing, (0,) * len(LAYOUT_FEATURES), 0)
+
+    def system(self, raw: Raw | bytes) -> Reading:
+        return self._read(raw, self._systems, has_layout=False) if raw else self.nothing
+
+    def question(self, raw: Raw | bytes) -> Reading:
+        return self._read(raw, self._questions, has_layout=True) if raw else self.nothing
+
+    def _read(self, raw: Raw | bytes, kept: _Kept, *, has_layout: bool) -> Reading:
+        ends = ends_of(memoryview(raw))
+        key = hash(ends)
+        found = kept.get(key)
+        if found is None:
+            layout = _layout(ends) if has_layout else self.nothing.layout
+            found = self._read_anew(ends, layout)
+            kept.put(key, found)
+        return found
+
+    def _read_anew(self, ends: bytes, layout: Counts) -> Reading:
+        words = words_of(ends)
+        counts = self._lexicon.counts(words)
+        head = b" ".join(words[:HEAD_WORDS])[:HEAD_BYTES]
+        if not ends.isascii() or b"\\u" in ends:
+            joined = b" ".join(words)
+            if has_glyphs(joined):
+                counts = self._lexicon.with_glyphs(counts, joined.decode("utf-8", "ignore"))
+        return Reading(counts, layout, crc32(head))
+
+
+def levels(system: Reading, question: Reading, latest: Reading) -> list[int]:
+    """0..9 for each of `FEATURES`: instructions count wherever they stand."""
+    counts = map(add, system.counts, question.counts)
+    if latest.head:
+        counts = map(add, counts, latest.counts)
+    return [*[_BY_COUNT[count] if count < 3 else FULL for count in counts], *question.layout]
+
+
+def _layout(raw: bytes) -> Counts:
+    """0..9 for each of `LAYOUT_FEATURES`."""
+    # What is left without letters and spaces is short: a line break is its backslash.
+    marks = raw.translate(None, _NO_MARKS)
+    count = marks.count
+    digits = len(marks) - len(marks.translate(None, _DIGITS))
+    asked = count(b"?") + (0 if raw.isascii() else raw.count(_WIDE_QUESTION_MARK))
+    return (
+        length_level(raw.count(b"\\n"), 0),
+        length_level(count(b"\\-") + count(b"\\*") + count(b"\\1."), 0),
+        length_level(count(b":"), 0),
+        length_level(count(b"##") + count(b"[[") + count(b"<|") + count(b"</"), 0),
+        length_level(count(b"```") + count(b"()") + count(b"="), 0),
+        length_level(count(b"{"), 0),
+        length_level(asked, 0),
+        min(FULL, 20 * digits // (len(raw) + 1)),
+    )

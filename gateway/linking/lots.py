@@ -1,0 +1,107 @@
+"""Loose lots: shared facts that nothing else bears out.
+
+An honest group that shares a card or a signup address shares more: colleagues have a domain, a
+family has a home, a class has an hour, and they call from one network. A pool's cards, addresses
+and hours were bought in lots that have nothing to do with each other, for accounts that seem to
+live apart. So a coincidence is *loose* when neither another fact, nor one network, nor an
+application of their own has most of its accounts.
+
+Each family has a share of honest accounts that share so (two people with one card who live apart,
+a carrier's address, a busy hour). The score of a family is that of a Poisson variable: n lots
+where m were to be expected, n · ln(n/m) - n + m. Honest causes work in one family at a time: a
+carrier's addresses make loose addresses and no loose cards. So the highest score counts no more
+than all others together, and one family alone scores 0. A mail domain bears others out and is no
+lot itself: staff with cards of their own share it by nature.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log
+
+from .evidence import Block
+from .graph import Graph, Value
+
+LEAST_LOTS = 2  # of each of two families
+LEAST_BORNE_OUT = 0.67  # of a lot, by another fact; rounded down to two accounts
+LEAST_AT_ONE_PLACE = 0.5  # of a lot, by a network
+MOST_PLACE = 3.0  # a place with more times the lot's accounts is nobody's home
+MOST_OWN = 1.5  # of a template that more times the lot's accounts show, none is the owner
+HONEST = {"payment": 0.03, "signup_network": 0.01, "signup_burst": 0.01}
+"""Loose lots for each account that shows a value of the family, in a population without
+campaigns: an upper bound (docs/adr/0010)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lots:
+    """`score` in nats, 0 where one family at most has loose lots; `ties` the lots."""
+
+    score: float
+    ties: dict[int, list[int]]
+
+
+def loose_lots(graph: Graph, ties: Mapping[int, list[int]], holders: list[int]) -> Lots:
+    """`ties` are the coincidences of a seed with these holders."""
+    lots: dict[str, list[int]] = defaultdict(list)
+    for number, who in ties.items():
+        family = graph.families[graph.values[number].family]
+        if family in HONEST and not _is_borne_out(graph, number, who):
+            lots[family].append(number)
+    telling = {family: found for family, found in lots.items() if len(found) >= LEAST_LOTS}
+    if len(telling) < 2:
+        return Lots(0.0, {})
+    shown = _showing(graph, holders)
+    scores = [surprise(len(n), HONEST[family] * shown[family]) for family, n in telling.items()]
+    score = sum(scores) - max(0.0, 2 * max(scores) - sum(scores))
+    return Lots(score, {number: ties[number] for found in telling.values() for number in found})
+
+
+def surprise(count: int, expected: float) -> float:
+    """Chernoff's bound on a Poisson variable's upper tail, in nats; 0 up to what is expected."""
+    if count <= expected:
+        return 0.0
+    return count * log(count / expected) - count + expected
+
+
+def _is_borne_out(graph: Graph, number: int, who: list[int]) -> bool:
+    """Whether another fact, one place, or an application of their own has most of the lot's
+    accounts; or facts that are shared inside of the lot alone have, together."""
+    counts: Counter[int] = Counter()
+    for holder in who:
+        counts.update(list(graph.accounts[holder].values))
+    lot = graph.values[number]
+    inner: set[int] = set()
+    for other, count in counts.items():
+        value = graph.values[other]
+        if count < 2 or value.family == lot.family:
+            continue
+        if _bears_out(graph, value, count / len(who), len(lot.holders)):
+            return True
+        if value.block is Block.FACTS and count >= LEAST_BORNE_OUT * len(value.holders):
+            inner.update(value.holders)
+    return len(inner.intersection(who)) >= LEAST_BORNE_OUT * len(who)
+
+
+def _bears_out(graph: Graph, value: Value, share: float, size: int) -> bool:
+    """Whether a value that `share` of a lot show speaks for one honest group; the lot has `size`
+    accounts, those included that are never linked or do not show the seed."""
+    if value.block is Block.FACTS:
+        return share >= LEAST_BORNE_OUT
+    if value.block is Block.CONTENT:
+        return share >= LEAST_BORNE_OUT and len(value.holders) <= MOST_OWN * size
+    if graph.families[value.family] == "network":
+        return share >= LEAST_AT_ONE_PLACE and len(value.holders) <= MOST_PLACE * size
+    return False
+
+
+def _showing(graph: Graph, holders: list[int]) -> dict[str, int]:
+    """How many holders show a value of each family."""
+    found = dict.fromkeys(HONEST, 0)
+    for holder in holders:
+        for family in {graph.values[number].family for number in graph.accounts[holder].values}:
+            name = graph.families[family]
+            if name in found:
+                found[name] += 1
+    return found

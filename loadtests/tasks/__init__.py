@@ -1,0 +1,1 @@
+"""Labelled traffic to train and to judge the request classifier by."""

@@ -1,0 +1,83 @@
+"""Text comes out as the words it is meant to be read as, at a bounded price."""
+
+from __future__ import annotations
+
+import json
+from time import process_time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.classifiers.text import HEAD_BYTES, TAIL_BYTES, ends_of, words_of
+
+
+def folded(raw: bytes) -> bytes:
+    return b" ".join(words_of(raw))
+
+
+def raw(text: str, *, is_ascii: bool = False) -> bytes:
+    return json.dumps(text, ensure_ascii=is_ascii).encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Grade the answer",
+        "GRADE\nthe\tanswer!",
+        "Gr\u200bade t\u00adhe ans\ufeffwer",
+        "Ｇｒａｄｅ ｔｈｅ ａｎｓｗｅｒ",
+        "𝐆𝐫𝐚𝐝𝐞 𝐭𝐡𝐞 𝐚𝐧𝐬𝐰𝐞𝐫",
+        "Grаde the аnswer",  # Cyrillic а
+        "Gr\u0334ade the a\u0336nswer",
+    ],
+    ids=["plain", "case", "hidden", "full_width", "mathematical", "look_alikes", "struck_through"],
+)
+@pytest.mark.parametrize("is_ascii", [False, True], ids=["utf8", "escaped"])
+def test_every_writing_of_a_text_is_one_text(text: str, is_ascii: bool) -> None:
+    assert folded(raw(text, is_ascii=is_ascii)) == b"grade the answer"
+
+
+def test_letters_of_one_alphabet_stay_what_they_are() -> None:
+    assert folded(raw("Оцени ответ")).decode() == "оцени ответ"
+    assert folded(raw("Über Größe")).decode() == "über größe"
+    assert folded(raw("请打分：好")).decode() == "请打分 好"
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_break_it(data: bytes) -> None:
+    words = folded(data)
+    assert words.decode("utf-8", "replace") is not None
+    assert b"  " not in words
+
+
+@given(st.text(max_size=300), st.integers(0, 1_800))
+def test_a_cut_anywhere_breaks_nothing(text: str, at: int) -> None:
+    folded(raw(text * 9, is_ascii=True)[at:])
+    folded(raw(text * 9)[:at])
+
+
+def test_only_the_ends_of_a_long_text_are_looked_at() -> None:
+    ends = ends_of(memoryview(b"a" * 10 + b"b" * 10**6 + b"c" * 10))
+    assert len(ends) == HEAD_BYTES + TAIL_BYTES + 1
+    assert ends.startswith(b"a" * 10)
+    assert ends.endswith(b"c" * 10)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"\\" * 1_400,
+        b"\\u" * 700,
+        b"\\ud83d" * 230,
+        b"(" * 1_400,
+        "ͣ".encode() * 700,
+        "aа".encode() * 400,
+    ],
+    ids=["backslashes", "cut_escapes", "half_pairs", "brackets", "marks", "mixed"],
+)
+def test_what_is_made_to_be_slow_is_not(hostile: bytes) -> None:
+    started = process_time()
+    for _ in range(20):
+        folded(hostile)
+    assert process_time() - started < 0.2  # 10 ms each: a thousand times what a text takes

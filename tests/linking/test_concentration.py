@@ -1,0 +1,50 @@
+"""Rings of the relay block: what they tie, and what explains them."""
+
+from __future__ import annotations
+
+from gateway.linking.concentration import examine
+from gateway.linking.evidence import Block, Key
+from gateway.linking.graph import Graph
+
+from .worlds import NOW_US
+
+
+def ringed(size: int, *, payer: bool) -> tuple[Graph, int]:
+    """Accounts that hand each other's answers on, and the number of the prompt that they share.
+    With `payer`, one card pays for all of them."""
+    graph = Graph()
+    for n in range(300):
+        graph.show(graph.account(f"by_{n}", NOW_US), Key("payment", f"own {n}"), NOW_US)
+    for n in range(size):
+        number = graph.account(f"ring_{n}", NOW_US)
+        graph.show(number, Key("system_prompt", "t"), NOW_US)
+        graph.show(number, Key("network", "ring"), NOW_US)
+        graph.show(number, Key("payment", "one" if payer else f"card {n}"), NOW_US)
+    ring, prompt = graph.value(Key("network", "ring")), graph.value(Key("system_prompt", "t"))
+    assert ring is not None
+    assert prompt is not None
+    graph.values[ring].block = Block.RELAY
+    return graph, prompt
+
+
+def test_a_ring_with_one_template_is_two_blocks() -> None:
+    graph, prompt = ringed(24, payer=False)
+    found = examine(graph, prompt)
+    assert found is not None
+    assert found.score >= 20
+    assert len(found.members) == 24
+
+
+def test_one_payer_explains_a_ring() -> None:
+    graph, prompt = ringed(24, payer=True)
+    assert examine(graph, prompt) is None
+
+
+def test_a_larger_ring_scores_more() -> None:
+    scores = []
+    for size in (12, 24, 48):
+        graph, prompt = ringed(size, payer=False)
+        found = examine(graph, prompt)
+        assert found is not None
+        scores.append(found.score)
+    assert scores == sorted(scores)
