@@ -13,6 +13,7 @@ from .commands.clusters import clusters
 from .commands.demo import demo
 from .commands.doctor import doctor
 from .commands.generate import generate
+from .commands.geo import geo
 from .commands.linker import linker
 from .commands.operate import explain, mode
 from .commands.policy import policy
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, doctor, linker, mode, explain, policy, accounts, clusters),
+    *(serve, doctor, linker, mode, explain, policy, accounts, clusters, geo),
     *(generate, replay, report, demo, train),
 ):
     main.add_command(command)

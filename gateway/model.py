@@ -177,6 +177,9 @@ class RequestFacts:
     # before anything reads it, where the policy names a signal of it (`core/window.py`)
 
 
+OWNERSHIPS = ("attested", "unsupported-majority")
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What passing a verification gave; `expires_us` None never expires."""
@@ -204,6 +207,8 @@ class Subject:
     billing_country: str | None = None
     email_domain: str | None = None
     phone_country: str | None = None
+    signup_country: str | None = None  # of the signup address, when it was imported
+    ownership: str | None = None  # declared: one of OWNERSHIPS
     payment: str | None = None  # keyed hash of the payment fingerprint
     signup_network: str | None = None  # keyed hash of the signup address
     signup_path: str | None = None

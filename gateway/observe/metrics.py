@@ -156,6 +156,19 @@ TABLE = (
         starts=(("ok",), ("failed",)),
     ),
     Definition(
+        "hydragate_geo_age_seconds",
+        GAUGE,
+        (),
+        "Age of the oldest address data in use; the same on every gateway with the same files.",
+    ),
+    Definition(
+        "hydragate_geo_reload_total",
+        COUNTER,
+        ("outcome",),
+        "Changed address files that a worker swapped in (ok) or refused (failed).",
+        starts=(("ok",), ("failed",)),
+    ),
+    Definition(
         "hydragate_model_info", GAUGE, ("version",), "Workers that score requests by this model."
     ),
     Definition(

@@ -20,7 +20,7 @@ GROUPS = frozenset({"all", "any", "not"})
 MAX_LISTED_VALUES = 1_000
 MAX_TEXT = 256
 _COUNTRY = re.compile(r"[A-Z]{2}")
-_COUNTRIES = frozenset({"country", "billing_country", "phone_country"})
+_COUNTRIES = frozenset({"country", "billing_country", "phone_country", "signup_country"})
 
 
 class OperatorError(ValueError):

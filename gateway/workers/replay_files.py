@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from ..adapters.geo import GeoHolder
 from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
 from ..engine import PolicySource
@@ -68,6 +69,7 @@ class ReplayPlan:
     lag_us: int = LINKER_LAG_US
     hook: ReplayHook | None = None
     tasks: TaskReader | None = None
+    geo: GeoHolder | None = None
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
 
@@ -90,9 +92,14 @@ class ReplayRun:
         self._plan = plan
         self._stop = stop or Stop()
         self.replay = Replay(
-            plan.store, plan.policies, hook=plan.hook, lag_us=plan.lag_us, tasks=plan.tasks
+            plan.store,
+            plan.policies,
+            hook=plan.hook,
+            lag_us=plan.lag_us,
+            tasks=plan.tasks,
+            geo=plan.geo,
         )
-        self._reader = RecordReader(KeyedHash(REPLAY_SECRET))
+        self._reader = RecordReader(KeyedHash(REPLAY_SECRET), geo=plan.geo)
         self._imports, self._reads = ImportReport(), ReadReport()
         self._encode = DecisionLines().encode
         self._window: ReorderWindow[Held] | None = None
@@ -268,6 +275,7 @@ class ReplayRun:
             "reorder_us": self._plan.reorder_us,
             "lag_us": self._plan.lag_us,
             "model": None if self._plan.tasks is None else self._plan.tasks.version,
+            "geo": None if self._plan.geo is None else self._plan.geo.identity(),
             "format": FORMAT,
             **self._plan.identity,
         }

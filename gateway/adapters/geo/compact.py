@@ -6,9 +6,10 @@
     zstandard       of: places, then for IPv4 and for IPv6: starts, place numbers
 
 All numbers little-endian. A place is 7 bytes: country (2 ASCII letters or 2 NULs), ASN (u32, 0:
-none), class (u8, 0: none, else 1 + its position in `NETWORK_CLASSES`). Starts are the first address
-of each range (IPv6: its upper 64 bits), each as the difference to the one before, u32 or u64; a range
-ends where the next begins. Place numbers are u32; place 0 is nowhere. A lookup is one binary search.
+none), class (u8, 0: none, else 1 + its position in `NETWORK_CLASSES`). Starts are the first
+address of each range (IPv6: its upper 64 bits), each as the difference to the one before, u32 or
+u64; a range ends where the next begins. Place numbers are u32; place 0 is nowhere. A lookup is one
+binary search.
 """
 
 from __future__ import annotations

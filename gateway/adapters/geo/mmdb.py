@@ -3,7 +3,8 @@
 Fields are read in both layouts in common use: `country_code` or `country.iso_code`;
 `autonomous_system_number`, `asn` as a number or "AS64500"; the class from `network_class`, from the
 flags of anonymity data (`is_tor_exit_node`, `is_anonymous_vpn`, `is_public_proxy`,
-`is_residential_proxy`, `is_hosting_provider`), or from `user_type`. What a file does not say is None.
+`is_residential_proxy`, `is_hosting_provider`), or from `user_type`. What a file does not say is
+None.
 """
 
 from __future__ import annotations
@@ -79,8 +80,9 @@ def place_in(found: Mapping[str, Any]) -> Place:
     country = found.get("country_code")
     if country is None and isinstance(nested := found.get("country"), dict):
         country = nested.get("iso_code")
-    is_country = isinstance(country, str) and len(country) == 2 and country.isalpha()
-    return Place(country.upper() if is_country else None, _asn(found), _class(found))
+    if not isinstance(country, str) or len(country) != 2 or not country.isalpha():
+        country = None
+    return Place(country and country.upper(), _asn(found), _class(found))
 
 
 def _asn(found: Mapping[str, Any]) -> int | None:

@@ -152,6 +152,10 @@ class GeoHolder:
         log.error("the old address data stay in force: %s", error)
         return "failed"
 
+    def identity(self) -> list[list[int]]:
+        """What must be the same for two replays to agree: size and age of each file's data."""
+        return [[file.stamp[1], file.built_s] for file in self.current.files]
+
     def age_s(self, now_s: float | None = None) -> float | None:
         """Of the oldest file's data; None without any."""
         if not self.current.files:

@@ -1,0 +1,56 @@
+"""Where an account may be, by several facts that can disagree. Never language or nationality.
+
+Each fact is weak alone: people travel, work through VPNs, run their code in clouds, and address data
+are wrong for one address in twenty. Policies weigh: agreement of independent facts is certainty,
+disagreement is a question to ask.
+"""
+
+from __future__ import annotations
+
+from ..model import RequestFacts, Subject
+from ..registry import signal
+
+SAYS_NOTHING = frozenset({"hosting", "vpn", "tor"})
+
+
+@signal("signup_country", type=str)
+def signup_country(facts: RequestFacts, subject: Subject) -> str | None:
+    """Country of the address that the account was signed up from, as it was when imported, ISO
+    3166-1 alpha-2 in capitals; None when not recorded or not known."""
+    return subject.signup_country
+
+
+@signal("home_country", type=str)
+def home_country(facts: RequestFacts, subject: Subject) -> str | None:
+    """Country of the client network where that says where somebody is: None for hosting, VPN and Tor
+    exits, and where it is not known."""
+    return None if facts.network_class in SAYS_NOTHING else facts.country
+
+
+@signal("account_countries", type=tuple)
+def account_countries(facts: RequestFacts, subject: Subject) -> tuple[str, ...] | None:
+    """The countries that the account's records name (payment, phone, signup), each once; None when
+    they name none."""
+    return _named(subject) or None
+
+
+@signal("country_conflict", type=bool)
+def country_conflict(facts: RequestFacts, subject: Subject) -> bool | None:
+    """Whether payment, phone, signup and home network name more than one country; None when fewer
+    than two of them are known."""
+    home = home_country(facts, subject)
+    told = [subject.billing_country, subject.phone_country, subject.signup_country, home]
+    known = [country for country in told if country is not None]
+    return len(set(known)) > 1 if len(known) > 1 else None
+
+
+@signal("ownership", type=str)
+def ownership(facts: RequestFacts, subject: Subject) -> str | None:
+    """What the customer has declared of its owners: unsupported-majority (more than half in regions
+    that are not supported) or attested (it is not); None when it has declared nothing."""
+    return subject.ownership
+
+
+def _named(subject: Subject) -> tuple[str, ...]:
+    named = (subject.billing_country, subject.phone_country, subject.signup_country)
+    return tuple(sorted({country for country in named if country is not None}))
