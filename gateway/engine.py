@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from .classifiers.body import Body
-from .classifiers.reader import TaskReader
+from .classifiers.reader import ACCOUNT, TaskReader
 from .core.assess import assess
 from .core.estimate import TokenEstimator
 from .core.jitter import Jitter, epoch_of
@@ -50,7 +50,7 @@ CACHE_AGE_US = 300 * SECOND_US  # an adopted account's expiry is refreshed on re
 ADOPTED_TTL_US = 30 * 86_400 * SECOND_US
 MAX_STALE_ROUNDS = 4
 NO_TIMINGS = Timings()
-WINDOW = "window"  # what signals of an account's window need
+WINDOWED = frozenset({"window", ACCOUNT})  # what signals of an account's window need
 NO_USAGE = Usage()
 ANONYMOUS = Identity(Subject("anonymous", status=Status.PROVISIONAL), None)
 _PROVISIONAL = Status.PROVISIONAL
@@ -156,7 +156,7 @@ class Engine:
         self._jitter = Jitter(keyed, 0)
         self._keeps_windows = keeps_windows
         self._windows_of: Policy | None = None
-        self._reads_windows = False
+        self._reads_windows = self._scores_accounts = False
         self._shadow_all = False  # as last seen, for when the store does not answer
 
     async def decide(self, facts: RequestFacts) -> Decision:
@@ -165,7 +165,8 @@ class Engine:
         if facts.route is None:
             return judge_unlisted(policy, facts)
         if policy is not self._windows_of:
-            self._windows_of, self._reads_windows = policy, WINDOW in policy.needs
+            self._scores_accounts = ACCOUNT in policy.needs
+            self._windows_of, self._reads_windows = policy, not WINDOWED.isdisjoint(policy.needs)
         try:
             for _ in range(MAX_STALE_ROUNDS):
                 known = self._known(facts)
@@ -281,6 +282,9 @@ class Engine:
         """The one fact that a surface cannot know: whose request it is was found out here."""
         packed = self.store.window(subject.account_id) if subject.version else None
         object.__setattr__(facts, "window", packed)
+        if self._scores_accounts and self.tasks is not None:
+            score = self.tasks.score_account(packed, facts.received_us // SECOND_US)
+            object.__setattr__(facts, "collecting", score)
 
     def _sighting(
         self,

@@ -175,6 +175,7 @@ class RequestFacts:
     task: TaskReading | None = None  # None: nobody asked, or there is no text to go by
     window: bytes | None = None  # what the account did of late: filled in by `Engine.decide`,
     # before anything reads it, where the policy names a signal of it (`core/window.py`)
+    collecting: float | None = None  # a score of the window, filled in likewise
 
 
 OWNERSHIPS = ("attested", "unsupported-majority")

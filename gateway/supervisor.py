@@ -26,7 +26,7 @@ import zstandard
 from . import __name__ as package_name
 from .adapters.probe import warn_of_open_upstreams
 from .app import SystemClock, build_targets, geo_holder, policies_for, read_secret, secret_path
-from .classifiers.load import ModelHolder
+from .classifiers.load import ModelHolder, load_cluster_model
 from .console.admin import AdminContext, admin_app
 from .core.keyed import KeyedHash
 from .errors import HydragateError, Problem, StoreError, UsageError
@@ -45,6 +45,7 @@ from .stores import RedisStore, open_store
 from .stores.embedded import EmbeddedStore
 from .worker import Orders
 from .workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
+from .workers.cluster_behaviour import ClusterBehaviour
 from .workers.cluster_desk import ClusterDesk
 
 log = logging.getLogger("hydragate.supervisor")
@@ -210,6 +211,7 @@ class Supervisor:
         context = AdminContext(
             directory=self._directory,
             desk=self._desk,
+            behaviour=ClusterBehaviour(self._directory, load_cluster_model(), SystemClock()),
             records=self._records(),
             token=token.decode("ascii", "replace"),
             log_dir=self._log_dir,
@@ -455,7 +457,8 @@ class Supervisor:
         if pseudonym is not None:
             with contextlib.suppress(StoreError):
                 account = await self._directory.account_of(pseudonym)
-        return explain(line, self._policies.current, account, self._models.current)
+        models = self._models
+        return explain(line, self._policies.current, account, models.current, models.accounts)
 
 
 async def _tend(left: LeftLogs) -> None:

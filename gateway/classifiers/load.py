@@ -9,10 +9,13 @@ from __future__ import annotations
 from hashlib import blake2b
 from pathlib import Path
 
+from .account import read_account_model
+from .cluster import read_cluster_model
 from .model import MAX_MODEL_BYTES, LinearModel, ModelError
 from .request import read_task_model
 
-SHIPPED = Path(__file__).resolve().parent / "models" / "request.json"
+MODELS = Path(__file__).resolve().parent / "models"
+SHIPPED = MODELS / "request.json"
 
 
 def load_task_model(path: Path | None = None) -> LinearModel:
@@ -21,12 +24,25 @@ def load_task_model(path: Path | None = None) -> LinearModel:
     return read_task_model(_content(file), str(file))
 
 
+def load_account_model(path: Path | None = None) -> LinearModel:
+    """Of one account's behaviour, likewise. Raises ModelError."""
+    file = MODELS / "account.json" if path is None else path
+    return read_account_model(_content(file), str(file))
+
+
+def load_cluster_model(path: Path | None = None) -> LinearModel:
+    """Of a group of accounts, likewise. Raises ModelError."""
+    file = MODELS / "cluster.json" if path is None else path
+    return read_cluster_model(_content(file), str(file))
+
+
 class ModelHolder:
     """The model in force. Building one raises ModelError where the file cannot be used."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self.current = load_task_model(path)
+        self.accounts = load_account_model()
         self.problem: str | None = None
         self._seen = self.current.version
 

@@ -8,17 +8,25 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..model import Policy, TaskReading
+from .account import score_account
 from .body import Body
 from .model import LinearModel
 from .request import TaskClassifier, TaskFeatures
 
 TASK = "task"  # what signals that need scores say
+ACCOUNT = "account"  # of the account as well, whose window counts tasks
+WANTED = frozenset({TASK, ACCOUNT})
 
 
 class ModelSource(Protocol):
     @property
     def current(self) -> LinearModel:
         """The model in force; a request keeps the one it was scored by."""
+        ...
+
+    @property
+    def accounts(self) -> LinearModel:
+        """The one that scores accounts by what they did of late."""
         ...
 
 
@@ -40,11 +48,15 @@ class TaskReader:
         """Of the model in force."""
         return self._models.current.version
 
+    def score_account(self, window: bytes | None, now_s: int) -> float | None:
+        """See `account.score_account`."""
+        return score_account(self._models.accounts, window, now_s)
+
     def read(self, policy: Policy, body: Body, caller: str | None) -> TaskReading | None:
         """None where nobody wants scores, or there is no text. `caller` is the credential."""
         if policy is not self._policy:
             self._policy = policy
-            self._is_wanted = self.always or TASK in policy.needs
+            self._is_wanted = self.always or not WANTED.isdisjoint(policy.needs)
         if not self._is_wanted:
             return None
         try:

@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _AGO = re.compile(r"(\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 MAX_WHY_SHOWN = 20
+MAX_LOOKED_AT = 1_000  # accounts whose behaviour is looked at
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
@@ -84,7 +85,8 @@ def show(cluster_id: str, limit: int, offset: int, admin: str, token_file: Path)
 @admin_options
 def explain(cluster_id: str, admin: str, token_file: Path) -> None:
     """Why these accounts are thought to be one hand, in words and numbers."""
-    click.echo("\n".join(explained(_shown(cluster_id, 10, 0, admin, token_file))))
+    cluster = _shown(cluster_id, MAX_LOOKED_AT, 0, admin, token_file)
+    click.echo("\n".join(explained(cluster | {"accounts": cluster["accounts"][:10]})))
 
 
 @clusters.command()
@@ -200,6 +202,7 @@ def explained(cluster: dict[str, Any]) -> list[str]:
     ]
     by_weight = sorted(cluster["families"].items(), key=lambda pair: -pair[1])
     lines += [f"  {weight:8.1f}  {family}" for family, weight in by_weight]
+    lines += _behaviour(cluster.get("behaviour"))
     lines.append("accounts: " + ", ".join(cluster["accounts"]) + (" …" if size > 10 else ""))
     for one in cluster["decisions"]:
         lines.append("decided: " + orjson.dumps(one).decode())
@@ -211,6 +214,20 @@ def explained(cluster: dict[str, Any]) -> list[str]:
     if cluster["unpublished"]:
         lines.append(f"{cluster['unpublished']} accounts do not say so yet")
     return lines
+
+
+def _behaviour(found: dict[str, Any] | None) -> list[str]:
+    """What its accounts do; it moves no verdict, so it comes after the evidence."""
+    if found is None:
+        return []
+    score = found["score"]
+    if score is None:
+        return [f"behaviour: {reason}" for reason in found["why"]]
+    head = (
+        f"behaviour of {found['members_read']} accounts beside {found['compared_with']} of all: "
+        f"one hand by {score:.2f} (no evidence, and no verdict rests on it), because"
+    )
+    return [head, *(f"  - {reason}" for reason in found["why"])]
 
 
 def instant_us(text: str, now_s: float) -> int:

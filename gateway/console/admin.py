@@ -28,6 +28,7 @@ from ..workers.accounts import (
     import_accounts,
     unknown_fields,
 )
+from ..workers.cluster_behaviour import ClusterBehaviour
 from ..workers.cluster_desk import ClusterDesk
 from .clusters import add_clusters
 
@@ -44,6 +45,7 @@ class AdminContext:
 
     directory: PagedDirectory
     desk: ClusterDesk
+    behaviour: ClusterBehaviour
     records: RecordReader
     token: str
     log_dir: Path
@@ -74,7 +76,7 @@ def admin_app(context: AdminContext) -> FastAPI:
     guard = [Depends(operator)]
     _add_accounts(app, context, guard)
     _add_operations(app, context, guard)
-    add_clusters(app, context.desk, guard)
+    add_clusters(app, context.desk, context.behaviour, guard)
 
     @app.exception_handler(StoreError)
     async def store_failed(_: Request, error: StoreError) -> JSONResponse:

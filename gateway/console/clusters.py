@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Body, FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
 
+from ..workers.cluster_behaviour import ClusterBehaviour
 from ..workers.cluster_desk import ClusterDesk, NoAnswerError
 from ..workers.linker_orders import MAX_ACCOUNTS_SHOWN, MAX_LISTED
 
@@ -20,8 +21,10 @@ MAX_SPLIT = 10_000
 MAX_IMPORTED = 10_000
 
 
-def add_clusters(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:
-    _add_questions(app, desk, guard)
+def add_clusters(
+    app: FastAPI, desk: ClusterDesk, behaviour: ClusterBehaviour, guard: list[Any]
+) -> None:
+    _add_questions(app, desk, behaviour, guard)
     _add_orders(app, desk, guard)
     _add_linker(app, desk, guard)
 
@@ -35,7 +38,9 @@ def add_clusters(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:
         return JSONResponse({"detail": detail}, 503)
 
 
-def _add_questions(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:
+def _add_questions(
+    app: FastAPI, desk: ClusterDesk, behaviour: ClusterBehaviour, guard: list[Any]
+) -> None:
     @app.get("/api/clusters", dependencies=guard)
     async def list_clusters(
         state: Annotated[str | None, Query(pattern="watched|suspected|confirmed|dismissed")] = None,
@@ -54,7 +59,9 @@ def _add_questions(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_ACCOUNTS_SHOWN)] = 1_000,
     ) -> dict[str, Any]:
-        return _sound(await desk.ask("show", cluster_id=cluster_id, offset=offset, limit=limit))
+        """With what its accounts do, of those shown."""
+        answer = _sound(await desk.ask("show", cluster_id=cluster_id, offset=offset, limit=limit))
+        return answer | {"behaviour": await behaviour.of(answer["accounts"], size=answer["size"])}
 
 
 def _add_orders(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:

@@ -6,6 +6,7 @@ know one. Names are remembered, as the same few come again and again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
 from zlib import crc32
@@ -22,6 +23,7 @@ from .window import (
 )
 
 MASK = SKETCH_BITS - 1
+LEAST_SCORE = 0.5
 MAX_KINDS = 16_384  # half a kilobyte each
 HEAD, TAIL = Struct("<4IB"), Struct("<6B2H")  # together `window.SIGHTING`
 _ALLOW = Verdict.ALLOW
@@ -54,6 +56,7 @@ def sighting_of(
         facts.user_agent,
         facts.model,
         facts.country,
+        NO_BIT if facts.task is None else task_of(facts.task.scores),
     )
     second = facts.received_us // 1_000_000
     if input_tokens > U32 or output_tokens > U32:
@@ -73,6 +76,7 @@ def _kind(
     agent: str | None,
     model: str | None,
     country: str | None,
+    task: int,
 ) -> tuple[int, bytes]:
     """(flags, all that comes behind them): mostly the same from one request of an account to
     its next."""
@@ -86,10 +90,16 @@ def _kind(
         bit_of(end_user),
         bit_of(agent),
         model_bit,
-        NO_BIT,
+        task,
         model_number,
         0 if country is None else country_number(country),
     )
+
+
+def task_of(scores: Sequence[float]) -> int:
+    """The position of the task with the highest score; NO_BIT where none reaches one half."""
+    best = max(scores)
+    return scores.index(best) if best >= LEAST_SCORE else NO_BIT
 
 
 def parameters_bit(temperature: float | None, most: int | None, stream: bool | None) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from ..classifiers.account import HEAD, account_values
 from ..classifiers.model import LinearModel, in_words
 from ..classifiers.request import explain as explain_task
-from ..model import TASKS, Policy, TaskReading
+from ..core.behaviour import read_window
+from ..model import SECOND_US, TASKS, Policy, TaskReading
 
 TOLD_FROM = 0.3
 
@@ -37,14 +40,15 @@ def explain(
     policy: Policy | None,
     account: str | None = None,
     model: LinearModel | None = None,
+    accounts: LinearModel | None = None,
 ) -> dict[str, Any]:
     """The line, and under `text` what it means. `policy` is the one in force now; where its
     revision is another, rules are named without their reasons. `account` is whom the
     pseudonym stands for, None when that mapping is gone. `model` is the classifier in force: it
-    says why a score is what it is where it made the scores."""
+    says why a score is what it is where it made the scores; `accounts` likewise of the account."""
     known = policy if policy is not None and policy.revision == line.get("policy") else None
     parts = [*_headline(line, account), *_why(line, known), *_tasks(line, model)]
-    parts += [*_limits(line), *_aftermath(line)]
+    parts += [*_behaviour(line, accounts), *_limits(line), *_aftermath(line)]
     if policy is not None and known is None:
         parts.append(
             f"It was decided by policy revision {line.get('policy')}; in force now is "
@@ -102,6 +106,21 @@ def _tasks(line: dict[str, Any], model: LinearModel | None) -> Iterator[str]:
         else:
             found = explain_task(model, reading, task)
             yield f"Task: {in_words(task, score, found)} (model {model.version})."
+
+
+def _behaviour(line: dict[str, Any], model: LinearModel | None) -> Iterator[str]:
+    """What the account's window says, where the policy asked for a score of it."""
+    facts = line.get("facts", {})
+    if facts.get("collecting") is None or not facts.get("window"):
+        return
+    seen = read_window(b64decode(facts["window"]), facts["received_us"] // SECOND_US)
+    if seen is None or model is None:
+        return
+    values = account_values(seen)
+    score = model.scores(values)[0]
+    if score == facts["collecting"]:  # else another model made it
+        found = model.contributions(HEAD, values)
+        yield f"Account: {in_words(HEAD, score, found)} (model {model.version})."
 
 
 def _limits(line: dict[str, Any]) -> Iterator[str]:

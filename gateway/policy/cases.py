@@ -70,6 +70,8 @@ class RawAccount(Raw):
     tier: str | None = None
     billing_country: str | None = None
     phone_country: str | None = None
+    signup_country: str | None = None
+    ownership: str | None = None
     email_domain: str | None = None
     signup_path: str | None = None
     contracts: list[str] = Field(default_factory=list)
@@ -104,6 +106,7 @@ class RawRequest(Raw):
     tool_count: int | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
+    collecting: Annotated[float, Field(ge=0, le=1)] | None = None
     tasks: dict[TaskName, Annotated[float, Field(ge=0, le=1)]] | None = None
     input_tokens: Tokens = 0
     output_tokens: Tokens = 0
@@ -261,6 +264,8 @@ class _CaseReader:
             tier=raw.tier,
             billing_country=raw.billing_country,
             phone_country=raw.phone_country,
+            signup_country=raw.signup_country,
+            ownership=raw.ownership,
             email_domain=raw.email_domain,
             signup_path=raw.signup_path,
             grants=(Grant(level, granted_us or created_us or now_us),) if level else (),
@@ -309,6 +314,7 @@ class _CaseReader:
             estimated_input_tokens=raw.input_tokens,
             estimated_output_tokens=raw.output_tokens,
             task=_task(raw),
+            collecting=raw.collecting,
         )
 
     def _ago_us(self, text: str | None, now_us: int, place: Place) -> int | None:

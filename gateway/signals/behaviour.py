@@ -191,3 +191,13 @@ def volume_change_24h(facts: RequestFacts, subject: Subject) -> float | None:
     """Requests of 24 hours over what is usual: 1.0 as ever, 10.0 tenfold; None on the first day."""
     seen = behaviour_of(facts)
     return None if seen is None else seen.volume_change()
+
+
+# ── all of it ────────────────────────────────────────────────────────────────────────────────
+
+
+@signal("collecting", type=float, needs="account")
+def collecting(facts: RequestFacts, subject: Subject) -> float | None:
+    """How much what the account did of late looks like collecting answers rather than using them,
+    0..1, by a small model that `hydragate explain` spells out; None where nothing is kept."""
+    return facts.collecting

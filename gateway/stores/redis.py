@@ -235,6 +235,15 @@ class RedisStore:
                 stored += await asyncio.gather(*map(self._client.get, part))
         return [split(packed) for packed in stored if packed is not None], following
 
+    async def windows_of(self, account_ids: Sequence[str]) -> list[bytes | None]:
+        """Their windows (`core/window.py`), in order; None where none is kept."""
+        found: list[bytes | None] = []
+        with _mapped():
+            for start in range(0, len(account_ids), READ_AT_ONCE):
+                names = map(self._keys.window, account_ids[start : start + READ_AT_ONCE])
+                found += await asyncio.gather(*map(self._client.get, names))
+        return found
+
     async def account_of(self, pseudonym: str) -> str | None:
         """Whom a pseudonym in the log stands for; None once the account was erased."""
         with _mapped():

@@ -23,7 +23,7 @@ from ..core.assess import assess
 from ..core.judge import judge, judge_unlisted, judge_without_store
 from ..core.settle import settlement
 from ..core.sighting import sighting_of
-from ..engine import WINDOW
+from ..engine import WINDOWED
 from ..model import (
     Assessment,
     Charge,
@@ -97,7 +97,7 @@ class LogReplay:
     def __init__(self, policy: Policy, *, recount_all: bool = False) -> None:
         self._policy = policy
         self._recount_all = recount_all
-        self._is_windowed = WINDOW in policy.needs
+        self._is_windowed = not WINDOWED.isdisjoint(policy.needs)
         self._store = MemoryStore()
         self._routes = RouteTable(policy.routes)
         self._nameless = frozenset(

@@ -85,6 +85,7 @@ class Replay:
         lag_us: int = LINKER_LAG_US,
         tasks: TaskReader | None = None,
         geo: GeoSource | None = None,
+        keeps_windows: bool = False,
     ) -> None:
         self.summary = ReplaySummary()
         self.clock = EventClock()
@@ -107,6 +108,7 @@ class Replay:
             event_time=True,
             geo=geo,
             tasks=tasks,
+            keeps_windows=keeps_windows,
         )
         routes = RouteTable(policies.current.routes)
         self._place_of = lru_cache(maxsize=1024)(lambda method, path: _place(routes, method, path))

@@ -70,6 +70,7 @@ class ReplayPlan:
     hook: ReplayHook | None = None
     tasks: TaskReader | None = None
     geo: GeoHolder | None = None
+    keeps_windows: bool = False
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
 
@@ -98,6 +99,7 @@ class ReplayRun:
             lag_us=plan.lag_us,
             tasks=plan.tasks,
             geo=plan.geo,
+            keeps_windows=plan.keeps_windows,
         )
         self._reader = RecordReader(KeyedHash(REPLAY_SECRET), geo=plan.geo)
         self._imports, self._reads = ImportReport(), ReadReport()

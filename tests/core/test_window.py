@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from gateway.core import window as at
 from gateway.core.behaviour import FULL_DISTINCT, Behaviour, evenness, read_window
 from gateway.core.judge import judge
-from gateway.core.sighting import HEAD, TAIL, country_number, country_of, sighting_of
-from gateway.model import Assessment, ChargeReply, Decision, Usage, Verdict
+from gateway.core.sighting import HEAD, TAIL, country_number, country_of, sighting_of, task_of
+from gateway.model import TASKS, Assessment, ChargeReply, Decision, Usage, Verdict
 
 from .builders import FACTS, IDENTITY, NOW_US, policy
 
@@ -153,6 +153,12 @@ def test_no_history_makes_a_window_grow_or_a_reading_fail(
         assert 0 <= behaviour.day_evenness() <= 1
         assert behaviour.requests(HOUR) <= behaviour.requests(WEEK) + requests
         assert behaviour.idle_s >= 0
+
+
+def test_a_task_counts_where_its_score_reaches_one_half() -> None:
+    assert task_of((0.1, 0.5, 0.3)) == 1
+    assert task_of((0.1, 0.49)) == at.NO_BIT
+    assert len(TASKS) == at.TASK_CLASSES
 
 
 def test_head_and_tail_are_a_sighting() -> None:

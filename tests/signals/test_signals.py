@@ -40,6 +40,7 @@ FACTS = RequestFacts(
     end_user="u",
     estimated_input_tokens=10,
     estimated_output_tokens=5,
+    collecting=0.25,
     task=TaskReading("v", "", SCORES),
 )
 SUBJECT = Subject(
@@ -109,6 +110,7 @@ KNOWN: dict[str, Any] = {
     "cluster_size": 4,
     "known_before_cluster_s": 60,  # the identity was given at 0
     "suspicion": 0.25,
+    "collecting": 0.25,
     "task": "grading",
     **{f"task_{name}": score for name, score in zip(TASKS, SCORES, strict=True)},
 }

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from gateway.adapters.reading import GuardConfig, RequestReader
+from gateway.classifiers.account import score_account
 from gateway.classifiers.load import ModelHolder
 from gateway.classifiers.reader import TaskReader
 from gateway.core.assess import assess
@@ -59,6 +60,16 @@ rules:
     on_unknown: no_match
     then: {deny: {}}
 """
+BEHAVED = (
+    POLICY
+    + """
+  - name: busy
+    why: what the account did before
+    when: {requests_24h: {gte: 1000}, collecting: {gte: 0.0}}
+    on_unknown: no_match
+    then: {throttle: 2s}
+"""
+)
 UNSCORED = POLICY.replace("task_grading: {gte: 0.5}", "max_output_tokens: {gte: 4000}")
 RUBRIC = "Score the answer against the rubric from 1 to 5, each criterion: correct, complete."
 
@@ -72,6 +83,7 @@ def body(number: int) -> dict[str, Any]:
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "behaved.yaml").write_text(BEHAVED)
     (tmp_path / "unscored.yaml").write_text(UNSCORED)
     write(tmp_path / "t.jsonl", [exchange(n, body=body(n)) for n in range(3_000)])
     return tmp_path
@@ -82,9 +94,9 @@ class _Clock:
         return int(BASE_TS * 1e6)
 
 
-def engine(policy: Path) -> Engine:
+def engine(policy: Path, now_us: int = 0) -> Engine:
     return Engine(
-        store=MemoryStore(),
+        store=MemoryStore(lambda: now_us),
         policies=PolicyHolder(policy),
         clock=_Clock(),
         ids=DecisionIds(),
@@ -148,7 +160,14 @@ def test_a_log_line_brings_back_scores_and_their_reasons(files: Path) -> None:
     assert f"by model {model.version}" in other
 
 
-async def run(files: Path, out: str, *, stop_after: int = 0, resume: bool = False) -> None:
+async def run(
+    files: Path,
+    out: str,
+    *,
+    stop_after: int = 0,
+    resume: bool = False,
+    policy: str = "policy.yaml",
+) -> None:
     class Stopping(FileFeed):
         def lines(self) -> Iterator[bytes]:
             for number, line in enumerate(super().lines(), 1):
@@ -164,7 +183,7 @@ async def run(files: Path, out: str, *, stop_after: int = 0, resume: bool = Fals
         events=None,
         out=files / out,
         store=MemoryStore(),
-        policies=PolicyHolder(files / "policy.yaml"),
+        policies=PolicyHolder(files / policy),
         tasks=TaskReader(ModelHolder()),
     )
     await ReplayRun(plan, stop=stop).run(resume=resume)
@@ -181,3 +200,47 @@ def test_a_resumed_replay_remembers_what_callers_asked(files: Path) -> None:
             assert found[0] == found[1]
         else:
             assert json.loads(found[0])["by_rule"] == json.loads(found[1])["by_rule"]
+
+
+def test_a_resumed_replay_remembers_what_accounts_did(files: Path) -> None:
+    asyncio.run(run(files, "whole", policy="behaved.yaml"))
+    with pytest.raises(InterruptedReplayError):
+        asyncio.run(run(files, "parts", stop_after=1_500, policy="behaved.yaml"))
+    asyncio.run(run(files, "parts", resume=True, policy="behaved.yaml"))
+    whole, parts = [(files / out / "decisions.jsonl.gz").read_bytes() for out in ("whole", "parts")]
+    assert whole == parts
+    by_rule = json.loads((files / "parts" / "summary.json").read_text())["by_rule"]
+    assert by_rule["busy"] > 0
+
+
+async def test_an_accounts_score_is_in_the_log_and_can_be_explained(files: Path) -> None:
+    running = engine(files / "behaved.yaml", 1_800_000_019_000_000)
+    store = running.store
+    assert isinstance(store, MemoryStore)
+    await store.put(Subject("acc_0"), {"c": "key"})
+    policy = PolicyHolder(files / "behaved.yaml").current
+    for number in range(20):
+        facts = RequestFacts(
+            decision_id=f"{number:026}",
+            received_us=1_800_000_000_000_000 + number * 1_000_000,
+            surface="proxy",
+            method="POST",
+            path="/v1/chat/completions",
+            route="openai.chat_completions",
+            dialect="openai",
+            is_inference=True,
+            credential="c",
+            model="m-1",
+        )
+        decision = await running.decide(facts)
+        await running.finish(
+            facts, decision, outcome=Outcome.COMPLETE, usage=Usage(5, 0, 900), upstream_status=200
+        )
+    assert facts.window is not None
+    models = ModelHolder()
+    assert facts.collecting == score_account(models.accounts, facts.window, 1_800_000_019)
+    ended = Exchange(facts, decision, Outcome.COMPLETE, Usage(5, 0, 900), 200, facts.received_us)
+    line = orjson.loads(LineEncoder(KeyedHash(REPLAY_SECRET)).encode(ended, policy))
+    assert facts_of(line) == facts
+    text = explain(line, policy, "acc_0", models.current, models.accounts)["text"]
+    assert f"Account: collecting {facts.collecting:.2f}, because it" in text
