@@ -12,6 +12,7 @@ setup(
             "adapters/geo/*.geo",
             "classifiers/models/*.json",
             "classifiers/models/*.html",
+            "adapters/data_plane/*.lua",
             "policies/*.json",
             "policies/**/*.yaml",
             "policies/**/*.md",

@@ -12,6 +12,7 @@ from .commands.accounts import accounts
 from .commands.clusters import clusters
 from .commands.demo import demo
 from .commands.doctor import doctor
+from .commands.envoy_config import envoy_config
 from .commands.generate import generate
 from .commands.geo import geo
 from .commands.linker import linker
@@ -49,7 +50,7 @@ def main() -> None:
 
 for command in (
     *(serve, doctor, linker, mode, explain, policy, accounts, clusters, geo),
-    *(generate, replay, report, demo, train),
+    *(envoy_config, generate, replay, report, demo, train),
 ):
     main.add_command(command)
 

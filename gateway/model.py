@@ -558,6 +558,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     CLIENT_LEFT = "client_left"
     UPSTREAM_FAILED = "upstream_failed"
+    UNSETTLED = "unsettled"  # a data plane never told how it ended
 
 
 @record

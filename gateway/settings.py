@@ -110,6 +110,35 @@ class GeoConfig(_Closed):
     warn_after_days: float = Field(default=180, gt=0)
 
 
+class ChecksConfig(_Closed):
+    """The port where data planes ask (Envoy's ext_authz, nginx's auth_request), and the one where
+    they report (Fluentd over TCP, syslog over UDP). Nobody else may reach either of them.
+
+    `settle_within_s`: after this long without a report an exchange is closed as unsettled.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=9191, ge=1, le=65_535)
+    report_port: int = Field(default=9192, ge=1, le=65_535)
+    settle_within_s: float = Field(default=900.0, ge=1, le=86_400)
+
+
+class EnvoyConfig(_Closed):
+    """What `hydragate envoy-config` writes beyond what is said elsewhere.
+
+    `failure_mode_allow`: whether requests pass unseen while no gateway answers. `gateway_host`:
+    where Envoy finds the check port, if it is not `checks.host`.
+    """
+
+    host: str = "0.0.0.0"  # noqa: S104  a data plane is there to be reached
+    port: int = Field(default=8443, ge=1, le=65_535)
+    admin_port: int = Field(default=9901, ge=1, le=65_535)
+    gateway_host: str | None = None
+    check_timeout_s: Seconds = 0.5
+    failure_mode_allow: bool = False
+    max_connections: int = Field(default=65_536, ge=1)
+
+
 class Settings(_Closed):
     """All of `hydragate serve`."""
 
@@ -144,6 +173,8 @@ class Settings(_Closed):
     linker: LinkerConfig = LinkerConfig()
     windows: bool = False  # keeps what accounts did of late even where no policy asks for it
     classifier: ClassifierConfig = ClassifierConfig()
+    checks: ChecksConfig | None = None
+    envoy: EnvoyConfig = EnvoyConfig()
 
     _networks = field_validator("trusted_proxies")(lambda networks: check_networks(networks))
 
@@ -157,6 +188,12 @@ class Settings(_Closed):
             raise ValueError(
                 "proxy_protocol and tls_cert do not go together: let the balancer end TLS"
             )
+        if self.proxy_protocol and self.checks is not None:
+            raise ValueError(
+                "proxy_protocol and checks do not go together: the data plane reads PROXY headers"
+            )
+        if self.checks is not None and self.checks.port == self.checks.report_port:
+            raise ValueError("checks.port and checks.report_port are two ports")
         names = [upstream.name for upstream in self.upstreams]
         if len(set(names)) != len(names):
             raise ValueError("two upstreams have the same name")

@@ -15,7 +15,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ from .policy.load import PolicyHolder, load_policy
 from .settings import Settings
 from .stores import RedisStore, open_store
 from .stores.embedded import EmbeddedStore
-from .worker import Orders
+from .worker import CheckFds, Orders
 from .workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
 from .workers.cluster_behaviour import ClusterBehaviour
 from .workers.cluster_desk import ClusterDesk
@@ -51,6 +53,7 @@ from .workers.cluster_desk import ClusterDesk
 log = logging.getLogger("hydragate.supervisor")
 
 BACKLOG = 2048
+DATAGRAM_BUFFER_BYTES = 4 * 1024 * 1024
 READY_TIMEOUT_S = 30.0
 KILL_AFTER_S = 5.0
 STATUS_TIMEOUT_S = 0.5
@@ -67,12 +70,32 @@ def run(settings: Settings) -> int:
     return uvloop.run(Supervisor(settings).serve())
 
 
+@dataclass(frozen=True, slots=True)
+class PlaneSockets:
+    """One worker's share of the ports for data planes."""
+
+    check: socket.socket
+    report_tcp: socket.socket
+    report_udp: socket.socket
+    folder: Path
+
+    def sockets(self) -> tuple[socket.socket, ...]:
+        return (self.check, self.report_tcp, self.report_udp)
+
+    def fds(self) -> CheckFds:
+        check, tcp, udp = (one.fileno() for one in self.sockets())
+        return CheckFds(check_fd=check, report_tcp_fd=tcp, report_udp_fd=udp, folder=self.folder)
+
+
 class WorkerProcess:
     """One serving process and its control link; `incarnation` grows with every restart."""
 
-    def __init__(self, index: int, listener: socket.socket) -> None:
+    def __init__(
+        self, index: int, listener: socket.socket, plane: PlaneSockets | None = None
+    ) -> None:
         self.index = index
         self.listener = listener
+        self.plane = plane
         self.incarnation = 0
         self.ready = asyncio.Event()  # it has served once
         self.link: SupervisorLink | None = None
@@ -94,13 +117,19 @@ class WorkerProcess:
             "incarnation": self.incarnation,
             "listen_fd": self.listener.fileno(),
             "link_fd": theirs.fileno(),
+            "checks": None if self.plane is None else self.plane.fds(),
         }
+        inherited = () if self.plane is None else self.plane.sockets()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             f"{package_name}.worker",
             stdin=subprocess.PIPE,
-            pass_fds=(self.listener.fileno(), theirs.fileno()),
+            pass_fds=(
+                self.listener.fileno(),
+                theirs.fileno(),
+                *(one.fileno() for one in inherited),
+            ),
             start_new_session=True,  # Ctrl+C reaches the supervisor, which drains the workers
         )
         theirs.close()
@@ -164,10 +193,11 @@ class Supervisor:
             public = _listen(settings.host, settings.port, settings.workers)
             admin = _listen(settings.admin_host, settings.admin_port, 1)[0]
             stack.callback(_close_all, [*public, admin])
+            planes = self._listen_for_planes(stack)
             await self._start_admin(stack, admin)
             self._keep_left_logs(stack)
             self._start_linker(stack, store_url)
-            await self._start_workers(stack, public, store_url)
+            await self._start_workers(stack, public, planes, store_url)
             print(self._ready_line(public[0], admin), flush=True)
             stack.callback(self._end_probe)
             self._probe_if_adopting()
@@ -255,8 +285,26 @@ class Supervisor:
             self._linker.start()
             stack.push_async_callback(self._linker.stop)
 
+    def _listen_for_planes(self, stack: contextlib.AsyncExitStack) -> list[PlaneSockets]:
+        """Of each worker; empty where no data plane asks."""
+        checks, count = self._settings.checks, self._settings.workers
+        if checks is None:
+            return []
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hydragate-")))
+        check = _listen(checks.host, checks.port, count)
+        stack.callback(_close_all, check)
+        tcp = _listen(checks.host, checks.report_port, count)
+        stack.callback(_close_all, tcp)
+        udp = _listen_udp(checks.host, checks.report_port, count)
+        stack.callback(_close_all, udp)
+        return [PlaneSockets(*three, folder) for three in zip(check, tcp, udp, strict=True)]
+
     async def _start_workers(
-        self, stack: contextlib.AsyncExitStack, listeners: list[socket.socket], store_url: str
+        self,
+        stack: contextlib.AsyncExitStack,
+        listeners: list[socket.socket],
+        planes: list[PlaneSockets],
+        store_url: str,
     ) -> None:
         orders = {
             "settings": self._settings.model_dump(),
@@ -267,7 +315,10 @@ class Supervisor:
         }
         poll = asyncio.create_task(self._poll_policy())
         stack.callback(poll.cancel)
-        self._workers = [WorkerProcess(i, listener) for i, listener in enumerate(listeners)]
+        self._workers = [
+            WorkerProcess(i, listener, planes[i] if planes else None)
+            for i, listener in enumerate(listeners)
+        ]
         keepers = [asyncio.create_task(self._keep(worker, orders)) for worker in self._workers]
         stack.push_async_callback(self._stop_workers, keepers)
         try:
@@ -358,10 +409,13 @@ class Supervisor:
         policy = self._policies.current
         scheme = "https" if self._settings.tls_cert else "http"
         upstreams = ", ".join(upstream.url for upstream in self._settings.upstreams)
+        checks = self._settings.checks
+        asked = "" if checks is None else f" · checks {checks.host}:{checks.port}"
         return (
             f"hydragate ready on {scheme}://{_address(public)} for {upstreams} · "
             f"admin http://{_address(admin)} · policy {policy.name}@{policy.revision} · "
             f"{len(self._workers)} worker{'s' if len(self._workers) > 1 else ''}"
+            f"{asked}"
         )
 
     # ── what the admin API asks ──────────────────────────────────────────────────────────────
@@ -509,6 +563,25 @@ def _listen(host: str, port: int, count: int) -> list[socket.socket]:
     except OSError as error:
         _close_all(sockets)
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return sockets
+
+
+def _listen_udp(host: str, port: int, count: int) -> list[socket.socket]:
+    """`count` datagram sockets on one port. Raises UsageError when it cannot be used."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            one = socket.socket(family, socket.SOCK_DGRAM)
+            sockets.append(one)
+            if count > 1:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DATAGRAM_BUFFER_BYTES)
+            one.bind((host, port))
+            one.setblocking(False)
+    except OSError as error:
+        _close_all(sockets)
+        raise UsageError(f"cannot listen on {host}:{port}/udp: {error.strerror}") from None
     return sockets
 
 

@@ -24,13 +24,14 @@ import uvloop
 from pydantic import BaseModel
 
 from .adapters.client import networks
+from .adapters.data_plane.side import DataPlaneSide
 from .adapters.evidence import EvidenceTap
 from .adapters.forward import Forwarder
 from .adapters.geo import GeoHolder
-from .adapters.guard import Guard
+from .adapters.guard import ASGIApp, Guard
 from .adapters.http_server import BoundedProtocol, bound_unsent, listening
 from .app import SystemClock, build_targets, geo_holder, guard_config, policies_for
-from .classifiers.load import ModelHolder
+from .classifiers.load import ModelHolder, load_task_model
 from .classifiers.reader import TaskReader
 from .core.keyed import KeyedHash
 from .engine import Engine
@@ -53,6 +54,15 @@ KEEP_ALIVE_S = 75
 BACKLOG = 2048
 
 
+class CheckFds(BaseModel):
+    """Sockets of the check port and of the report port, and where workers meet."""
+
+    check_fd: int
+    report_tcp_fd: int
+    report_udp_fd: int
+    folder: Path
+
+
 class Orders(BaseModel):
     """What the supervisor tells a worker."""
 
@@ -63,6 +73,7 @@ class Orders(BaseModel):
     incarnation: int
     listen_fd: int
     link_fd: int
+    checks: CheckFds | None = None
     log_dir: Path
     last_good_policy: Path | None = None
 
@@ -98,7 +109,8 @@ async def serve(orders: Orders) -> None:
     metrics = WorkerMetrics()
     policies = PolicyHolder(settings.policy, fallback=orders.last_good_policy)
     geo = geo_holder(settings.geo)
-    models = ModelHolder(settings.classifier.model)
+    # The supervisor refused to start on a bad model; one that broke later must stop no worker.
+    models = ModelHolder(settings.classifier.model, fallback=load_task_model())
     tasks = TaskReader(models, always=settings.classifier.always)
     store = await open_store(
         orders.store_url,
@@ -124,7 +136,8 @@ async def serve(orders: Orders) -> None:
         tasks=tasks,
         geo=geo,
     )
-    forwarder = Forwarder(build_targets(settings))
+    targets = build_targets(settings)
+    forwarder = Forwarder(targets)
     sender = EvidenceSender(MessageLog(store, "evidence", most=EVIDENCE_MESSAGES))
     tap = EvidenceTap(Extractor(keyed, settings.linker.families), sender.offer)
     guard = Guard(
@@ -140,9 +153,26 @@ async def serve(orders: Orders) -> None:
     metrics.add_source(log.report)
     metrics.add_source(PolicySeries(policies, "proxy"))
     metrics.add_source(partial(_report, orders.index, guard, policies))
-    server = GracefulServer(_server_config(settings, guard))
+    plane = None
+    if orders.checks is not None and settings.checks is not None:
+        plane = DataPlaneSide(
+            engine,
+            guard_config(settings),
+            targets,
+            settings.checks,
+            index=orders.index,
+            folder=orders.checks.folder,
+            witness=tap if settings.linker.collect else None,
+        )
+        metrics.add_source(plane.report)
+        for surface in ("ext_authz", "auth_request"):
+            metrics.add_source(PolicySeries(policies, surface))
+    server = GracefulServer(
+        _server_config(settings, guard if plane is None else plane.beside(guard))
+    )
     listener = socket.socket(fileno=orders.listen_fd)
     bound_unsent(listener)
+    listeners = [listener]
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
         server.on_started = link.tell_ready
         spare_the_collector()
@@ -150,7 +180,15 @@ async def serve(orders: Orders) -> None:
             _poll_files(policies, models, geo, metrics, settings.policy_poll_s)
         )
         try:
-            await server.serve(sockets=[listener])
+            async with contextlib.AsyncExitStack() as stack:
+                if plane is not None and orders.checks is not None:
+                    fds = orders.checks
+                    listeners.append(socket.socket(fileno=fds.check_fd))
+                    reports = [
+                        socket.socket(fileno=fd) for fd in (fds.report_tcp_fd, fds.report_udp_fd)
+                    ]
+                    await stack.enter_async_context(plane.listening(*reports))
+                await server.serve(sockets=listeners)
         finally:
             poll.cancel()
             await forwarder.aclose()
@@ -193,9 +231,9 @@ def resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _server_config(settings: Settings, guard: Guard) -> uvicorn.Config:
+def _server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
-        guard,
+        app,
         http=listening(
             write_timeout_s=settings.client_write_timeout_s,
             balancers=networks(settings.trusted_proxies) if settings.proxy_protocol else None,

@@ -22,6 +22,8 @@ import redis.asyncio as redis_client
 import uvloop
 
 from ..app import SystemClock
+from ..classifiers.load import ModelHolder
+from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
 from ..core.window import SIGHTING, WINDOW_BYTES
 from ..engine import Engine
@@ -117,6 +119,7 @@ def ways_of(store: RedisStore) -> list[Way]:
             ids=DecisionIds(),
             keyed=keyed,
             keeps_windows=keeps,
+            tasks=TaskReader(ModelHolder()),
         )
 
     plain, names = policy_of(), windowed_names()
@@ -127,6 +130,7 @@ def ways_of(store: RedisStore) -> list[Way]:
         Way("kept", engine(plain, keeps=True), [], []),
         Way(f"kept, {len(FEW)} signals named", engine(policy_of(*FEW)), [], []),
         Way(f"kept, all {len(names)} signals named", engine(policy_of(*names)), [], []),
+        Way("kept, the score of the account named", engine(policy_of("collecting")), [], []),
         published,
     ]
 

@@ -8,7 +8,7 @@ Source: WHATWG HTML, §9.2 Server-sent events.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
@@ -141,6 +141,17 @@ class StreamUsage:
         wrapping = self._wrapping_bytes / self._samples if self._samples else 0.0
         text_bytes = self._bytes - self._events * wrapping if self._samples else 0.0
         return max(self._events, int(text_bytes) // BYTES_PER_TOKEN)
+
+    def resume(
+        self, usages: Iterable[dict[str, Any]], *, is_final: bool, events: int, size_bytes: int
+    ) -> None:
+        """Take over from whoever read the rest: what it was told of usage, and how much of the
+        stream has passed since."""
+        for usage in usages:
+            self.told = self.told.updated(self._dialect.read(usage))
+        self.is_final = is_final
+        self._events = max(self._events, events)
+        self._bytes = max(self._bytes, size_bytes)
 
     def _feed_events(self, chunk: bytes) -> bytes:
         buffer = self._held + chunk

@@ -24,7 +24,7 @@ MAX_JSON_BYTES = 1 << 20  # larger answers are kept to their tail, where usage i
 JSON_TAIL_BYTES = 1 << 16
 MAX_INFLATED_BYTES = 1 << 20  # of one chunk; more is taken for a bomb and no longer read
 
-_STREAMS: dict[str, StreamDialect] = {
+STREAMS: dict[str, StreamDialect] = {
     "chat": OPENAI_STREAM,
     "completions": OPENAI_STREAM,
     "responses": RESPONSES_STREAM,
@@ -66,8 +66,8 @@ class UsageReader:
         self._stream: StreamUsage | None = None
         self._source: _Source = _UNREAD
         if content_type[:17].lower() == b"text/event-stream":
-            if shape in _STREAMS:
-                self._stream = StreamUsage(_STREAMS[shape], drops=hides_usage and is_plain)
+            if shape in STREAMS:
+                self._stream = StreamUsage(STREAMS[shape], drops=hides_usage and is_plain)
                 self._source = self._stream
         elif shape not in ("count_tokens", "batch"):
             self._source = _JsonUsage(told_by_anthropic if shape == "messages" else told_by_openai)

@@ -9,10 +9,11 @@ beside what ties accounts together.
 from __future__ import annotations
 
 from math import log
+from operator import itemgetter, mul
 
 from ..core import window as at
 from ..core.behaviour import DAY_INDEX, Behaviour, evenness, read_window
-from .model import Feature, FeatureSet, LinearModel, read_model
+from .model import Feature, FeatureSet, LinearModel, read_model, scores_of
 
 HEAD = "collecting"  # the one score of an account: is it collecting, rather than using?
 BUSY, HEAVY_TOKENS = 5_000, 4_000  # requests a day and tokens a request that count as all of it
@@ -136,7 +137,11 @@ def bounded(value: float) -> float:
 def score_account(model: LinearModel, packed: bytes | None, now_s: int) -> float | None:
     """How much the window looks like collecting, 0..1; None where nothing is kept."""
     seen = read_window(packed, now_s)
-    return None if seen is None else model.scores(account_values(seen))[0]
+    if seen is None:
+        return None
+    # As `LinearModel.scores`, for its first head alone.
+    logit = sum(map(mul, map(itemgetter(0), model.columns), account_values(seen)), model.start[0])
+    return scores_of([logit])[0]
 
 
 def read_account_model(raw: bytes, where: str) -> LinearModel:

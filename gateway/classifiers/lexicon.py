@@ -23,15 +23,14 @@ class Lexicon:
 
     def __init__(self, concepts: Sequence[Concept] = CONCEPTS) -> None:
         words: dict[bytes, list[int]] = {}
-        phrases: dict[bytes, list[tuple[frozenset[bytes], bytes, int]]] = {}
+        phrases: dict[bytes, list[tuple[bytes, bytes, int]]] = {}
         glyphs: dict[str, list[tuple[frozenset[str], str, int]]] = {}
         for place, concept in enumerate(concepts):
             for word in set(concept.words.split()):
                 words.setdefault(_joined(word), []).append(place)
             for phrase in map(_joined, concept.phrases):
-                parts = phrase.split(b" ")
-                found = phrases.setdefault(_anchor(parts), [])
-                found.append((frozenset(parts), phrase, place))
+                first, second = _anchors(phrase)
+                phrases.setdefault(first, []).append((second, phrase, place))
             for glyph in set(concept.glyphs.split()):
                 glyphs.setdefault(glyph[0], []).append((frozenset(glyph), glyph, place))
         self.nothing: Counts = (0,) * len(concepts)
@@ -42,7 +41,7 @@ class Lexicon:
         self._glyphs = {char: tuple(pairs) for char, pairs in glyphs.items()}
         # Whatever a text has of these is looked at once more; nothing else costs anything.
         self._looked_for = frozenset(self._entries).union(
-            *(parts for some in phrases.values() for parts, _, _ in some)
+            [second for some in phrases.values() for second, _, _ in some]
         )
         self._chars = frozenset(self._glyphs).union(
             *(chars for some in glyphs.values() for chars, _, _ in some)
@@ -59,8 +58,8 @@ class Lexicon:
                 places, phrases = entries[word]
                 for place in places:
                     found[place] += 1
-                for parts, phrase, place in phrases:
-                    if parts <= seen:
+                for second, phrase, place in phrases:
+                    if second in seen:
                         joined = joined or b" ".join(text)
                         if phrase in joined:
                             found[place] += 1
@@ -86,6 +85,8 @@ def _joined(text: str) -> bytes:
     return b" ".join(words_of(text.encode()))
 
 
-def _anchor(parts: list[bytes]) -> bytes:
-    """The word by which a phrase is found: one that is not in every text."""
-    return max(parts, key=lambda part: (part not in _IN_EVERY_TEXT, len(part)))
+def _anchors(phrase: bytes) -> tuple[bytes, bytes]:
+    """The two words by which a phrase is found, the rarer first: those that are in no every text,
+    the longer the better."""
+    ordered = sorted(phrase.split(b" "), key=lambda word: (word in _IN_EVERY_TEXT, -len(word)))
+    return ordered[0], ordered[min(1, len(ordered) - 1)]

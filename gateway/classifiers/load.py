@@ -37,14 +37,20 @@ def load_cluster_model(path: Path | None = None) -> LinearModel:
 
 
 class ModelHolder:
-    """The model in force. Building one raises ModelError where the file cannot be used."""
+    """The model in force. Building one raises ModelError where the file cannot be used; with
+    `fallback` that model scores until the file is good."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, fallback: LinearModel | None = None) -> None:
         self._path = path
-        self.current = load_task_model(path)
         self.accounts = load_account_model()
         self.problem: str | None = None
-        self._seen = self.current.version
+        try:
+            self.current = load_task_model(path)
+            self._seen = self.current.version
+        except ModelError as error:
+            if fallback is None:
+                raise
+            self.current, self.problem, self._seen = fallback, str(error), ""
 
     def reload_if_changed(self) -> str:
         """`ok`, `unchanged` or `failed`: the last once per bad content, which `problem` keeps

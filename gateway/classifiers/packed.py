@@ -8,11 +8,12 @@ same on every machine and in any order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 
 from .model import MAX_LOGIT, LinearModel, ModelError
 from .structure import FULL
 
-FIELD_BYTES = 6
+FIELD_BYTES = 8
 UNIT = 1_000_000 * FULL  # a logit; a level is a ninth of a feature
 _BITS = 8 * FIELD_BYTES
 _HALF = 1 << (_BITS - 1)
@@ -22,7 +23,7 @@ MAX_SUM = _HALF // UNIT - 1
 class PackedSum:
     """Sums logits of the model's `heads`, in that order, from levels of 0..9."""
 
-    __slots__ = ("_columns", "_heads", "_start")
+    __slots__ = ("_columns", "_size", "_start", "_unpack")
 
     def __init__(self, model: LinearModel, heads: Sequence[str]) -> None:
         """Raises ModelError where sums could leave their fields: weights in the millions."""
@@ -30,7 +31,8 @@ class PackedSum:
         largest = sum(max(map(abs, column)) for column in (model.start, *model.columns))
         if largest > MAX_SUM:
             raise ModelError(f"model {model.version}: its weights add up to over {MAX_SUM}")
-        self._heads = len(places)
+        self._size = FIELD_BYTES * len(places)
+        self._unpack = Struct(f"<{len(places)}Q").unpack
         # Half of each field on top, so that no field is ever below zero and borrows.
         halves = _packed([_HALF] * len(places))
         self._start = halves + _packed([round(model.start[n] * UNIT) for n in places])
@@ -44,10 +46,8 @@ class PackedSum:
         for place, level in enumerate(levels):
             if level:
                 total += columns[place] * level
-        raw = total.to_bytes(FIELD_BYTES * self._heads, "little")
-        ends = range(0, len(raw), FIELD_BYTES)
-        read = int.from_bytes
-        return [(read(raw[at : at + FIELD_BYTES], "little") - _HALF) / UNIT for at in ends]
+        fields = self._unpack(total.to_bytes(self._size, "little"))
+        return [(field - _HALF) / UNIT for field in fields]
 
 
 def _packed(numbers: Sequence[int]) -> int:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from zlib import crc32
 
+from msgspec import Raw
+
 from ..model import TASKS, TaskReading
 from . import recurrence, structure, wording
 from .body import Body, Parts, parts_of
 from .model import Contribution, FeatureSet, LinearModel, ModelError, read_model, scores_of
 from .packed import PackedSum
 from .recurrence import Recurrence
-from .wording import Wording
+from .text import ENDS_BYTES
+from .wording import Reading, Wording
 
 FEATURES = FeatureSet("request/1", (*structure.FEATURES, *wording.FEATURES, *recurrence.FEATURES))
 SHAPES = frozenset({"chat", "responses", "messages", "completions", "batch"})
@@ -52,7 +55,9 @@ class TaskFeatures:
         system = self._wording.system(parts.system)
         question = self._wording.question(parts.question)
         latest = self._wording.question(parts.latest)
-        found = structure.levels(body, parts)
+        found = structure.levels(
+            body, parts, _letters(parts.system, system), _letters(parts.question, question)
+        )
         found += wording.levels(system, question, latest)
         template = _template(body, system.head, parts)
         found += self.recurrence.levels(
@@ -94,6 +99,11 @@ def explain(
     if model.version != reading.version:
         raise ModelError(f"scored by model {reading.version}; this is {model.version}")
     return model.contributions(task, values_of(reading.features), most=most)
+
+
+def _letters(raw: Raw | bytes, reading: Reading) -> int:
+    """Of the whole text, by those of its ends."""
+    return reading.letters * len(raw) // ENDS_BYTES if len(raw) > ENDS_BYTES else reading.letters
 
 
 def _template(body: Body, system: int, parts: Parts) -> int:

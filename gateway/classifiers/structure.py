@@ -44,8 +44,8 @@ _NO_CHOICE = frozenset({b'"auto"', b'"none"', b"null", b'{"type":"auto"}', b'{"t
 _NO_REASONING = frozenset({b"null", b'{"type":"disabled"}', b'{"type": "disabled"}'})
 
 
-def levels(body: Body, parts: Parts) -> list[int]:
-    """0..9 for each of `FEATURES`."""
+def levels(body: Body, parts: Parts, system_letters: int, question_letters: int) -> list[int]:
+    """0..9 for each of `FEATURES`; the letters are those of the whole texts."""
     members = body.members
     tools = body.tool_count or 0
     has_run = parts.has_tool_results
@@ -56,8 +56,8 @@ def levels(body: Body, parts: Parts) -> list[int]:
         0 if parts.has_assistant or has_run or parts.latest else FULL,
         length_level(parts.turn_count, 0),
         FULL if parts.system else 0,
-        length_level(len(parts.system), 5),
-        length_level(len(parts.question), 5),
+        length_level(system_letters, 5),
+        length_level(question_letters, 5),
         FULL if parts.has_assistant else 0,
         FULL if has_run else 0,
         FULL if parts.ends_with_assistant else 0,
@@ -84,7 +84,8 @@ def levels(body: Body, parts: Parts) -> list[int]:
 
 def length_level(count: int, free_bits: int) -> int:
     """Doublings beyond `2 ** free_bits`, at most 9."""
-    return max(0, min(FULL, count.bit_length() - free_bits))
+    level = count.bit_length() - free_bits
+    return FULL if level > FULL else level if level > 0 else 0
 
 
 def _contract(members: Mapping[str, Raw]) -> bytes:

@@ -14,8 +14,9 @@ import unicodedata
 
 import msgspec
 
-HEAD_BYTES = 1_024
-TAIL_BYTES = 384
+HEAD_BYTES = 768
+TAIL_BYTES = 320
+ENDS_BYTES = HEAD_BYTES + TAIL_BYTES + 1
 _string = msgspec.json.Decoder(str)
 
 
@@ -50,7 +51,7 @@ _FULL_WIDTH = tuple([char.encode() for char in "，：；？！（）"])  # ever
 
 def ends_of(raw: bytes | memoryview) -> bytes:
     """How a text begins and how it ends: all of a short one."""
-    if len(raw) <= HEAD_BYTES + TAIL_BYTES:
+    if len(raw) < ENDS_BYTES:
         return bytes(raw)
     return bytes(raw[:HEAD_BYTES]) + b" " + bytes(raw[-TAIL_BYTES:])
 

@@ -38,6 +38,8 @@ HEAD_BYTES = 48
 MAX_KEPT = 8_192
 _BY_COUNT = (0, 5, 7, FULL)
 _DIGITS = b"0123456789"
+_CONTINUED = bytes(range(0x80, 0xC0))  # of UTF-8: what follows a first byte
+_NO_GLYPHS = bytes(range(0xE3))
 _WIDE_QUESTION_MARK = "？".encode()
 _MARKS = b"\\-*:#[<|/`()={?."
 _NO_MARKS = bytes([c for c in range(256) if c not in _MARKS and c not in _DIGITS])
@@ -45,11 +47,14 @@ _NO_MARKS = bytes([c for c in range(256) if c not in _MARKS and c not in _DIGITS
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one text came to. `head` tells texts apart that begin differently."""
+    """What one text came to. `head` tells texts apart that begin differently; `letters` is how
+    many its ends have, a Chinese, Japanese or Korean character counting as three: a word or so
+    of each script is about as long, however many bytes it takes."""
 
     counts: Counts
     layout: Counts
     head: int
+    letters: int = 0
 
 
 class _Kept:
@@ -104,11 +109,14 @@ class Wording:
         words = words_of(ends)
         counts = self._lexicon.counts(words)
         head = b" ".join(words[:HEAD_WORDS])[:HEAD_BYTES]
+        letters = len(ends)
         if not ends.isascii() or b"\\u" in ends:
             joined = b" ".join(words)
+            letters = len(joined.translate(None, _CONTINUED))
             if has_glyphs(joined):
+                letters += 2 * len(joined.translate(None, _NO_GLYPHS))
                 counts = self._lexicon.with_glyphs(counts, joined.decode("utf-8", "ignore"))
-        return Reading(counts, layout, crc32(head))
+        return Reading(counts, layout, crc32(head), letters)
 
 
 def levels(system: Reading, question: Reading, latest: Reading) -> list[int]:

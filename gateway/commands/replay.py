@@ -78,6 +78,12 @@ def scenario_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Event time between evidence and what clusters it leads to.",
 )
 @click.option("--link/--no-link", "links", default=True, help="Whether accounts are linked.")
+@click.option(
+    "--windows",
+    is_flag=True,
+    help="Keep what accounts did of late and score every request, also where the policy asks for "
+    "neither; clusters.jsonl then says how each cluster behaves.",
+)
 @click.option("--model", type=FILE, help="Scores tasks; instead of the model that is shipped.")
 @click.option("--geo", type=FILE, multiple=True, help="Address data, before the bundled ones.")
 @click.option("--bundled-geo/--no-bundled-geo", default=True, help="Whether those are used.")
@@ -112,6 +118,7 @@ def replay(
     store: str,
     linker_lag_s: float,
     links: bool,
+    windows: bool,
     model: Path | None,
     geo: tuple[Path, ...],
     bundled_geo: bool,
@@ -155,8 +162,9 @@ def replay(
                 reorder_us=round(reorder_s * SECOND_US),
                 lag_us=round(linker_lag_s * SECOND_US),
                 hook=LinkingHook(KeyedHash(REPLAY_SECRET)) if links else None,
-                tasks=TaskReader(models),
                 geo=places,
+                tasks=TaskReader(models, always=windows),
+                keeps_windows=windows,
                 checkpoint_every_s=checkpoint_s,
             )
             return await ReplayRun(plan, stop=stop).run(resume=resume, on_progress=on_progress)

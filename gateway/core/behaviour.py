@@ -22,6 +22,12 @@ MAX_READ = 256
 DAY_INDEX: Final = 1
 FULL_DISTINCT = round(at.SKETCH_BITS * log(at.SKETCH_BITS))
 """What a full sketch counts as, at least: 111."""
+_DISTINCT = (
+    *(round(at.SKETCH_BITS * log(at.SKETCH_BITS / (at.SKETCH_BITS - n))) for n in range(32)),
+    FULL_DISTINCT,
+)
+"""By the number of bits that are set."""
+_N_LOG_N = (0.0, *(n * log(n) for n in range(1, at.U8 + 1)))
 
 
 class Behaviour:
@@ -100,10 +106,7 @@ class Behaviour:
 
     def distinct(self, sketch: int) -> int:
         """Different values in this period of 12 hours and the last; a full sketch says 111."""
-        zeros = at.SKETCH_BITS - (self._w[sketch] | self._w[sketch + 1]).bit_count()
-        if zeros == 0:
-            return FULL_DISTINCT
-        return round(-at.SKETCH_BITS * log(zeros / at.SKETCH_BITS))
+        return _DISTINCT[(self._w[sketch] | self._w[sketch + 1]).bit_count()]
 
     @property
     def newest_model(self) -> int:
@@ -173,9 +176,9 @@ def read_window(packed: bytes | None, now_s: int) -> Behaviour | None:
 
 
 def evenness(counts: Sequence[int]) -> float:
-    """Entropy over the most there could be, 0..1."""
+    """Entropy over the most there could be, 0..1; counts are bytes of a window."""
     total = sum(counts)
     if total == 0:
         return 0.0
-    entropy = -sum(count / total * log(count / total) for count in counts if count)
-    return max(0.0, entropy / log(len(counts)))
+    entropy = log(total) - sum(map(_N_LOG_N.__getitem__, counts)) / total
+    return min(1.0, max(0.0, entropy / log(len(counts))))

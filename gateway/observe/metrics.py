@@ -97,7 +97,7 @@ TABLE = (
         "hydragate_exchanges_total",
         COUNTER,
         ("outcome",),
-        "How exchanges ended: complete, refused, client_left, upstream_failed.",
+        "How exchanges ended: complete, refused, client_left, upstream_failed, unsettled.",
         starts=tuple((outcome.value,) for outcome in Outcome),
     ),
     Definition("hydragate_store_seconds", HISTOGRAM, ("call",), "Round trips to the store.", _FAST),
@@ -192,6 +192,17 @@ TABLE = (
     Definition("hydragate_bad_http_total", COUNTER, (), "Connections that spoke no sound HTTP."),
     Definition(
         "hydragate_slow_clients_total", COUNTER, (), "Connections cut: the client did not read."
+    ),
+    Definition(
+        "hydragate_pending", GAUGE, (), "Exchanges that a data plane carries and has not reported."
+    ),
+    Definition(
+        "hydragate_settlements_total",
+        COUNTER,
+        ("outcome",),
+        "Reports of data planes: settled, unknown (settled before, or decided elsewhere), or "
+        "unreadable.",
+        starts=(("settled",), ("unknown",), ("unreadable",)),
     ),
     Definition("hydragate_worker_restarts_total", COUNTER, (), "Workers started again."),
     Definition("hydragate_linker_restarts_total", COUNTER, (), "Our linker started again."),

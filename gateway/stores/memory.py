@@ -189,6 +189,10 @@ class MemoryStore:
     def window(self, account_id: str) -> bytes | None:
         return self._windows.get(account_id)
 
+    def windows(self) -> Mapping[str, bytes]:
+        """All of them, by account."""
+        return self._windows
+
     async def fetch_window(self, account_id: str) -> None:
         """Nothing to do: there is one process."""
 

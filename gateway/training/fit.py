@@ -48,12 +48,12 @@ def fit(
     Raises ValueError where a head has fewer than `LEAST_EACH` rows on a side to train on.
     """
     heads: dict[str, Head] = {}
-    held_out: dict[str, Floats] = {}
+    scores_of: dict[str, Floats] = {}
     fold_of = np.asarray(folds)
     for name, truth in truths.items():
         if min(int(truth[trains].sum()), int((~truth)[trains].sum())) < LEAST_EACH:
             raise ValueError(f"{name}: at least {LEAST_EACH} examples for and against are needed")
-        logits = _held_out(values, truth, fold_of, trains)
+        logits = held_out(values, truth, fold_of, trains)
         slope, offset = _calibration(logits[trains], truth[trains])
         final = _fitted(values[trains], truth[trains])
         weights = dict(zip(features.names, final.coef_[0].tolist(), strict=True))
@@ -65,18 +65,20 @@ def fit(
             offset,
             threshold_at(scores[trains], truth[trains], FALSE_ALARMS),
         )
-        held_out[name] = scores
-    return Fitted(ModelFile(FORMAT, features.name, heads, about), held_out)
+        scores_of[name] = scores
+    return Fitted(ModelFile(FORMAT, features.name, heads, about), scores_of)
 
 
 def _fitted(values: Floats, truth: Truths) -> LogisticRegression:
     return LogisticRegression(C=STRENGTH, max_iter=2_000).fit(values, truth)
 
 
-def _held_out(values: Floats, truth: Truths, folds: NDArray[np.int64], trains: Truths) -> Floats:
+def held_out(values: Floats, truth: Truths, folds: NDArray[np.int64], trains: Truths) -> Floats:
+    """Logits of each row by weights that never saw its fold; those of rows that do not train come
+    from weights without their fold as well, where others are in it, else from all."""
     logits = _fitted(values[trains], truth[trains]).decision_function(values)
     for fold in sorted(set(folds[trains].tolist())):
-        inside, outside = trains & (folds == fold), trains & (folds != fold)
+        inside, outside = folds == fold, trains & (folds != fold)
         if 0 < truth[outside].sum() < outside.sum():
             model = _fitted(values[outside], truth[outside])
             logits[inside] = model.decision_function(values[inside])

@@ -57,7 +57,7 @@ def read_rows(traffic: Path, labels: Path) -> Rows:
     """Raises UsageError that names the file and the line."""
     known = {label.line: label for label in _labels(labels)}
     rows, reader = Rows(), TaskFeatures()
-    routes = RouteTable((*BUILT_IN, *OPTIONAL))
+    table = routes()
     decoder = msgspec.json.Decoder(LoggedRequest)
     for number, line in enumerate(FileFeed(traffic).lines(), 1):
         label = known.pop(number, None)
@@ -67,7 +67,7 @@ def read_rows(traffic: Path, labels: Path) -> Rows:
             request = decoder.decode(line)
         except msgspec.MsgspecError as error:
             raise UsageError(f"{traffic}:{number}: is no line of a traffic log: {error}") from None
-        levels = _levels(request, reader, routes)
+        levels = levels_of(request, reader, table)
         if levels is None:
             rows.skipped += 1
             continue
@@ -97,9 +97,15 @@ def _labels(path: Path) -> Iterator[Label]:
         yield label
 
 
-def _levels(request: LoggedRequest, reader: TaskFeatures, routes: RouteTable) -> bytes | None:
+def routes() -> RouteTable:
+    """Every way in that a body can be read by."""
+    return RouteTable((*BUILT_IN, *OPTIONAL))
+
+
+def levels_of(request: LoggedRequest, reader: TaskFeatures, table: RouteTable) -> bytes | None:
+    """The features of a logged request; None where it has no body with a text."""
     path = request.path.partition("?")[0]
-    route = routes.match(request.method, path.encode("latin-1", "replace"), path)
+    route = table.match(request.method, path.encode("latin-1", "replace"), path)
     if route is None or route.shape is None:
         return None
     try:

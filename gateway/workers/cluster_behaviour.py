@@ -6,7 +6,7 @@ the sample. It moves no account and no verdict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..classifiers.cluster import (
@@ -23,6 +23,7 @@ from ..core.window import opened
 from ..model import SECOND_US
 from ..ports import Clock
 from ..stores import RedisStore
+from ..stores.memory import MemoryStore
 
 POPULATION_US = 600 * SECOND_US  # a sample is compared with for as long
 PAGES = 20
@@ -48,19 +49,7 @@ class ClusterBehaviour:
         fewer than `LEAST_MEMBERS` of the accounts, or of all, are kept."""
         members = await self._behaviours(spread(account_ids, MAX_MEMBERS))
         population = await self._compared_with()
-        if len(members) < LEAST_MEMBERS or population is None:
-            return {"score": None, "members_read": len(members), "why": [TOO_FEW]}
-        values = cluster_values(members, population, size=size)
-        return {
-            "score": self._model.scores(values)[0],
-            "members_read": len(members),
-            "compared_with": population.count,
-            "model": self._model.version,
-            "why": [
-                f"it {one.words} ({one.logit:+.1f})"
-                for one in self._model.contributions(HEAD, values, most=MAX_REASONS)
-            ],
-        }
+        return judged(self._model, members, population, size=size)
 
     async def _compared_with(self) -> Population | None:
         """A sample of all accounts: the first that a scan meets, which goes by their hashes."""
@@ -82,12 +71,55 @@ class ClusterBehaviour:
 
     async def _behaviours(self, account_ids: Sequence[str]) -> list[Behaviour]:
         now_s = self._clock.now_us() // SECOND_US
-        found = []
-        for packed in await self._store.windows_of(account_ids):
-            numbers = opened(packed, now_s)
-            if numbers is not None:
-                found.append(Behaviour(numbers, now_s))
-        return found
+        return _read(await self._store.windows_of(account_ids), now_s)
+
+
+class ReplayedBehaviour:
+    """The same of a replay's memory store at its end, so that the same clusters have the same
+    scores in each run."""
+
+    def __init__(self, store: MemoryStore, model: LinearModel, now_us: int) -> None:
+        self._store = store
+        self._model = model
+        self._now_s = now_us // SECOND_US
+        windows = store.windows()
+        some = spread(sorted(windows), MAX_POPULATION)
+        read = _read([windows[name] for name in some], self._now_s)
+        self._population = Population(read) if len(read) >= LEAST_MEMBERS else None
+
+    def of(self, account_ids: Sequence[str]) -> dict[str, Any]:
+        """As `ClusterBehaviour.of`."""
+        some = spread(sorted(account_ids), MAX_MEMBERS)
+        members = _read(map(self._store.window, some), self._now_s)
+        return judged(self._model, members, self._population, size=len(account_ids))
+
+
+def judged(
+    model: LinearModel,
+    members: Sequence[Behaviour],
+    population: Population | None,
+    *,
+    size: int,
+) -> dict[str, Any]:
+    """What is told of the group."""
+    if len(members) < LEAST_MEMBERS or population is None:
+        return {"score": None, "members_read": len(members), "why": [TOO_FEW]}
+    values = cluster_values(members, population, size=size)
+    return {
+        "score": model.scores(values)[0],
+        "members_read": len(members),
+        "compared_with": population.count,
+        "model": model.version,
+        "why": [
+            f"it {one.words} ({one.logit:+.1f})"
+            for one in model.contributions(HEAD, values, most=MAX_REASONS)
+        ],
+    }
+
+
+def _read(windows: Iterable[bytes | None], now_s: int) -> list[Behaviour]:
+    opened_ones = [opened(packed, now_s) for packed in windows]
+    return [Behaviour(numbers, now_s) for numbers in opened_ones if numbers is not None]
 
 
 def spread(names: Sequence[str], most: int) -> Sequence[str]:

@@ -8,7 +8,7 @@ between any two lines.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from ..adapters.geo import GeoHolder
+from ..classifiers.load import load_cluster_model
 from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
 from ..engine import PolicySource
@@ -26,6 +27,7 @@ from ..errors import HydragateError, Problem
 from ..stores.memory import MemoryStore
 from .accounts import ImportReport, RecordError, RecordReader
 from .checkpoint import FORMAT, Checkpoint, load, restore, save, state_of
+from .cluster_behaviour import ReplayedBehaviour
 from .decision_lines import BAD_LINE, DecisionLines, DecisionWriter
 from .events import AccountEvent, parse_record, read_events
 from .feeds import BrokenFeedError, Feed
@@ -278,6 +280,7 @@ class ReplayRun:
             "lag_us": self._plan.lag_us,
             "model": None if self._plan.tasks is None else self._plan.tasks.version,
             "geo": None if self._plan.geo is None else self._plan.geo.identity(),
+            "windows": self._plan.keeps_windows,
             "format": FORMAT,
             **self._plan.identity,
         }
@@ -298,11 +301,22 @@ class ReplayRun:
         }
         summary["accounts"] = {"imported": imports.imported, "bad": imports.bad}
         with (plan.out / "clusters.jsonl").open("wb") as file:
-            for cluster in () if plan.hook is None else plan.hook.clusters():
+            for cluster in self._clusters():
                 file.write(orjson.dumps(cluster, option=orjson.OPT_APPEND_NEWLINE))
         text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         (plan.out / "summary.json").write_bytes(text)
         return ReplayResult(summary, imports.problems + reads.problems, reads.is_unusable)
+
+    def _clusters(self) -> Iterator[Mapping[str, Any]]:
+        """With how their accounts behave, where windows are kept in memory."""
+        plan = self._plan
+        clusters = () if plan.hook is None else plan.hook.clusters()
+        if not plan.keeps_windows or not isinstance(plan.store, MemoryStore):
+            yield from clusters
+            return
+        behaviour = ReplayedBehaviour(plan.store, load_cluster_model(), self.replay.clock.us)
+        for cluster in clusters:
+            yield {**cluster, "behaviour": behaviour.of(cluster["accounts"])}
 
 
 @contextmanager

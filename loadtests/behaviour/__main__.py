@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -82,6 +83,28 @@ def report(files: tuple[Path, ...], models: Path | None) -> None:
     ):
         threshold = model.thresholds[0]
         _tell(f"{name}, other worlds", table, _scores(model, table), threshold or 1.0)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+def clusters(runs: tuple[Path, ...]) -> None:
+    """What the score says of clusters that `hydragate replay --windows` found, beside the labels:
+    a cluster is a campaign's where most of its accounts are."""
+    for run in runs:
+        labels = {
+            one["account_id"]: one["campaign"]
+            for one in map(json.loads, (run / "labels.jsonl").read_text().splitlines())
+        }
+        click.echo(f"== {run.name}: state, accounts, of them a campaign's, nats, behaviour")
+        for line in (run / "clusters.jsonl").read_text().splitlines():
+            found = json.loads(line)
+            accounts = found["accounts"]
+            held = sum(labels[name] is not None for name in accounts)
+            score = found["behaviour"]["score"]
+            click.echo(
+                f"{found['state']:10}{len(accounts):8}{held:8}{found['score']:8.0f}"
+                f"{'-' if score is None else format(score, '.3f'):>8}"
+            )
 
 
 def _scores(model: LinearModel, table: Table) -> Floats:

@@ -15,7 +15,7 @@ from gateway.classifiers.cluster import LEAST_MEMBERS, MAX_MEMBERS, Population, 
 from gateway.classifiers.load import load_account_model, load_cluster_model
 from gateway.classifiers.model import ModelError
 from gateway.core import window as at
-from gateway.core.behaviour import Behaviour
+from gateway.core.behaviour import Behaviour, read_window
 
 NOW_S = 1_800_000_000 // at.DAY_S * at.DAY_S
 END_S = NOW_S + at.DAY_S - 1
@@ -134,3 +134,17 @@ def test_a_model_of_another_level_is_refused_by_name() -> None:
     raw = b'{"format":1,"features":"cluster/1","heads":{"x":{"bias":0,"weights":{}}}}'
     with pytest.raises(ModelError, match="trained on cluster/1"):
         account.read_account_model(raw, "m.json")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_score_of_a_window_is_the_models_own(seed: int) -> None:
+    rng, model = Random(seed), load_account_model()
+    packed = None
+    for second in sorted(rng.randrange(at.DAY_S) for _ in range(rng.randrange(1, 80))):
+        bits = [rng.randrange(40) for _ in range(5)]
+        one = at.SIGHTING.pack(NOW_S + second, 1, 100, 900, second % 16, *bits, second % 12, 7, 0)
+        packed = at.see(packed, one, NOW_S + second)
+    seen = read_window(packed, END_S)
+    assert seen is not None
+    assert account.score_account(model, packed, END_S) == model.scores(account_values(seen))[0]
+    assert account.score_account(model, None, END_S) is None

@@ -160,8 +160,20 @@ def test_sums_in_one_number_are_the_sums(found: list[int]) -> None:
         assert by_task[head] == pytest.approx(logit, abs=1e-4)
 
 
+def test_a_worker_that_starts_on_a_broken_model_scores_by_another(tmp_path: Any) -> None:
+    path = tmp_path / "model.json"
+    with pytest.raises(ModelError, match="cannot be read"):
+        ModelHolder(path)
+    holder = ModelHolder(path, fallback=load_task_model())
+    assert holder.current.version == load_task_model().version
+    assert holder.reload_if_changed() == "unchanged"
+    path.write_bytes(SHIPPED.read_bytes() + b"\n")
+    assert holder.reload_if_changed() == "ok"
+    assert holder.problem is None
+
+
 def test_weights_that_are_too_large_are_refused() -> None:
     model = load_task_model()
-    columns = (tuple(1e9 for _ in model.heads), *model.columns[1:])
+    columns = (tuple(1e15 for _ in model.heads), *model.columns[1:])
     with pytest.raises(ModelError, match="add up to over"):
         PackedSum(replace(model, columns=columns), TASKS)

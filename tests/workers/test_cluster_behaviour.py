@@ -13,7 +13,8 @@ from gateway.commands.clusters import explained
 from gateway.core import window as at
 from gateway.model import SECOND_US, Settlement, Sighting, Subject
 from gateway.stores import RedisStore, open_store
-from gateway.workers.cluster_behaviour import ClusterBehaviour, spread
+from gateway.stores.memory import MemoryStore
+from gateway.workers.cluster_behaviour import ClusterBehaviour, ReplayedBehaviour, spread
 from tests.stores.servers import Server
 
 NOW_S = 1_800_000_000 // at.DAY_S * at.DAY_S
@@ -35,7 +36,9 @@ async def store(valkey: Server) -> AsyncIterator[RedisStore]:
     await opened.aclose()
 
 
-async def see(store: RedisStore, account: str, seconds: list[int], bits: tuple[int, ...]) -> None:
+async def see(
+    store: RedisStore | MemoryStore, account: str, seconds: list[int], bits: tuple[int, ...]
+) -> None:
     await store.put(Subject(account), None)
     for second in seconds:
         at_s = NOW_S + second
@@ -43,7 +46,7 @@ async def see(store: RedisStore, account: str, seconds: list[int], bits: tuple[i
         await store.settle(Settlement("l", (), at_s * SECOND_US, Sighting(account, packed)))
 
 
-async def fill(store: RedisStore) -> list[str]:
+async def fill(store: RedisStore | MemoryStore) -> list[str]:
     """A pool that works around the clock among customers; the pool's names."""
     rng = Random(1)
     for n in range(40):
@@ -64,6 +67,17 @@ async def test_a_pool_scores_above_customers_and_says_why(store: RedisStore) -> 
     assert found["members_read"] == 8
     assert found["compared_with"] == 48
     assert found["why"][0].startswith("it ")
+
+
+async def test_a_replay_says_of_its_clusters_what_a_gateway_would(store: RedisStore) -> None:
+    memory, model = MemoryStore(lambda: END_US), load_cluster_model()
+    pool = await fill(store)
+    await fill(memory)
+    live = await ClusterBehaviour(store, model, Clock()).of(pool, size=len(pool))
+    replayed = ReplayedBehaviour(memory, model, END_US).of(pool)
+    assert replayed["score"] == pytest.approx(live["score"], abs=0.001)
+    assert replayed["members_read"] == live["members_read"]
+    assert ReplayedBehaviour(MemoryStore(), model, END_US).of(pool)["score"] is None
 
 
 async def test_without_windows_it_says_what_to_switch_on(store: RedisStore) -> None:

@@ -1,0 +1,440 @@
+"""A complete Envoy bootstrap from the gateway's own settings, as plain data.
+
+Law: the bytes that are decided on are the bytes that go on: no path is normalised, no slash
+merged, no header of the caller's taken for the data plane's, and nothing is retried.
+Source: Envoy 1.40, api/envoy/config/bootstrap/v3 and the filters named below.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...settings import ChecksConfig, EnvoyConfig, Settings, UpstreamConfig
+from .checks import CHECK_PREFIX, NO_UPSTREAM
+from .reading import JA4, PEER
+
+Json = dict[str, Any]
+
+TYPE = "type.googleapis.com/envoy."
+AUTHZ = "envoy.filters.http.ext_authz"
+REPORT_EVERY = "0.100s"
+REPORT_BYTES = 16_384
+CLAIMS = (
+    *("cf-connecting-ip", "client-ip", "fastly-client-ip", "forwarded", "true-client-ip"),
+    *("x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "x-real-ip"),
+    *("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"),
+    *("x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms"),
+)
+PREFIXES = ("x-hydragate-", "x-envoy-")  # a caller's x-envoy-retry-on would be obeyed
+REFUSAL_HEADERS = (
+    *("content-type", "cache-control", "retry-after", "request-id", "x-request-id"),
+    *("x-hydragate-decision", "x-should-retry", "ratelimit", "ratelimit-policy"),
+)
+_HEADERS_UP = ("accept-encoding", "authorization", "x-hydragate-upstream")
+_FAILED_FLAGS = ("UF", "UC", "UH", "UO", "UR", "URX", "LR", "NR", "NC", "UPE")
+_LATE_FLAGS = ("UT", "SI", "UMSDR")
+
+
+def envoy_bootstrap(settings: Settings, checks: ChecksConfig) -> Json:
+    envoy = settings.envoy
+    return {
+        "node": {"id": "hydragate", "cluster": "hydragate"},
+        "admin": {"address": _address("127.0.0.1", envoy.admin_port)},
+        "static_resources": {
+            "listeners": [_listener(settings)],
+            "clusters": [
+                *(_upstream_cluster(upstream, envoy) for upstream in settings.upstreams),
+                _gateway_cluster("hydragate_checks", envoy, checks, checks.port),
+                _gateway_cluster("hydragate_reports", envoy, checks, checks.report_port),
+            ],
+        },
+    }
+
+
+# ── downstream ───────────────────────────────────────────────────────────────────────────────
+
+
+def _listener(settings: Settings) -> Json:
+    envoy = settings.envoy
+    chain: Json = {"filters": [_connection_manager(settings)]}
+    listener: Json = {
+        "name": "public",
+        "address": _address(envoy.host, envoy.port),
+        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        "filter_chains": [chain],
+    }
+    if settings.tls_cert is not None:
+        chain["transport_socket"] = _tls(settings)
+        inspector = f"{TYPE}extensions.filters.listener.tls_inspector.v3.TlsInspector"
+        listener["listener_filters"] = [
+            {
+                "name": "envoy.filters.listener.tls_inspector",
+                "typed_config": {"@type": inspector, "enable_ja4_fingerprinting": True},
+            }
+        ]
+    return listener
+
+
+def _tls(settings: Settings) -> Json:
+    context = f"{TYPE}extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+    pair = {
+        "certificate_chain": {"filename": str(settings.tls_cert)},
+        "private_key": {"filename": str(settings.tls_key)},
+    }
+    common = {"tls_certificates": [pair], "alpn_protocols": ["h2", "http/1.1"]}
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {"@type": context, "common_tls_context": common},
+    }
+
+
+def _connection_manager(settings: Settings) -> Json:
+    base = f"{TYPE}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    return {
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": base,
+            "stat_prefix": "public",
+            "codec_type": "AUTO",
+            "use_remote_address": True,
+            "skip_xff_append": True,
+            "normalize_path": False,
+            "merge_slashes": False,
+            "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+            "generate_request_id": False,
+            "preserve_external_request_id": True,
+            "server_header_transformation": "PASS_THROUGH",
+            "max_request_headers_kb": 64,
+            "request_headers_timeout": "15s",
+            "stream_idle_timeout": f"{_longest_wait_s(settings):g}s",
+            "common_http_protocol_options": {
+                "idle_timeout": "75s",
+                "max_headers_count": 120,
+                "headers_with_underscores_action": "REJECT_REQUEST",
+            },
+            "early_header_mutation_extensions": [_seen_by_us()],
+            "local_reply_config": {"mappers": _own_errors()},
+            "access_log": [_reports()],
+            "http_filters": [_ext_authz(settings), _lua(), _router()],
+            "route_config": _routes(settings),
+        },
+    }
+
+
+def _longest_wait_s(settings: Settings) -> float:
+    """For the head of an answer or its next piece; Envoy has one clock for both."""
+    return max(max(u.header_timeout_s, u.read_timeout_s) for u in settings.upstreams)
+
+
+def _seen_by_us() -> Json:
+    """Overwrites what a caller put there."""
+    base = f"{TYPE}extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+    seen = {
+        PEER.decode(): "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+        JA4.decode(): "%TLS_JA4_FINGERPRINT%",
+    }
+    told = [
+        {
+            "append": {
+                "header": {"key": name, "value": value},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        }
+        for name, value in seen.items()
+    ]
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": {
+            "@type": base,
+            "mutations": [
+                *({"remove_on_match": {"key_matcher": {"prefix": ours}}} for ours in PREFIXES),
+                *told,
+            ],
+        },
+    }
+
+
+# ── the check, the usage, the report ─────────────────────────────────────────────────────────
+
+
+def _ext_authz(settings: Settings) -> Json:
+    envoy = settings.envoy
+    uri = {
+        "uri": "http://hydragate",
+        "cluster": "hydragate_checks",
+        "timeout": f"{envoy.check_timeout_s:g}s",
+    }
+    own = {u.api_key_header for u in settings.upstreams if u.api_key_file is not None}
+    up = sorted({*_HEADERS_UP, *own})
+    return {
+        "name": AUTHZ,
+        "typed_config": {
+            "@type": f"{TYPE}extensions.filters.http.ext_authz.v3.ExtAuthz",
+            "failure_mode_allow": envoy.failure_mode_allow,
+            "status_on_error": {"code": "ServiceUnavailable"},
+            "clear_route_cache": True,
+            # One byte more than is read, so that it is the gateway that says 413.
+            "with_request_body": {
+                "max_request_bytes": settings.body_limit_bytes + 1,
+                "allow_partial_message": True,
+            },
+            "allowed_headers": {"patterns": [{"safe_regex": {"regex": ".*"}}]},
+            "http_service": {
+                "server_uri": uri,
+                "path_prefix": CHECK_PREFIX,
+                "authorization_response": {
+                    "allowed_upstream_headers": {"patterns": [{"exact": name} for name in up]},
+                    "allowed_client_headers": {
+                        "patterns": [
+                            *({"exact": name} for name in REFUSAL_HEADERS),
+                            {"prefix": "x-ratelimit-"},
+                            {"prefix": "anthropic-ratelimit-"},
+                        ]
+                    },
+                    "dynamic_metadata_from_headers": {"patterns": [{"prefix": "x-hydragate-"}]},
+                },
+            },
+        },
+    }
+
+
+def _lua() -> Json:
+    code = (files(__package__ or "") / "settle.lua").read_text()
+    return {
+        "name": "envoy.filters.http.lua",
+        "typed_config": {
+            "@type": f"{TYPE}extensions.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string": code},
+        },
+    }
+
+
+def _router() -> Json:
+    return {
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": f"{TYPE}extensions.filters.http.router.v3.Router",
+            "suppress_envoy_headers": True,
+        },
+    }
+
+
+def _reports() -> Json:
+    """Only of what the gateway passed: a refusal is finished when it is made."""
+    base = f"{TYPE}extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig"
+    has_ticket = {
+        "metadata_filter": {
+            "matcher": {
+                "filter": AUTHZ,
+                "path": [{"key": "x-hydragate-ticket"}],
+                "value": {"present_match": True},
+            },
+            "match_if_key_not_found": False,
+        }
+    }
+    return {
+        "name": "envoy.access_loggers.fluentd",
+        "filter": has_ticket,
+        "typed_config": {
+            "@type": base,
+            "cluster": "hydragate_reports",
+            "tag": "envoy",
+            "stat_prefix": "hydragate",
+            "buffer_flush_interval": REPORT_EVERY,
+            "buffer_size_bytes": REPORT_BYTES,
+            "record": {
+                "ticket": f"%DYNAMIC_METADATA({AUTHZ}:x-hydragate-ticket)%",
+                "status": "%RESPONSE_CODE%",
+                "flags": "%RESPONSE_FLAGS%",
+                "details": "%RESPONSE_CODE_DETAILS%",
+                "up_ms": "%RESPONSE_DURATION%",
+                "ms": "%DURATION%",
+                "seen": "%DYNAMIC_METADATA(hydragate:seen)%",
+            },
+        },
+    }
+
+
+# ── upstream ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _routes(settings: Settings) -> Json:
+    to_each = [_route(upstream) for upstream in settings.upstreams]
+    unseen = []
+    if settings.envoy.failure_mode_allow:  # nobody said where to: the first that takes the path
+        unseen = [
+            route
+            for upstream in settings.upstreams
+            if upstream.api_key_file is None
+            for route in _unseen(upstream)
+        ]
+    nowhere = [
+        {
+            "match": {"prefix": prefix},
+            "direct_response": {"status": 502, "body": {"inline_string": body}},
+            "response_headers_to_add": [_header("content-type", "application/json")],
+        }
+        for prefix, body in (
+            ("/v1/messages", _anthropic("api_error", "upstream_unavailable", FAILED)),
+            ("/", _openai("server_error", "upstream_unavailable", FAILED)),
+        )
+    ]
+    return {
+        "name": "public",
+        "response_headers_to_remove": ["alt-svc", "x-envoy-upstream-service-time"],
+        "request_headers_to_remove": [*CLAIMS, "x-hydragate-upstream", PEER.decode(), JA4.decode()],
+        "request_headers_to_add": [_header("via", "1.1 hydragate")],
+        "virtual_hosts": [
+            {"name": "all", "domains": ["*"], "routes": [*to_each, *unseen, *nowhere]}
+        ],
+    }
+
+
+def _route(upstream: UpstreamConfig) -> Json:
+    named = {"name": "x-hydragate-upstream", "string_match": {"exact": upstream.name}}
+    return {"match": {"prefix": "/", "headers": [named]}, "route": _action(upstream)}
+
+
+def _unseen(upstream: UpstreamConfig) -> list[Json]:
+    absent = {"name": "x-hydragate-upstream", "present_match": False}
+    return [
+        {"match": {"prefix": path, "headers": [absent]}, "route": _action(upstream)}
+        for path in upstream.paths or ("/",)
+    ]
+
+
+def _action(upstream: UpstreamConfig) -> Json:
+    parts = urlsplit(upstream.url)
+    action: Json = {
+        "cluster": f"upstream_{upstream.name}",
+        "timeout": "0s",  # a stream lasts as long as it lasts; silence is what ends it
+        "host_rewrite_literal": parts.netloc,
+    }
+    if parts.path.rstrip("/"):
+        action["regex_rewrite"] = {
+            "pattern": {"regex": "^"},
+            "substitution": parts.path.rstrip("/"),
+        }
+    return action
+
+
+def _upstream_cluster(upstream: UpstreamConfig, envoy: EnvoyConfig) -> Json:
+    parts = urlsplit(upstream.url)
+    host = parts.hostname or ""
+    is_tls = parts.scheme == "https"
+    cluster = _cluster(f"upstream_{upstream.name}", host, parts.port or (443 if is_tls else 80))
+    cluster["connect_timeout"] = f"{upstream.connect_timeout_s:g}s"
+    most = {"max_connections": envoy.max_connections, "max_requests": envoy.max_connections}
+    cluster["circuit_breakers"] = {
+        "thresholds": [{**most, "max_pending_requests": envoy.max_connections, "max_retries": 0}]
+    }
+    if is_tls:
+        ca = str(upstream.ca_file) if upstream.ca_file else SYSTEM_CA
+        names = [{"san_type": "DNS", "matcher": {"exact": host}}]
+        validation = {"trusted_ca": {"filename": ca}, "match_typed_subject_alt_names": names}
+        cluster["transport_socket"] = {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": f"{TYPE}extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": host,
+                "common_tls_context": {"validation_context": validation},
+            },
+        }
+    return cluster
+
+
+def _gateway_cluster(name: str, envoy: EnvoyConfig, checks: ChecksConfig, port: int) -> Json:
+    cluster = _cluster(name, envoy.gateway_host or checks.host, port)
+    cluster["connect_timeout"] = f"{envoy.check_timeout_s:g}s"
+    most = {"max_connections": envoy.max_connections, "max_requests": envoy.max_connections}
+    cluster["circuit_breakers"] = {
+        "thresholds": [{**most, "max_pending_requests": envoy.max_connections}]
+    }
+    return cluster
+
+
+def _cluster(name: str, host: str, port: int) -> Json:
+    is_address = host.replace(".", "").isdigit() or ":" in host
+    endpoint = {"endpoint": {"address": _address(host, port)}}
+    return {
+        "name": name,
+        "type": "STATIC" if is_address else "STRICT_DNS",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+def _address(host: str, port: int) -> Json:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def _header(name: str, value: str) -> Json:
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+
+
+# ── Envoy's own errors, in the caller's dialect (CONTRACTS §5) ──────────────────────────────
+
+SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
+FAILED = "The model API failed."
+LATE = "The model API did not answer in time."
+UNDECIDED = "The gateway cannot decide right now."
+
+
+def _own_errors() -> list[Json]:
+    failed = {"response_flag_filter": {"flags": list(_FAILED_FLAGS)}}
+    late = {"response_flag_filter": {"flags": list(_LATE_FLAGS)}}
+    undecided = {
+        "and_filter": {
+            "filters": [
+                {"response_flag_filter": {"flags": ["UAEX"]}},
+                {"status_code_filter": {"comparison": _equals(503)}},
+            ]
+        }
+    }
+    return [
+        *_mapped(undecided, 503, "gateway_unavailable", UNDECIDED, retry=True),
+        *_mapped(late, 504, "upstream_timeout", LATE),
+        *_mapped(failed, 502, "upstream_unavailable", FAILED),
+    ]
+
+
+def _mapped(when: Json, status: int, code: str, text: str, *, retry: bool = False) -> list[Json]:
+    path = {"name": ":path", "string_match": {"prefix": "/v1/messages"}}
+    is_anthropic = {"and_filter": {"filters": [when, {"header_filter": {"header": path}}]}}
+    kind = "timeout_error" if status == 504 else "api_error"
+    added = [_header("retry-after", "1")] if retry else []
+    return [
+        {
+            "filter": condition,
+            "status_code": status,
+            "headers_to_add": added,
+            "body_format_override": {
+                "text_format_source": {"inline_string": body},
+                "content_type": "application/json",
+            },
+        }
+        for condition, body in (
+            (is_anthropic, _anthropic(kind, code, text)),
+            (when, _openai("server_error", code, text)),
+        )
+    ]
+
+
+def _equals(status: int) -> Json:
+    return {"op": "EQ", "value": {"default_value": status, "runtime_key": "hydragate.none"}}
+
+
+def _openai(kind: str, code: str, text: str) -> str:
+    return f'{{"error":{{"message":"{text}","type":"{kind}","param":null,"code":"{code}"}}}}'
+
+
+def _anthropic(kind: str, code: str, text: str) -> str:
+    error = f'{{"type":"{kind}","message":"{text}","code":"{code}"}}'
+    return f'{{"type":"error","error":{error}}}'
+
+
+__all__ = ["NO_UPSTREAM", "envoy_bootstrap"]

@@ -1,0 +1,167 @@
+"""What an adversary's rewriting does to scores, and that a language alone does nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from typing import Any
+
+from ...adapters.body import read_body
+from ...classifiers.model import LinearModel
+from ...classifiers.request import TaskClassifier, TaskFeatures
+from ...model import TASKS
+from ...policy.source import Report, parse_yaml
+from ..worlds.phrases import phrases, plain
+from ..worlds.tasks import Writer
+from ..worlds.templates import encoded, worded
+from .corpus import entries
+
+EACH = 12
+PAD_SENTENCES = 60  # about 3 KB
+LANGUAGES = ("en", "de", "fr", "es", "zh", "ja")
+# Two everyday sentences each, of our own; languages that the lexicon has no words of among them.
+EVERYDAY = {
+    "tr": "Komşumun bahçesinde üç ağaç var. Akşamları orada oturuyoruz.",
+    "ar": "في حديقة جاري ثلاث أشجار. نجلس هناك في المساء.",
+    "hi": "मेरे पड़ोसी के बगीचे में तीन पेड़ हैं। हम शाम को वहाँ बैठते हैं।",
+    "pl": "W ogrodzie sąsiada rosną trzy drzewa. Wieczorami tam siedzimy.",
+    "vi": "Trong vườn nhà hàng xóm có ba cái cây. Buổi tối chúng tôi ngồi ở đó.",
+    "ko": "이웃집 정원에는 나무가 세 그루 있다. 저녁마다 거기에 앉는다.",
+    "en": "There are three trees in the neighbour's garden. In the evening we sit there.",
+    "de": "Im Garten des Nachbarn stehen drei Bäume. Abends sitzen wir dort.",
+    "fr": "Il y a trois arbres dans le jardin du voisin. Le soir nous y sommes assis.",
+    "es": "Hay tres árboles en el jardín del vecino. Por la tarde nos sentamos allí.",
+    "zh": "邻居的花园里有三棵树。傍晚大家坐在那里。",
+    "ja": "隣の庭に木が三本ある。夕方になるとそこに座る。",
+}
+_FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+Rewriting = Callable[[str, Random], str]
+
+
+def _padding(rng: Random) -> str:
+    return plain(phrases("en").sentences(rng, PAD_SENTENCES))
+
+
+ATTACKS: Mapping[str, Rewriting] = {
+    "zero-width": lambda text, rng: encoded(text, "zero-width", rng),
+    "homoglyphs": lambda text, rng: encoded(text, "homoglyphs", rng),
+    "full-width": lambda text, _: "".join(
+        chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text
+    ),
+    "capitals": lambda text, _: text.upper(),
+    "padded before": lambda text, rng: f"{_padding(rng)}\n\n{text}",
+    "padded after": lambda text, rng: f"{text}\n\n{_padding(rng)}",
+    "padded around": lambda text, rng: f"{_padding(rng)}\n\n{text}\n\n{_padding(rng)}",
+    "base64": lambda text, rng: encoded(text, "base64", rng),
+}
+
+
+class Scorer:
+    """Scores of single requests that nothing was seen before."""
+
+    def __init__(self, model: LinearModel) -> None:
+        self._classifier = TaskClassifier(model)
+
+    def scores(self, system: str, question: str) -> dict[str, float]:
+        turns = [{"role": "system", "content": system}] if system else []
+        turns.append({"role": "user", "content": question})
+        raw = json.dumps({"model": "m", "messages": turns}, ensure_ascii=False).encode()
+        levels = TaskFeatures().levels(read_body(raw, "chat"), None)
+        assert levels is not None
+        return dict(zip(TASKS, self._classifier.read(levels).scores, strict=True))
+
+
+def attacks(model: LinearModel, rng: Random) -> dict[str, Any]:
+    """For each attack and task: mean score of campaign requests before and after, and the share
+    over the threshold. Instructions are rewritten wherever they stand; English templates."""
+    scorer = Scorer(model)
+    found: dict[str, Any] = {}
+    seed = rng.random()  # the same requests under every attack
+    for name, rewrite in {"none": lambda text, _: text, **ATTACKS}.items():
+        by_task: dict[str, list[float]] = {}
+        for task, system, question in _campaign_texts(Random(seed)):
+            changed = (rewrite(system, rng) if system else "", rewrite(question, rng))
+            by_task.setdefault(task, []).append(scorer.scores(*changed)[task])
+        found[name] = {task: _told(model, task, scores) for task, scores in by_task.items()}
+    return found
+
+
+def _told(model: LinearModel, task: str, scores: list[float]) -> dict[str, float]:
+    threshold = model.thresholds[model.heads.index(task)] or 1.0
+    over = sum(score >= threshold for score in scores) / len(scores)
+    half = sum(score >= 0.5 for score in scores) / len(scores)
+    return {"mean": round(fmean(scores), 3), "over_half": round(half, 3), "flagged": round(over, 3)}
+
+
+def _campaign_texts(rng: Random) -> Iterable[tuple[str, str, str]]:
+    for entry in entries():
+        if entry.language != "en" or entry.who != "campaign":
+            continue
+        writer = Writer(entry.kind, "en", ())
+        system = plain(entry.kind.systems[0]) if entry.kind.systems[0] else ""
+        for _ in range(EACH):
+            yield entry.tasks[0], system, plain(writer.opening(rng))
+
+
+def paraphrase(model: LinearModel, campaigns: Path, rng: Random) -> dict[str, Any]:
+    """Templates of the shipped campaigns, which hold alternatives for their words: the score of
+    the plain wording, and mean and largest distance of `EACH` others from it."""
+    scorer, found = Scorer(model), {}
+    for path in sorted(campaigns.glob("*.yaml")):
+        for n, task in enumerate(_tasks_of(path)):
+            if not task.get("template", {}).get("system"):
+                continue
+            texts = [_worded(task["template"], None)]
+            texts += [_worded(task["template"], rng) for _ in range(EACH)]
+            scores = [scorer.scores(*text) for text in texts]
+            best = _highest(scores[0])
+            apart = [abs(one[best] - scores[0][best]) for one in scores[1:]]
+            found[f"{path.stem}/{task['kind']}/{n}"] = {
+                "task": best,
+                "plain": scores[0][best],
+                "mean_apart": round(fmean(apart), 3),
+                "most_apart": round(max(apart), 3),
+                "same_highest": round(
+                    sum(max(one, key=lambda name: one[name]) == best for one in scores[1:]) / EACH,
+                    3,
+                ),
+            }
+    return found
+
+
+def _highest(scores: Mapping[str, float]) -> str:
+    return max(scores, key=lambda name: scores[name])
+
+
+def _tasks_of(path: Path) -> list[dict[str, Any]]:
+    source = parse_yaml(path.read_bytes(), path.name, Report())
+    assert source is not None
+    return list(source.data["tasks"])
+
+
+def _worded(template: Any, rng: Random | None) -> tuple[str, str]:
+    system = " ".join(worded(sentence, rng) for sentence in template["system"])
+    user = worded(template.get("user", ["{item}"])[0], rng)
+    return system, user.replace("{item}", "A plain task.")
+
+
+def languages(model: LinearModel) -> dict[str, Any]:
+    """Everyday sentences that say the same, bare and under one English system prompt: scores by
+    language, and how far they lie apart for each task (the largest less the least)."""
+    scorer = Scorer(model)
+    found: dict[str, Any] = {}
+    for name, system in (("bare", ""), ("under one prompt", "Score the answer from 1 to 5.")):
+        by_language = {code: scorer.scores(system, text) for code, text in EVERYDAY.items()}
+        apart = {
+            task: round(
+                max(one[task] for one in by_language.values())
+                - min(one[task] for one in by_language.values()),
+                3,
+            )
+            for task in TASKS
+        }
+        found[name] = {"scores": by_language, "apart": apart}
+    return found

@@ -1,0 +1,203 @@
+"""What only a data plane can get wrong: streams that break off, gateways and upstreams that are
+away, several upstreams, HTTP/2, callers that claim to be the data plane."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.loadtests.processes import standin
+from tests.stores.servers import free_port
+from tests.surfaces.conftest import GENEROUS, GOOD_KEY, metric, standin_requests
+from tests.surfaces.raw_http import chat, connect, post
+
+from .planes import Plane, deciding, decisions, envoy, envoy_before
+
+SLOW = "latency=0,tokens=400,chunk-delay=0.02"
+
+
+@pytest.fixture(scope="module")
+def paced() -> Iterator[str]:
+    """A stand-in that keeps its time."""
+    with standin("--time-scale", "1") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def plane(paced: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    folder = tmp_path_factory.mktemp("envoy")
+    with envoy(folder, paced, policy=GENEROUS, workers=2) as running:
+        yield running
+
+
+def wait_for(found: Callable[[], Any]) -> Any:
+    ends = time.monotonic() + 15
+    while not (value := found()) and time.monotonic() < ends:
+        threading.Event().wait(0.05)
+    assert value
+    return value
+
+
+def open_stream(url: str, **fields: Any) -> socket.socket:
+    body = chat(stream=True, max_tokens=900, **fields)
+    sock = connect(url)
+    sock.sendall(
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {GOOD_KEY}\r\n"
+        f"x-standin: {SLOW}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    return sock
+
+
+def last_line(plane: Plane, **wanted: Any) -> dict[str, Any] | None:
+    lines = [d for d in decisions(plane) if all(d.get(k) == v for k, v in wanted.items())]
+    return lines[-1] if lines else None
+
+
+def test_a_stream_comes_chunk_by_chunk(plane: Plane) -> None:
+    with open_stream(plane.url) as sock:
+        times: list[float] = []
+        began = time.monotonic()
+        while len(times) < 5:
+            if b"data:" in sock.recv(4096):
+                times.append(time.monotonic() - began)
+    assert times[-1] - times[0] > 0.03, "five chunks in one go were held back"
+
+
+def test_who_leaves_a_stream_is_charged_for_what_came(plane: Plane) -> None:
+    seen = b""
+    with open_stream(plane.url, model="leaver") as sock:
+        while seen.count(b"data:") < 20:
+            seen += sock.recv(4096)
+    line = wait_for(lambda: [d for d in decisions(plane) if "leaver" in json.dumps(d)])[0]
+    assert line["outcome"] == "client_left"
+    tokens = line["usage"][2]
+    assert 15 <= tokens <= 60, "about one token an event"
+    assert line["usage"][0] > 0
+
+
+def test_leaving_frees_the_lease(plane: Plane) -> None:
+    with open_stream(plane.url) as sock:
+        sock.recv(4096)
+        wait_for(lambda: metric(plane.server, "hydragate_pending") >= 1)
+    wait_for(lambda: metric(plane.server, "hydragate_pending") == 0)
+    assert metric(plane.server, "hydragate_settlements_total", outcome="unknown") == 0
+
+
+def test_http2_is_decided_and_settled_alike(plane: Plane) -> None:
+    curl = shutil.which("curl")
+    assert curl is not None, "curl is missing: install it with `apt-get install curl`"
+    settled = metric(plane.server, "hydragate_settlements_total", outcome="settled")
+    said = subprocess.run(
+        [
+            *(curl, "-s", "--http2-prior-knowledge", "-w", "\n%{http_version} %{http_code}"),
+            *("-H", f"authorization: Bearer {GOOD_KEY}", "-H", "content-type: application/json"),
+            *("-d", chat(stream=True, max_tokens=4).decode(), plane.url + "/v1/chat/completions"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    ).stdout
+    assert said.endswith("\n2 200")
+    assert "data: [DONE]" in said
+    assert '"choices":[]' not in said
+    wait_for(
+        lambda: metric(plane.server, "hydragate_settlements_total", outcome="settled") > settled
+    )
+
+
+def test_a_websocket_upgrade_is_refused(plane: Plane) -> None:
+    answer = post(
+        plane.url,
+        b"",
+        key=GOOD_KEY,
+        headers=(("upgrade", "websocket"), ("connection", "upgrade")),
+        path="/v1/realtime",
+    )
+    assert answer.status == 403
+
+
+def test_an_upstream_that_is_away_is_a_502_in_the_callers_dialect(tmp_path: Path) -> None:
+    with envoy(tmp_path, f"http://127.0.0.1:{free_port()}", policy=GENEROUS) as running:
+        answer = post(running.url, chat(), key=GOOD_KEY)
+        assert (answer.status, answer.json()["error"]["code"]) == (502, "upstream_unavailable")
+        answer = post(running.url, chat(max_tokens=4), key=GOOD_KEY, path="/v1/messages")
+        assert (answer.status, answer.json()["error"]["type"]) == (502, "api_error")
+        line = wait_for(lambda: last_line(running, outcome="upstream_failed"))
+        assert line["usage"] == [None, 0, None]
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_without_a_gateway_the_operator_says_what_happens(
+    tmp_path: Path, upstream: str, is_open: bool
+) -> None:
+    more = {"failure_mode_allow": is_open}
+    with (
+        deciding(tmp_path, upstream, policy=GENEROUS, envoy=more) as running,
+        envoy_before(running.config) as (url, _, _),
+    ):
+        assert post(url, chat(), key=GOOD_KEY).status == 200
+        running.server.stop()
+        answer = post(url, chat(), key=GOOD_KEY)
+        if is_open:
+            assert answer.status == 200
+        else:
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["error"]["code"] == "gateway_unavailable"
+
+
+def test_the_gateway_chooses_the_upstream_and_its_key(tmp_path: Path, upstream: str) -> None:
+    key = tmp_path / "key"
+    key.write_text("sk-of-the-operator")
+    key.chmod(0o600)
+    with standin("--time-scale", "0") as other:
+        upstreams = [
+            {"name": "small", "url": other, "models": ["small-*"], "api_key_file": str(key)},
+            {"name": "large", "url": upstream, "models": ["large-*"]},
+        ]
+        with envoy(tmp_path, upstream, policy=GENEROUS, upstreams=upstreams) as running:
+            assert post(running.url, chat(model="small-1"), key=GOOD_KEY).status == 200
+            assert post(running.url, chat(model="large-1"), key=GOOD_KEY).status == 200
+            nowhere = post(running.url, chat(model="other"), key=GOOD_KEY)
+            assert (nowhere.status, nowhere.json()["error"]["code"]) == (
+                502,
+                "upstream_unavailable",
+            )
+        seen = standin_requests(other)
+        assert [json.loads(one["body"])["model"] for one in seen] == ["small-1"]
+        names = dict(seen[0]["headers"])
+        assert names["authorization"] == "Bearer sk-of-the-operator"
+        assert GOOD_KEY not in str(seen)
+
+
+def test_nothing_of_ours_or_of_the_callers_address_reaches_the_model_api(
+    tmp_path: Path,
+) -> None:
+    claims = (
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-real-ip", "203.0.113.9"),
+        ("proxy-authorization", "secret"),
+        ("x-hydragate-anything", "x"),
+        ("x-envoy-retry-on", "5xx"),
+        ("x-kept", "yes"),
+    )
+    with standin("--time-scale", "0") as own, envoy(tmp_path, own, policy=GENEROUS) as running:
+        assert post(running.url, chat(), key=GOOD_KEY, headers=claims).status == 200
+        names = {name for name, _ in standin_requests(own)[0]["headers"]}
+        line = wait_for(lambda: last_line(running, outcome="complete"))
+    assert "x-kept" in names
+    assert not [
+        n for n in names if n.startswith(("x-forwarded", "x-hydragate", "x-envoy", "proxy"))
+    ]
+    assert "x-real-ip" not in names
+    assert line["verdict"] == "allow"
