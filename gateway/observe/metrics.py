@@ -181,7 +181,6 @@ TABLE = (
     Definition(
         "hydragate_task_failures_total", COUNTER, (), "Requests that could not be scored by task."
     ),
-    Definition("hydragate_geo_age_seconds", GAUGE, (), "Age of the address data."),
     Definition(
         "hydragate_log_lines_total",
         COUNTER,
