@@ -9,6 +9,7 @@ setup(
         "hydragate": [
             "py.typed",
             "stores/lua/*.lua",
+            "adapters/geo/*.geo",
             "classifiers/models/*.json",
             "classifiers/models/*.html",
             "adapters/data_plane/*.lua",

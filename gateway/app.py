@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from .adapters.client import networks
 from .adapters.forward import Target
+from .adapters.geo import GeoHolder, geo_paths
 from .adapters.headers import TrustedEdge
 from .adapters.reading import GuardConfig
 from .adapters.upstream import HttpUpstream, UpstreamSettings
@@ -32,7 +33,7 @@ from .observe.recorder import MetricsRecorder
 from .observe.series import PolicySeries
 from .policy.load import PolicyHolder
 from .ports import Recorder
-from .settings import LogConfig, Settings, UpstreamConfig
+from .settings import GeoConfig, LogConfig, Settings, UpstreamConfig
 from .stores import RedisStore, open_store
 from .stores.late import LateStore
 from .stores.memory import MemoryStore
@@ -119,6 +120,7 @@ def guard_config(settings: Settings) -> GuardConfig:
     identity = settings.identity_header
     edge = TrustedEdge(
         proxies=networks(settings.trusted_proxies),
+        address_header=settings.address_header.encode(),
         identity_header=identity.name.encode() if identity else None,
         identity_networks=networks(identity.networks) if identity else (),
     )
@@ -128,6 +130,11 @@ def guard_config(settings: Settings) -> GuardConfig:
         body_timeout_s=settings.body_timeout_s,
         edge=edge,
     )
+
+
+def geo_holder(config: GeoConfig) -> GeoHolder:
+    """Raises UsageError for a file that cannot be used."""
+    return GeoHolder(geo_paths(config.files, bundled=config.bundled))
 
 
 class StrictPolicies:
@@ -177,6 +184,7 @@ def create_engine(
     store: str,
     secret_file: Path | str,
     log_dir: Path | str | None = None,
+    geo_files: Sequence[Path | str] = (),
     metrics: WorkerMetrics | None = None,
     task_model: Path | str | None = None,
 ) -> Engine:
@@ -221,6 +229,7 @@ def create_engine(
         keyed=keyed,
         recorders=tuple(recorders),
         tasks=TaskReader(ModelHolder(None if task_model is None else Path(task_model))),
+        geo=geo_holder(GeoConfig(files=tuple(map(Path, geo_files)))),
     )
 
 

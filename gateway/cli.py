@@ -14,6 +14,7 @@ from .commands.demo import demo
 from .commands.doctor import doctor
 from .commands.envoy_config import envoy_config
 from .commands.generate import generate
+from .commands.geo import geo
 from .commands.linker import linker
 from .commands.operate import explain, mode
 from .commands.policy import policy
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, doctor, linker, mode, explain, policy, accounts, clusters),
+    *(serve, doctor, linker, mode, explain, policy, accounts, clusters, geo),
     *(envoy_config, generate, replay, report, demo, train),
 ):
     main.add_command(command)

@@ -43,7 +43,7 @@ from .model import (
     Timings,
     Usage,
 )
-from .ports import Clock, IdSource, Recorder, Store
+from .ports import Clock, GeoSource, IdSource, Recorder, Store
 
 MAX_CACHED_SUBJECTS = 65_536
 CACHE_AGE_US = 300 * SECOND_US  # an adopted account's expiry is refreshed on resolving it
@@ -135,6 +135,7 @@ class Engine:
         cached_subjects: int = MAX_CACHED_SUBJECTS,
         keeps_windows: bool = False,
         tasks: TaskReader | None = None,
+        geo: GeoSource | None = None,
     ) -> None:
         """`keeps_windows`: accounts' windows are kept even while the policy names no signal of
         theirs, for whoever else reads them. `cached_subjects`: how many credentials are
@@ -145,6 +146,7 @@ class Engine:
         self.clock = clock
         self.ids = ids
         self.keyed = keyed
+        self.geo = geo
         self.estimator = TokenEstimator()
         self.tasks = tasks
         self._recorders = recorders

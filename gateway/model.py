@@ -108,6 +108,21 @@ class Quota:
     burst: int
 
 
+NETWORK_CLASSES = ("eyeball", "hosting", "vpn", "tor", "education")
+"""`hosting`: data centres and clouds; `eyeball`: announced, and none of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What address data says of one address; None where it says nothing."""
+
+    country: str | None = None  # ISO 3166-1 alpha-2
+    asn: int | None = None
+    network_class: str | None = None  # one of NETWORK_CLASSES
+
+
+NOWHERE = Place()
+
 TASKS = (
     *("reasoning_elicitation", "grading", "cleaning", "synthesis", "tool_harvesting"),
     *("probing", "benchmark", "interactive", "batch"),
@@ -163,6 +178,9 @@ class RequestFacts:
     collecting: float | None = None  # a score of the window, filled in likewise
 
 
+OWNERSHIPS = ("attested", "unsupported-majority")
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What passing a verification gave; `expires_us` None never expires."""
@@ -190,6 +208,8 @@ class Subject:
     billing_country: str | None = None
     email_domain: str | None = None
     phone_country: str | None = None
+    signup_country: str | None = None  # of the signup address, when it was imported
+    ownership: str | None = None  # declared: one of OWNERSHIPS
     payment: str | None = None  # keyed hash of the payment fingerprint
     signup_network: str | None = None  # keyed hash of the signup address
     signup_path: str | None = None

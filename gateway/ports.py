@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
-from .model import Charge, ChargeReply, Exchange, Identity, Settlement, Subject
+from .model import Charge, ChargeReply, Exchange, Identity, Place, Settlement, Subject
 
 
 class Clock(Protocol):
@@ -103,4 +104,12 @@ class Recorder(Protocol):
 class IdSource(Protocol):
     def new_id(self, now_us: int) -> str:
         """A decision id: 26 characters, sortable by time, not guessable."""
+        ...
+
+
+class GeoSource(Protocol):
+    """What is known of addresses. Off the store, on the hot path: a few microseconds at most."""
+
+    def place_of(self, address: IPv4Address | IPv6Address) -> Place:
+        """Of a global address; of any other (private, reserved, embedded) everything is None."""
         ...

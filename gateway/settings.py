@@ -101,6 +101,15 @@ class ClassifierConfig(_Closed):
     always: bool = False
 
 
+class GeoConfig(_Closed):
+    """Address data. `files`: MaxMind-format or compact ones, the first that knows a field wins;
+    the bundled one comes last. Reloaded when they change."""
+
+    files: tuple[Path, ...] = Field(default=(), max_length=8)
+    bundled: bool = True
+    warn_after_days: float = Field(default=180, gt=0)
+
+
 class ChecksConfig(_Closed):
     """The port where data planes ask (Envoy's ext_authz, nginx's auth_request), and the one where
     they report (Fluentd over TCP, syslog over UDP). Nobody else may reach either of them.
@@ -148,6 +157,9 @@ class Settings(_Closed):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
+    address_header: str = Field(default="x-forwarded-for", pattern=r"^[a-z0-9-]{1,64}$")
+    proxy_protocol: bool = False  # every connection begins with a PROXY header, versions 1 and 2
+    geo: GeoConfig = GeoConfig()
     identity_header: IdentityHeader | None = None
     body_limit_bytes: int = Field(default=32 * MIB, ge=1024, le=1024 * MIB)
     buffered_limit_bytes: int = Field(default=512 * MIB, ge=MIB)
@@ -170,6 +182,16 @@ class Settings(_Closed):
     def _is_coherent(self) -> Settings:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ValueError("proxy_protocol needs trusted_proxies: who else may say who calls?")
+        if self.proxy_protocol and self.tls_cert is not None:
+            raise ValueError(
+                "proxy_protocol and tls_cert do not go together: let the balancer end TLS"
+            )
+        if self.proxy_protocol and self.checks is not None:
+            raise ValueError(
+                "proxy_protocol and checks do not go together: the data plane reads PROXY headers"
+            )
         if self.checks is not None and self.checks.port == self.checks.report_port:
             raise ValueError("checks.port and checks.report_port are two ports")
         names = [upstream.name for upstream in self.upstreams]

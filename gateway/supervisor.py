@@ -27,7 +27,7 @@ import zstandard
 
 from . import __name__ as package_name
 from .adapters.probe import warn_of_open_upstreams
-from .app import SystemClock, build_targets, policies_for, read_secret, secret_path
+from .app import SystemClock, build_targets, geo_holder, policies_for, read_secret, secret_path
 from .classifiers.load import ModelHolder, load_cluster_model
 from .console.admin import AdminContext, admin_app
 from .core.keyed import KeyedHash
@@ -165,6 +165,8 @@ class Supervisor:
         self._secret = read_secret(secret_file, may_create=may_create)
         self._keyed = KeyedHash(self._secret)
         self._policies = PolicyHolder(settings.policy)
+        self._geo = geo_holder(settings.geo)
+        self._geo.warn_if_old(settings.geo.warn_after_days)
         self._models = ModelHolder(settings.classifier.model)
         self._metrics = MetricsAggregate()
         self._log_dir = settings.log.dir or settings.data_dir / "log"
@@ -217,7 +219,7 @@ class Supervisor:
 
     def _records(self) -> RecordReader:
         named = self._settings.identity_header is not None
-        return RecordReader(self._keyed, edge_names_accounts=named)
+        return RecordReader(self._keyed, edge_names_accounts=named, geo=self._geo)
 
     async def _import_accounts(self) -> None:
         path = self._settings.accounts
@@ -362,6 +364,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(self._settings.policy_poll_s)
             self._look_at_policy()
+            await asyncio.to_thread(self._geo.reload_if_changed)
 
     def _look_at_policy(self) -> list[Problem]:
         report = self._policies.reload_if_changed()
@@ -427,6 +430,9 @@ class Supervisor:
         links = [worker.link for worker in self._workers if worker.link is not None]
         await asyncio.gather(*(link.pull() for link in links))
         own = self._metrics.own
+        age_s = self._geo.age_s()
+        if age_s is not None:
+            own.set("hydragate_geo_age_seconds", age_s)
         own.set("hydragate_workers", sum(worker.is_serving for worker in self._workers))
         own.set_counter("hydragate_worker_restarts_total", self._restarts)
         if self._embedded is not None:

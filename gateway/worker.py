@@ -23,12 +23,14 @@ import uvicorn
 import uvloop
 from pydantic import BaseModel
 
+from .adapters.client import networks
 from .adapters.data_plane.side import DataPlaneSide
 from .adapters.evidence import EvidenceTap
 from .adapters.forward import Forwarder
+from .adapters.geo import GeoHolder
 from .adapters.guard import ASGIApp, Guard
 from .adapters.http_server import BoundedProtocol, bound_unsent, listening
-from .app import SystemClock, build_targets, guard_config, policies_for
+from .app import SystemClock, build_targets, geo_holder, guard_config, policies_for
 from .classifiers.load import ModelHolder, load_task_model
 from .classifiers.reader import TaskReader
 from .core.keyed import KeyedHash
@@ -106,6 +108,7 @@ async def serve(orders: Orders) -> None:
     keyed = KeyedHash(bytes.fromhex(orders.secret_hex))
     metrics = WorkerMetrics()
     policies = PolicyHolder(settings.policy, fallback=orders.last_good_policy)
+    geo = geo_holder(settings.geo)
     # The supervisor refused to start on a bad model; one that broke later must stop no worker.
     models = ModelHolder(settings.classifier.model, fallback=load_task_model())
     tasks = TaskReader(models, always=settings.classifier.always)
@@ -131,6 +134,7 @@ async def serve(orders: Orders) -> None:
         recorders=(log, MetricsRecorder(metrics)),
         keeps_windows=settings.windows,
         tasks=tasks,
+        geo=geo,
     )
     targets = build_targets(settings)
     forwarder = Forwarder(targets)
@@ -172,7 +176,9 @@ async def serve(orders: Orders) -> None:
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
         server.on_started = link.tell_ready
         spare_the_collector()
-        poll = asyncio.create_task(_poll_files(policies, models, metrics, settings.policy_poll_s))
+        poll = asyncio.create_task(
+            _poll_files(policies, models, geo, metrics, settings.policy_poll_s)
+        )
         try:
             async with contextlib.AsyncExitStack() as stack:
                 if plane is not None and orders.checks is not None:
@@ -228,7 +234,10 @@ def resident_bytes() -> int:
 def _server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=listening(write_timeout_s=settings.client_write_timeout_s),
+        http=listening(
+            write_timeout_s=settings.client_write_timeout_s,
+            balancers=networks(settings.trusted_proxies) if settings.proxy_protocol else None,
+        ),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -245,9 +254,14 @@ def _server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
 
 
 async def _poll_files(
-    policies: PolicyHolder, models: ModelHolder, metrics: WorkerMetrics, every_s: float
+    policies: PolicyHolder,
+    models: ModelHolder,
+    geo: GeoHolder,
+    metrics: WorkerMetrics,
+    every_s: float,
 ) -> None:
-    """A changed policy or model is swapped in whole; a bad one leaves the old one in force."""
+    """A changed policy, model or address file is swapped in whole; a bad one leaves the old one
+    in force. Address data take a moment to read, so a thread does that."""
     while True:
         await asyncio.sleep(every_s)
         outcome = policies.reload_if_changed().outcome
@@ -258,6 +272,9 @@ async def _poll_files(
             metrics.inc("hydragate_model_reload_total", (look,))
         if look == "failed":
             told.error("the changed model is not used: %s", models.problem)
+        read = await asyncio.to_thread(geo.reload_if_changed)
+        if read != "unchanged":
+            metrics.inc("hydragate_geo_reload_total", (read,))
 
 
 def spare_the_collector() -> None:

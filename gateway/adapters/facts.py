@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from ..core.estimate import TokenEstimator
 from ..core.keyed import KeyedHash, network_bytes
 from ..model import RequestFacts, Route, TaskReading, record
+from ..ports import GeoSource
 from .body import BodyFacts
 from .header_plan import RequestPlan
 from .headers import sdk_of
@@ -25,8 +26,7 @@ NO_BODY = BodyFacts(model="")
 
 @record
 class Origin:
-    """Where a request comes from, as far as a trusted chain vouches for it; no address is kept.
-    `country`, `asn` and `network_class` are None: there is no address data yet."""
+    """Where a request comes from, as far as a trusted chain vouches for it; no address is kept."""
 
     client_network: str | None = None  # keyed hash of the IPv4 address or the IPv6 /64
     country: str | None = None
@@ -45,9 +45,15 @@ class Software:
 NO_ORIGIN = Origin()
 
 
-def origin_of(address: Address | None, keyed: KeyedHash) -> Origin:
+def origin_of(address: Address | None, keyed: KeyedHash, geo: GeoSource | None = None) -> Origin:
     """`address` is the client's own; None where nobody vouches for one."""
-    return NO_ORIGIN if address is None else Origin(keyed.address(network_bytes(address)))
+    if address is None:
+        return NO_ORIGIN
+    network = keyed.address(network_bytes(address))
+    if geo is None:
+        return Origin(network)
+    place = geo.place_of(address)
+    return Origin(network, place.country, place.asn, place.network_class)
 
 
 def software_of(headers: Headers, plan: RequestPlan) -> Software:

@@ -22,6 +22,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from .client import Network, vouches_for
+from .proxy_protocol import ProxyProtocolError, read_proxy_header
+
 MAX_HEAD_BYTES = 65_536
 MAX_HEADERS = 128
 MAX_TARGET_BYTES = 8_192
@@ -152,6 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
     rejected = 0
     cut_off = 0
     write_timeout_s = WRITE_TIMEOUT_S
+    balancers: tuple[Network, ...] | None = None  # who begins with a PROXY header; nobody else may
 
     def __init__(
         self,
@@ -169,11 +173,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_chunked = False
         self._in_head = False
         self._client = ClientConnection(self)
+        self._preamble: bytes | None = None  # what came of a PROXY header; None: none is awaited
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         joining = JoiningTransport(transport, self.loop, on_close=self._await_reader)
         super().connection_made(joining)  # type: ignore[arg-type]
         self._await_head()
+        if self.balancers is not None:
+            self._preamble = b""
+            if not vouches_for(self.balancers, self.client):
+                self.send_400_response("")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_done()
@@ -194,6 +203,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._reader_keeps_up()
 
     def data_received(self, data: bytes) -> None:
+        if self._preamble is not None:
+            data = self._after_preamble(self._preamble + data)
+            if not data:
+                return
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():
             return
@@ -250,6 +263,23 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # what follows would not be HTTP/1.1
 
+    def _after_preamble(self, data: bytes) -> bytes:
+        """What follows the PROXY header, once that is whole; the head's timer bounds the wait."""
+        if self.transport.is_closing():
+            return b""
+        try:
+            header = read_proxy_header(data)
+        except ProxyProtocolError:
+            self.send_400_response("")
+            return b""
+        if header is None:
+            self._preamble = data
+            return b""
+        self._preamble = None
+        if not header.is_local:
+            self.client = header.client
+        return data[header.length :]
+
     def _unsupported_upgrade_warning(self) -> None:
         """The guard refuses what it must; a warning per request would fill the log."""
 
@@ -293,6 +323,10 @@ def bound_unsent(listener: socket.socket) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
 
 
-def listening(*, write_timeout_s: float) -> type[BoundedProtocol]:
-    """The protocol with an operator's bound, for `uvicorn.Config(http=…)`, which takes a class."""
-    return type("Listening", (BoundedProtocol,), {"write_timeout_s": write_timeout_s})
+def listening(
+    *, write_timeout_s: float, balancers: tuple[Network, ...] | None = None
+) -> type[BoundedProtocol]:
+    """The protocol with an operator's bounds, for `uvicorn.Config(http=…)`, which takes a class.
+    With `balancers` every connection comes from one of them and begins with a PROXY header."""
+    bounds = {"write_timeout_s": write_timeout_s, "balancers": balancers}
+    return type("Listening", (BoundedProtocol,), bounds)

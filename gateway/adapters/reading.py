@@ -102,7 +102,7 @@ class RequestReader:
             if scope["query_string"]:
                 check_query(scope["query_string"])
             client, edge = scope.get("client"), self._config.edge
-            origin = origin_of(client_address(client, headers, edge), engine.keyed)
+            origin = origin_of(client_address(client, headers, edge), engine.keyed, engine.geo)
             credential = credential_of(headers, client, edge, engine.keyed, plan)
             if route is not None and route.shape is not None:
                 raw = await self._receive_body(scope, plan, receive)

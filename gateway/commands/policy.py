@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -27,7 +28,7 @@ def policy() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
 def check(path: Path, as_json: bool) -> None:
     """Every mistake with file, line and path; exit code 1 when there is an error."""
-    problems = check_policy(path)
+    problems = check_policy(path, today=datetime.now(UTC).date())
     errors = [problem for problem in problems if not problem.is_warning]
     if as_json:
         click.echo(orjson.dumps([asdict(problem) for problem in problems]).decode())

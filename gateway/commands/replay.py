@@ -14,6 +14,7 @@ from typing import Any
 import click
 import orjson
 
+from ..adapters.geo import GeoHolder, geo_paths
 from ..app import open_replay_store
 from ..classifiers.load import ModelHolder
 from ..classifiers.reader import TaskReader
@@ -84,6 +85,8 @@ def scenario_options(command: Callable[..., None]) -> Callable[..., None]:
     "neither; clusters.jsonl then says how each cluster behaves.",
 )
 @click.option("--model", type=FILE, help="Scores tasks; instead of the model that is shipped.")
+@click.option("--geo", type=FILE, multiple=True, help="Address data, before the bundled ones.")
+@click.option("--bundled-geo/--no-bundled-geo", default=True, help="Whether those are used.")
 @click.option(
     "--reorder-s",
     type=click.FloatRange(min=0, max=3600),
@@ -117,6 +120,8 @@ def replay(
     links: bool,
     windows: bool,
     model: Path | None,
+    geo: tuple[Path, ...],
+    bundled_geo: bool,
     reorder_s: float,
     resume: bool,
     checkpoint_s: float,
@@ -130,6 +135,7 @@ def replay(
     if [traffic, scenario, decisions].count(None) != 2:
         raise UsageError("say one of --traffic, --scenario and --decisions")
     policies, models = FixedPolicy(policy), ModelHolder(model)
+    places = GeoHolder(geo_paths(geo, bundled=bundled_geo))
     out.mkdir(parents=True, exist_ok=True)
     on_progress = _show if sys.stderr.isatty() else None
     if decisions is not None:
@@ -156,6 +162,7 @@ def replay(
                 reorder_us=round(reorder_s * SECOND_US),
                 lag_us=round(linker_lag_s * SECOND_US),
                 hook=LinkingHook(KeyedHash(REPLAY_SECRET)) if links else None,
+                geo=places,
                 tasks=TaskReader(models, always=windows),
                 keeps_windows=windows,
                 checkpoint_every_s=checkpoint_s,

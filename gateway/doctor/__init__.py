@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 from ..settings import Settings
-from . import machine, policies, secret, state_store, upstreams
+from . import address_data, machine, policies, secret, state_store, upstreams
 from .finding import Finding, State
 
 __all__ = ["Finding", "State", "examine"]
@@ -19,6 +19,7 @@ TOPICS: tuple[tuple[str, Topic], ...] = (
     ("secret", secret.examine),
     ("policy", policies.examine),
     ("store", state_store.examine),
+    ("address data", address_data.examine),
     ("upstream", upstreams.examine),
     ("machine", machine.examine),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 from ..model import Mode
 from ..policy.load import check as check_policy
@@ -14,7 +15,7 @@ TOPIC = "policy"
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    problems = check_policy(settings.policy)
+    problems = check_policy(settings.policy, today=datetime.now(UTC).date())
     for problem in problems:
         if problem.is_warning:
             yield warning(TOPIC, str(problem), "see docs/reference/policy.md")

@@ -156,6 +156,19 @@ TABLE = (
         starts=(("ok",), ("failed",)),
     ),
     Definition(
+        "hydragate_geo_age_seconds",
+        GAUGE,
+        (),
+        "Age of the oldest address data in use; the same on every gateway with the same files.",
+    ),
+    Definition(
+        "hydragate_geo_reload_total",
+        COUNTER,
+        ("outcome",),
+        "Changed address files that a worker swapped in (ok) or refused (failed).",
+        starts=(("ok",), ("failed",)),
+    ),
+    Definition(
         "hydragate_model_info", GAUGE, ("version",), "Workers that score requests by this model."
     ),
     Definition(
@@ -168,7 +181,6 @@ TABLE = (
     Definition(
         "hydragate_task_failures_total", COUNTER, (), "Requests that could not be scored by task."
     ),
-    Definition("hydragate_geo_age_seconds", GAUGE, (), "Age of the address data."),
     Definition(
         "hydragate_log_lines_total",
         COUNTER,

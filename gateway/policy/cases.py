@@ -70,6 +70,8 @@ class RawAccount(Raw):
     tier: str | None = None
     billing_country: str | None = None
     phone_country: str | None = None
+    signup_country: str | None = None
+    ownership: str | None = None
     email_domain: str | None = None
     signup_path: str | None = None
     contracts: list[str] = Field(default_factory=list)
@@ -262,6 +264,8 @@ class _CaseReader:
             tier=raw.tier,
             billing_country=raw.billing_country,
             phone_country=raw.phone_country,
+            signup_country=raw.signup_country,
+            ownership=raw.ownership,
             email_domain=raw.email_domain,
             signup_path=raw.signup_path,
             grants=(Grant(level, granted_us or created_us or now_us),) if level else (),

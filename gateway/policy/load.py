@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from datetime import date
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
@@ -59,9 +60,10 @@ def load_policy(path: Path) -> Policy:
     return policy
 
 
-def check(path: Path) -> list[Problem]:
-    """Every error and warning, in file order; empty when there is nothing to say."""
-    return _load(path)[1]
+def check(path: Path, *, today: date | None = None) -> list[Problem]:
+    """Every error and warning, in file order; empty when there is nothing to say. With `today`
+    reviews and exceptions that are past are warned of."""
+    return _load(path, today)[1]
 
 
 def schema_json() -> str:
@@ -106,8 +108,8 @@ class PolicyHolder:
         return ReloadReport("ok")
 
 
-def _load(path: Path) -> tuple[Policy | None, list[Problem]]:
-    report = Report()
+def _load(path: Path, today: date | None = None) -> tuple[Policy | None, list[Problem]]:
+    report = Report(today)
     sources = read_sources(path, report)
     policy = None
     if sources is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..model import Level, SignalSpec
@@ -20,7 +20,12 @@ GROUPS = frozenset({"all", "any", "not"})
 MAX_LISTED_VALUES = 1_000
 MAX_TEXT = 256
 _COUNTRY = re.compile(r"[A-Z]{2}")
-_COUNTRIES = frozenset({"country", "billing_country", "phone_country"})
+_COUNTRIES = frozenset(
+    {
+        *("country", "home_country", "last_country", "account_countries"),
+        *("billing_country", "phone_country", "signup_country"),
+    }
+)
 
 
 class OperatorError(ValueError):
@@ -179,6 +184,12 @@ def _contains(spec: SignalSpec, value: object, vocabulary: Vocabulary) -> Test:
     return lambda known: expected in known
 
 
+def _any_in(spec: SignalSpec, value: object, vocabulary: Vocabulary) -> Test:
+    """Whether one of the values is in a list, or in a named set of texts."""
+    test = _in(replace(spec, value_type=str), value, vocabulary)
+    return lambda known: any(map(test, known))
+
+
 def _affixes(value: object) -> tuple[str, ...]:
     texts = value if isinstance(value, list) else [value]
     if not 1 <= len(texts) <= MAX_LISTED_VALUES:
@@ -240,7 +251,7 @@ OPERATORS: dict[type, dict[str, Operator]] = {
     float: _ORDERED,
     str: {"eq": _eq, "in": _in, "prefix": _prefix, "suffix": _suffix, "glob": _glob},
     Level: {"eq": _eq, "in": _in, "below": _below, "at_least": _at_least},
-    tuple: {"contains": _contains},
+    tuple: {"contains": _contains, "any_in": _any_in},
 }
 
 BESIDE = ("not", "exists", "on_unknown")

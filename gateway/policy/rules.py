@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..model import Level, Mode, Rule, Verdict
+from ..model import Level, Mode, Predicate, Rule, Verdict
 from .conditions import Condition, ConditionCompiler, is_below
 from .durations import parse_duration
+from .exceptions import compile_exceptions
 from .schema import RawRule, RawThen
 from .source import Place, Report
 
@@ -35,6 +36,7 @@ class RuleCompiler:
         when = self._conditions.compile(
             raw.when, place / "when", on_unknown=raw.on_unknown == "match"
         )
+        exempt = compile_exceptions(raw.exceptions, self._conditions, place, self._report)
         if when is None or verdict is None:
             return None
         check_unknown(self._report, when, raw.on_unknown, mode, place)
@@ -46,7 +48,7 @@ class RuleCompiler:
             name=raw.name,
             why=raw.why,
             mode=mode,
-            when=when.predicate,
+            when=when.predicate if exempt is None else _but(when.predicate, exempt),
             verdict=verdict,
             message=raw.message or (_REGION_MESSAGE if is_region else _MESSAGES[verdict]),
             level=level,
@@ -96,6 +98,10 @@ class RuleCompiler:
         if not MIN_WAIT_US <= wait_us <= MAX_WAIT_US:
             self._report.error(place, "must be from 1s to 1d")
         return wait_us
+
+
+def _but(when: Predicate, exempt: Predicate) -> Predicate:
+    return lambda values: when(values) and not exempt(values)
 
 
 def check_public_text(report: Report, text: str | None, place: Place) -> None:

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from .hints import did_you_mean
 from .source import Place, Report, shown
 
+MAX_EXCEPTIONS = 200
 MAX_RULES = 500
 MAX_LIMITS = 200
 MAX_SETS = 200
@@ -136,6 +137,16 @@ class RawThen(Raw):
     throttle: Duration | None = None
 
 
+class RawException(Raw):
+    """Whom a rule passes over, until when, and why; `until` is the first day on which it holds
+    no more, in UTC."""
+
+    org_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    account_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    until: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    reason: Annotated[str, Field(min_length=3, max_length=500)]
+
+
 class RawRule(Raw):
     """When the conditions hold, this is the opinion."""
 
@@ -146,6 +157,7 @@ class RawRule(Raw):
     on_unknown: OnUnknown | None = None
     then: RawThen
     message: Message | None = None
+    exceptions: list[RawException] | None = Field(default=None, max_length=MAX_EXCEPTIONS)
 
 
 class RawLimit(Raw):
@@ -230,6 +242,7 @@ class RawSetFile(Raw):
     source: Annotated[str, Field(min_length=3, max_length=500)]
     reviewed: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     owner: Annotated[str, Field(min_length=1, max_length=100)]
+    review_by: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
     note: str | None = Field(default=None, max_length=2000)
     values: Values
 

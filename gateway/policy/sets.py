@@ -63,10 +63,16 @@ def _file_values(file: SourceFile, report: Report) -> Any:
     raw = validated(RawSetFile, file.data, Place(file), report)
     if raw is None:
         return None
-    try:
-        date.fromisoformat(raw.reviewed)
-    except ValueError:
-        report.error(Place(file) / "reviewed", f"{shown(raw.reviewed)} is no date")
+    for name, text in (("reviewed", raw.reviewed), ("review_by", raw.review_by)):
+        try:
+            due = None if text is None else date.fromisoformat(text)
+        except ValueError:
+            report.error(Place(file) / name, f"{shown(text)} is no date")
+            continue
+        if name == "review_by" and due is not None:
+            report.note_due(
+                Place(file) / name, due, f"is past: {raw.owner} should review this set again"
+            )
     return raw.values
 
 

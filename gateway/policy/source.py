@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import yaml
@@ -87,8 +88,10 @@ class Place:
 class Report:
     """Collects problems, at most `MAX_PROBLEMS`; `has_errors` tells errors from warnings."""
 
-    def __init__(self) -> None:
+    def __init__(self, today: date | None = None) -> None:
+        """`today` is for what falls due; None: nothing is said of that."""
         self.has_errors = False
+        self._today = today
         self._problems: list[Problem] = []
         self._left_out = 0
 
@@ -97,6 +100,11 @@ class Report:
 
     def warn(self, place: Place, message: str) -> None:
         self.add(Problem(place.file.name, place.line, place.text, message, is_warning=True))
+
+    def note_due(self, place: Place, due: date, message: str) -> None:
+        """A warning once `due` is past."""
+        if self._today is not None and due < self._today:
+            self.warn(place, message)
 
     def add(self, problem: Problem) -> None:
         self.has_errors = self.has_errors or not problem.is_warning

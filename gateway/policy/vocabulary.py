@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..model import Route, Status
+from ..model import NETWORK_CLASSES, OWNERSHIPS, Route, Status
 
 FIXED: Mapping[str, frozenset[str]] = {
     "status": frozenset(status.value for status in Status),
@@ -12,6 +12,8 @@ FIXED: Mapping[str, frozenset[str]] = {
     "dialect": frozenset({"openai", "anthropic", "problem"}),
     "method": frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}),
     "signup_path": frozenset({"standard", "education", "startup", "research"}),
+    "network_class": frozenset(NETWORK_CLASSES),
+    "ownership": frozenset(OWNERSHIPS),
     "cluster_state": frozenset({"watched", "suspected", "confirmed", "dismissed"}),
 }
 

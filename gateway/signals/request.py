@@ -5,7 +5,7 @@ Body facts are None on routes whose body is not read and where the body does not
 
 from __future__ import annotations
 
-from ..model import RequestFacts, Subject
+from ..model import SECOND_US, RequestFacts, Subject
 from ..registry import signal
 
 
@@ -110,3 +110,9 @@ def estimated_output_tokens(facts: RequestFacts, subject: Subject) -> int:
 def estimated_total_tokens(facts: RequestFacts, subject: Subject) -> int:
     """Estimated input and output tokens together."""
     return facts.estimated_input_tokens + facts.estimated_output_tokens
+
+
+@signal("received_s", type=int)
+def received_s(facts: RequestFacts, subject: Subject) -> int:
+    """When the request arrived, Unix seconds UTC."""
+    return facts.received_us // SECOND_US

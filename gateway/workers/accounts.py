@@ -20,15 +20,16 @@ from ..adapters.headers import identity_credential
 from ..core.keyed import KeyedHash, network_bytes
 from ..core.quota import QuotaError, parse_quota
 from ..errors import Problem, UsageError
-from ..model import SECOND_US, Grant, Level, Status, Subject
+from ..model import OWNERSHIPS, SECOND_US, Grant, Level, Status, Subject
 from ..policy.hints import did_you_mean
-from ..ports import Directory
+from ..ports import Directory, GeoSource
 
 MAX_LINE_BYTES = 1_000_000
 MAX_KEYS = 10_000
 MAX_UNKNOWN = 20
 MAX_PROBLEMS = 1_000
 BATCH = 128
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 EDGE_KEY_ID = "edge"
 SIGNUP_PATHS = frozenset({"standard", "education", "startup", "research"})
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -38,7 +39,7 @@ _KNOWN = {
     *_TEXT_FIELDS,
     *("account_id", "created_at", "billing_country", "phone_country", "payment_fingerprint"),
     *("signup_ip", "signup_path", "verification", "key_ids", "keys", "sub_users", "contracts"),
-    *("status", "quotas", "removed"),
+    *("status", "quotas", "removed", "ownership"),
 }
 
 
@@ -115,8 +116,16 @@ class RecordReader:
     With `edge_names_accounts` every account may also be named by the authenticating edge.
     """
 
-    def __init__(self, keyed: KeyedHash, *, edge_names_accounts: bool = False) -> None:
+    def __init__(
+        self,
+        keyed: KeyedHash,
+        *,
+        edge_names_accounts: bool = False,
+        geo: GeoSource | None = None,
+    ) -> None:
+        """`geo` tells the country that an account signed up from; the address is not kept."""
         self._keyed = keyed
+        self._geo = geo
         self._edge_names_accounts = edge_names_accounts
 
     def read(self, record: object) -> AccountChange:
@@ -148,11 +157,15 @@ class RecordReader:
             text = _text("payment_fingerprint", record["payment_fingerprint"], 512)
             yield "payment", None if text is None else self._keyed.value("payment", text)
         if "signup_ip" in record:
-            yield "signup_network", self._address(record["signup_ip"])
+            address = _address(record["signup_ip"])
+            yield "signup_network", None if address is None else self._network(address)
+            yield "signup_country", None if address is None else self._country_of(address)
         if "signup_path" in record:
             yield "signup_path", _choice("signup_path", record["signup_path"], SIGNUP_PATHS)
         if "verification" in record:
             yield "grants", _grants(record)
+        if "ownership" in record:
+            yield "ownership", _choice("ownership", record["ownership"], frozenset(OWNERSHIPS))
         if "contracts" in record:
             yield "contracts", _texts("contracts", record["contracts"], 32, 64)
         if "sub_users" in record:
@@ -162,13 +175,11 @@ class RecordReader:
         if "quotas" in record:
             yield "quotas", _quotas(record["quotas"])
 
-    def _address(self, text: object) -> str | None:
-        if text is None:
-            return None
-        try:
-            return self._keyed.address(network_bytes(ipaddress.ip_address(str(text))))
-        except ValueError:
-            raise RecordError(f"signup_ip: '{text}' is no IP address") from None
+    def _network(self, address: Address) -> str:
+        return self._keyed.address(network_bytes(address))
+
+    def _country_of(self, address: Address) -> str | None:
+        return None if self._geo is None else self._geo.place_of(address).country
 
     def _credentials(self, record: dict[str, Any]) -> dict[str, str] | None:
         keys = record.get("keys")
@@ -287,6 +298,17 @@ def unknown_fields(record: object) -> list[tuple[str, str]]:
         return []
     names = [name for name in record if name not in _KNOWN][:MAX_UNKNOWN]
     return [(name, f"{name[:64]}: no such field{did_you_mean(name, _KNOWN)}") for name in names]
+
+
+def _address(text: object) -> Address | None:
+    if text is None:
+        return None
+    try:
+        address = ipaddress.ip_address(str(text))
+    except ValueError:
+        raise RecordError(f"signup_ip: '{text}' is no IP address") from None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def _text(name: str, value: object, most: int) -> str | None:

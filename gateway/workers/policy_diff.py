@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..adapters.geo import bundled_geo
 from ..classifiers.load import ModelHolder
 from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
@@ -122,7 +123,7 @@ async def diff_policies(
     """Replay everything under both. Raises UsageError for files that cannot be opened."""
     imports, reads = ImportReport(), ReadReport()
     pair = _Pair(old, new, DiffTally(max_examples=max_examples))
-    reader = RecordReader(KeyedHash(REPLAY_SECRET))
+    reader = RecordReader(KeyedHash(REPLAY_SECRET), geo=bundled_geo())
     await pair.add_accounts(*accounts, reader, imports)
     if events is not None:
         pair.events = read_events(events[0], events[1](), reader, imports)
@@ -156,7 +157,9 @@ class _Pair:
         self.events: list[AccountEvent] = []
         self._applied = 0
         self._replays = [
-            Replay(MemoryStore(), _Fixed(policy), tasks=TaskReader(ModelHolder()))
+            Replay(
+                MemoryStore(), _Fixed(policy), tasks=TaskReader(ModelHolder()), geo=bundled_geo()
+            )
             for policy in (old, new)
         ]
 

@@ -24,7 +24,7 @@ from ..core.keyed import KeyedHash
 from ..engine import Engine, PolicySource
 from ..errors import RequestError
 from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage, Verdict
-from ..ports import Directory, Store
+from ..ports import Directory, GeoSource, Store
 from .accounts import MAX_KEYS, AccountChange
 from .events import AccountEvent
 from .replay_hook import ReplayHook
@@ -84,6 +84,7 @@ class Replay:
         hook: ReplayHook | None = None,
         lag_us: int = LINKER_LAG_US,
         tasks: TaskReader | None = None,
+        geo: GeoSource | None = None,
         keeps_windows: bool = False,
     ) -> None:
         self.summary = ReplaySummary()
@@ -105,6 +106,7 @@ class Replay:
             ids=self._ids,
             keyed=self._keyed,
             event_time=True,
+            geo=geo,
             tasks=tasks,
             keeps_windows=keeps_windows,
         )
@@ -252,7 +254,7 @@ class Replay:
         return facts, error
 
     def _origin(self, client_ip: str) -> Origin:
-        return origin_of(address_of(client_ip), self._keyed)
+        return origin_of(address_of(client_ip), self._keyed, self.engine.geo)
 
     async def _learn_key(self, account_id: str, key: str) -> None:
         """The log names the account, so any key it used is that account's. An account that

@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from ..adapters.geo import GeoHolder
 from ..classifiers.load import load_cluster_model
 from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
@@ -70,6 +71,7 @@ class ReplayPlan:
     lag_us: int = LINKER_LAG_US
     hook: ReplayHook | None = None
     tasks: TaskReader | None = None
+    geo: GeoHolder | None = None
     keeps_windows: bool = False
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
@@ -98,9 +100,10 @@ class ReplayRun:
             hook=plan.hook,
             lag_us=plan.lag_us,
             tasks=plan.tasks,
+            geo=plan.geo,
             keeps_windows=plan.keeps_windows,
         )
-        self._reader = RecordReader(KeyedHash(REPLAY_SECRET))
+        self._reader = RecordReader(KeyedHash(REPLAY_SECRET), geo=plan.geo)
         self._imports, self._reads = ImportReport(), ReadReport()
         self._encode = DecisionLines().encode
         self._window: ReorderWindow[Held] | None = None
@@ -276,6 +279,7 @@ class ReplayRun:
             "reorder_us": self._plan.reorder_us,
             "lag_us": self._plan.lag_us,
             "model": None if self._plan.tasks is None else self._plan.tasks.version,
+            "geo": None if self._plan.geo is None else self._plan.geo.identity(),
             "windows": self._plan.keeps_windows,
             "format": FORMAT,
             **self._plan.identity,

@@ -36,6 +36,7 @@ EXPECTED = {
     "retried_share_24h": 0.0,
     "usual_requests_24h": 64.0,
     "volume_change_24h": 0.0625,
+    "travel_kmh": 0.0,
 }
 
 
@@ -65,7 +66,7 @@ def test_every_windowed_signal_is_in_the_table() -> None:
 
 @pytest.mark.parametrize(("name", "value"), EXPECTED.items(), ids=EXPECTED.keys())
 def test_it_says_what_the_window_holds(name: str, value: object) -> None:
-    facts = replace(FACTS, window=window())
+    facts = replace(FACTS, window=window(), country="FR")
     assert all_signals()[name].read(facts, SUBJECT) == value
 
 

@@ -1,0 +1,110 @@
+"""Any MaxMind-format file, through the C reader, memory-mapped.
+
+Fields are read in both layouts in common use: `country_code` or `country.iso_code`;
+`autonomous_system_number`, `asn` as a number or "AS64500"; the class from `network_class`, from the
+flags of anonymity data (`is_tor_exit_node`, `is_anonymous_vpn`, `is_public_proxy`,
+`is_residential_proxy`, `is_hosting_provider`), or from `user_type`. What a file does not say is
+None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Any
+
+import maxminddb
+
+from ...errors import UsageError
+from ...model import NETWORK_CLASSES, NOWHERE, Place
+from .special import is_global
+
+_FLAGS = (
+    ("is_tor_exit_node", "tor"),
+    ("is_anonymous_vpn", "vpn"),
+    ("is_public_proxy", "vpn"),
+    ("is_residential_proxy", "vpn"),
+    ("is_hosting_provider", "hosting"),
+)
+_USER_TYPES = {
+    **dict.fromkeys(("college", "school", "library"), "education"),
+    **dict.fromkeys(("hosting", "content_delivery_network"), "hosting"),
+    **dict.fromkeys(("residential", "cellular", "business", "dialup", "cafe"), "eyeball"),
+}
+MAX_ASN = 2**32 - 1
+
+
+class MmdbGeo:
+    """One open file. Close it when nobody looks anything up any more."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError that names the file and what is wrong with it."""
+        self.path = path
+        try:
+            self._reader = maxminddb.open_database(path, maxminddb.MODE_MMAP_EXT)
+            self._check()
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        except (maxminddb.InvalidDatabaseError, ValueError) as error:
+            raise UsageError(f"{path}: is no sound MaxMind database: {error}") from None
+        self.built_s = int(self._reader.metadata().build_epoch)
+        self._takes_six = self._reader.metadata().ip_version == 6
+
+    def place_of(self, address: IPv4Address | IPv6Address) -> Place:
+        if not is_global(address) or (address.version == 6 and not self._takes_six):
+            return NOWHERE
+        try:
+            found = self._reader.get(address)
+        except maxminddb.InvalidDatabaseError:  # one damaged record; the file was sound at start
+            return NOWHERE
+        return place_in(found) if isinstance(found, dict) else NOWHERE
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def _check(self) -> None:
+        """A file that was cut off is mostly found by a few lookups and its metadata."""
+        metadata = self._reader.metadata()
+        if metadata.ip_version not in (4, 6):
+            raise ValueError("its metadata name no IP version")
+        least = metadata.node_count * metadata.record_size // 4
+        if self.path.stat().st_size < least:
+            raise ValueError("it is cut off")
+        for first in range(1, 224, 3):
+            self._reader.get(IPv4Address(first << 24 | 0x010101))
+
+
+def place_in(found: Mapping[str, Any]) -> Place:
+    """What one record says; a value of the wrong type says nothing."""
+    country = found.get("country_code")
+    if country is None and isinstance(nested := found.get("country"), dict):
+        country = nested.get("iso_code")
+    if not isinstance(country, str) or len(country) != 2 or not country.isalpha():
+        country = None
+    return Place(country and country.upper(), _asn(found), _class(found))
+
+
+def _asn(found: Mapping[str, Any]) -> int | None:
+    value = found.get("autonomous_system_number", found.get("asn"))
+    if isinstance(value, str):
+        digits = value.upper().removeprefix("AS")
+        value = int(digits) if digits.isdecimal() and len(digits) <= 10 else None
+    is_asn = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_ASN
+    return value if is_asn else None
+
+
+def _class(found: Mapping[str, Any]) -> str | None:
+    said = found.get("network_class")
+    if said in NETWORK_CLASSES:
+        return str(said)
+    traits = found.get("traits")
+    layers = (found, traits) if isinstance(traits, dict) else (found,)
+    for layer in layers:
+        for flag, network_class in _FLAGS:
+            if layer.get(flag) is True:
+                return network_class
+        user_type = layer.get("user_type")
+        if isinstance(user_type, str) and user_type in _USER_TYPES:
+            return _USER_TYPES[user_type]
+    return None

@@ -1,0 +1,74 @@
+"""Where an account may be, by several facts that can disagree. Never language or nationality.
+
+Each fact is weak alone: people travel, work through VPNs, run their code in clouds, and address
+data are wrong for one address in twenty. Policies weigh: agreement of independent facts is
+certainty, disagreement is a question to ask.
+"""
+
+from __future__ import annotations
+
+from ..core.countries import least_km
+from ..model import RequestFacts, Subject
+from ..registry import signal
+from .behaviour import behaviour_of
+
+SAYS_NOTHING = frozenset({"hosting", "vpn", "tor"})
+
+
+@signal("signup_country", type=str)
+def signup_country(facts: RequestFacts, subject: Subject) -> str | None:
+    """Country of the address that the account was signed up from, as it was when imported, ISO
+    3166-1 alpha-2 in capitals; None when not recorded or not known."""
+    return subject.signup_country
+
+
+@signal("home_country", type=str)
+def home_country(facts: RequestFacts, subject: Subject) -> str | None:
+    """Country of the client network where that says where somebody is: None for hosting, VPN and
+    Tor exits, and where it is not known."""
+    return None if facts.network_class in SAYS_NOTHING else facts.country
+
+
+@signal("account_countries", type=tuple)
+def account_countries(facts: RequestFacts, subject: Subject) -> tuple[str, ...] | None:
+    """The countries that the account's records name (payment, phone, signup), each once; None when
+    they name none."""
+    return _named(subject) or None
+
+
+@signal("country_conflict", type=bool)
+def country_conflict(facts: RequestFacts, subject: Subject) -> bool | None:
+    """Whether payment, phone, signup and home network name more than one country; None when fewer
+    than two of them are known."""
+    home = home_country(facts, subject)
+    told = [subject.billing_country, subject.phone_country, subject.signup_country, home]
+    known = [country for country in told if country is not None]
+    return len(set(known)) > 1 if len(known) > 1 else None
+
+
+@signal("ownership", type=str)
+def ownership(facts: RequestFacts, subject: Subject) -> str | None:
+    """What the customer has declared of its owners: unsupported-majority (more than half in regions
+    that are not supported) or attested (it is not); None when it has declared nothing."""
+    return subject.ownership
+
+
+@signal("travel_kmh", type=float, needs="window")
+def travel_kmh(facts: RequestFacts, subject: Subject) -> float | None:
+    """Kilometres an hour that somebody must have travelled, at the least, from the country of the
+    account's last served request to that of this one: the gap between the two countries over the
+    time; 0 in the same country and its neighbours, None when either is not known. An airliner
+    makes 1000."""
+    seen = behaviour_of(facts)
+    if seen is None or seen.last_country is None or facts.country is None:
+        return None
+    apart_km = least_km(seen.last_country, facts.country)
+    since_s = seen.last_country_s()
+    if apart_km is None or since_s is None:
+        return None
+    return apart_km * 3600 / max(1, since_s)
+
+
+def _named(subject: Subject) -> tuple[str, ...]:
+    named = (subject.billing_country, subject.phone_country, subject.signup_country)
+    return tuple(sorted({country for country in named if country is not None}))
