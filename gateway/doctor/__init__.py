@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 from ..settings import Settings
-from . import address_data, machine, policies, secret, state_store, upstreams
+from . import address_data, machine, models, policies, secret, state_store, upstreams
 from .finding import Finding, State
 
 __all__ = ["Finding", "State", "examine"]
@@ -18,6 +18,7 @@ Topic = Callable[[Settings], AsyncIterator[Finding]]
 TOPICS: tuple[tuple[str, Topic], ...] = (
     ("secret", secret.examine),
     ("policy", policies.examine),
+    ("classifier", models.examine),
     ("store", state_store.examine),
     ("address data", address_data.examine),
     ("upstream", upstreams.examine),

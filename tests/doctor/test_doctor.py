@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.classifiers.load import SHIPPED, load_task_model
 from gateway.core.keyed import KeyedHash
 from gateway.doctor import Finding, State, examine
 from gateway.loadtests.processes import standin
@@ -188,3 +189,15 @@ def test_a_user_without_rights(tmp_path: Path) -> None:
         assert any("~hg:*" in fix for fix in fixes), found
     finally:
         server.stop()
+
+
+def test_a_model_that_cannot_be_used_and_one_that_nobody_asks(tmp_path: Path) -> None:
+    broken = tmp_path / "model.json"
+    broken.write_text('{"format": 1, "features": "request/0", "heads": {}}')
+    found = findings(tmp_path, classifier={"model": broken})
+    assert "it was trained on request/0" in of(found, "classifier", State.BAD)[0]
+    broken.write_bytes(SHIPPED.read_bytes())
+    found = findings(tmp_path, classifier={"model": broken})
+    assert "nothing is scored" in of(found, "classifier", State.WARNING)[0]
+    found = findings(tmp_path, classifier={"model": broken, "always": True})
+    assert load_task_model().version in of(found, "classifier", State.OK)[0]
