@@ -137,6 +137,14 @@ class EnvoyConfig(_Closed):
     check_timeout_s: Seconds = 0.5
     failure_mode_allow: bool = False
     max_connections: int = Field(default=65_536, ge=1)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> EnvoyConfig:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self
 
 
 class Settings(_Closed):
@@ -194,6 +202,10 @@ class Settings(_Closed):
             )
         if self.checks is not None and self.checks.port == self.checks.report_port:
             raise ValueError("checks.port and checks.report_port are two ports")
+        if self.checks is not None and self.tls_cert is not None:
+            raise ValueError(
+                "with checks the gateway's ports speak no TLS; the data plane does: envoy.tls_cert"
+            )
         names = [upstream.name for upstream in self.upstreams]
         if len(set(names)) != len(names):
             raise ValueError("two upstreams have the same name")

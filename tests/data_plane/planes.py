@@ -93,7 +93,7 @@ def envoy_before(config: Path) -> Iterator[tuple[str, str, ServerProcess]]:
     )
     try:
         process.wait_ready("starting main dispatch loop")
-        scheme = "https" if settings.tls_cert else "http"
+        scheme = "https" if settings.envoy.tls_cert else "http"
         admin = f"http://127.0.0.1:{settings.envoy.admin_port}"
         yield f"{scheme}://127.0.0.1:{settings.envoy.port}", admin, process
     finally:

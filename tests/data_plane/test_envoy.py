@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -17,8 +18,9 @@ import pytest
 
 from gateway.loadtests.processes import standin
 from tests.stores.servers import free_port
+from tests.stores.test_opening import certify
 from tests.surfaces.conftest import GENEROUS, GOOD_KEY, metric, standin_requests
-from tests.surfaces.raw_http import chat, connect, post
+from tests.surfaces.raw_http import chat, connect, post, read_answer
 
 from .planes import Plane, deciding, decisions, envoy, envoy_before
 
@@ -201,3 +203,30 @@ def test_nothing_of_ours_or_of_the_callers_address_reaches_the_model_api(
     ]
     assert "x-real-ip" not in names
     assert line["verdict"] == "allow"
+
+
+def test_over_tls_the_hello_is_fingerprinted_and_a_claimed_one_is_not_believed(
+    tmp_path: Path, upstream: str
+) -> None:
+    certify(tmp_path)
+    tls = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
+    claimed = "t13d1516h2_8daaf6152771_02713d6af862"
+    with envoy(tmp_path, upstream, policy=GENEROUS, envoy=tls) as running:
+        context = ssl.create_default_context(cafile=tls["tls_cert"])
+        body = chat()
+        port = int(running.url.rpartition(":")[2])
+        with (
+            socket.create_connection(("127.0.0.1", port), 20) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
+        ):
+            sock.sendall(
+                f"POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {GOOD_KEY}"
+                f"\r\nx-hydragate-ja4: {claimed}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            assert read_answer(sock).status == 200
+        line = wait_for(lambda: last_line(running, outcome="complete"))
+    ja4 = line["facts"]["ja4"]
+    assert ja4 is not None
+    assert ja4 != claimed
+    assert ja4.startswith("t1")

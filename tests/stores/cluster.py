@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import redis
 from redis.crc import key_slot
 
 from .servers import Server, free_port
@@ -16,22 +17,50 @@ FORM_TIMEOUT_S = 40.0
 
 
 class Cluster:
-    """Three primaries without replicas; `url` names one of them."""
+    """Three primaries, without replicas until `add_replica`; `url` names one of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, node_timeout_ms: int = 15_000) -> None:
+        self._folder = folder
+        self._node_timeout_ms = node_timeout_ms
         self.nodes: list[Server] = []
+        self.replicas: list[Server] = []
         self.bus_ports: list[int] = []
         for _ in range(3):
             bus_port = free_port()
-            node = Server(
-                folder,
-                *("--cluster-enabled", "yes", "--cluster-node-timeout", "15000"),
-                *("--cluster-port", str(bus_port)),
-                *("--cluster-config-file", f"nodes-{bus_port}.conf"),
-            )
+            node = self._node(bus_port)
             self.bus_ports.append(bus_port)
             self.nodes.append(node)
         self.url = f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+
+    def _node(self, bus_port: int) -> Server:
+        return Server(
+            self._folder,
+            *("--cluster-enabled", "yes", "--cluster-node-timeout", str(self._node_timeout_ms)),
+            *("--cluster-port", str(bus_port)),
+            *("--cluster-config-file", f"nodes-{bus_port}.conf"),
+            *("--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"),
+        )
+
+    def add_replica(self, of: Server) -> Server:
+        """A replica of one primary, once it has all of it; `stop` stops it too."""
+        bus_port = free_port()
+        replica = self._node(bus_port)
+        self.replicas.append(replica)
+        replica.start()
+        of_id = self.node_id(of)
+        deadline = time.monotonic() + FORM_TIMEOUT_S
+        with self.nodes[0].client() as known, replica.client() as client, of.client() as primary:
+            known.execute_command("CLUSTER", "MEET", "127.0.0.1", replica.port, bus_port)
+            while time.monotonic() < deadline:
+                with contextlib.suppress(redis.ResponseError):
+                    client.execute_command("CLUSTER", "REPLICATE", of_id)
+                    break
+                time.sleep(0.05)
+            while time.monotonic() < deadline:
+                if "online" in str(primary.info("replication").get("slave0", "")):
+                    return replica
+                time.sleep(0.05)
+        raise RuntimeError("the replica did not come online")
 
     def start(self) -> None:
         for node in self.nodes:
@@ -62,7 +91,7 @@ class Cluster:
                 client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus_port)
 
     def stop(self) -> None:
-        for node in self.nodes:
+        for node in [*self.nodes, *self.replicas]:
             node.stop()
 
     def node_of(self, tag: str) -> Server:
@@ -98,8 +127,8 @@ def _pairs(told: bytes | str) -> Iterator[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    one = Cluster(folder)
+def cluster(folder: Path, *, node_timeout_ms: int = 15_000) -> Iterator[Cluster]:
+    one = Cluster(folder, node_timeout_ms=node_timeout_ms)
     try:
         one.start()
         yield one

@@ -65,8 +65,8 @@ def _listener(settings: Settings) -> Json:
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "filter_chains": [chain],
     }
-    if settings.tls_cert is not None:
-        chain["transport_socket"] = _tls(settings)
+    if envoy.tls_cert is not None:
+        chain["transport_socket"] = _tls(envoy)
         inspector = f"{TYPE}extensions.filters.listener.tls_inspector.v3.TlsInspector"
         listener["listener_filters"] = [
             {
@@ -77,11 +77,11 @@ def _listener(settings: Settings) -> Json:
     return listener
 
 
-def _tls(settings: Settings) -> Json:
+def _tls(envoy: EnvoyConfig) -> Json:
     context = f"{TYPE}extensions.transport_sockets.tls.v3.DownstreamTlsContext"
     pair = {
-        "certificate_chain": {"filename": str(settings.tls_cert)},
-        "private_key": {"filename": str(settings.tls_key)},
+        "certificate_chain": {"filename": str(envoy.tls_cert)},
+        "private_key": {"filename": str(envoy.tls_key)},
     }
     common = {"tls_certificates": [pair], "alpn_protocols": ["h2", "http/1.1"]}
     return {

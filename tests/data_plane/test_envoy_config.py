@@ -1,0 +1,89 @@
+"""The bootstrap by itself: accepted by a real Envoy for every kind of settings, and complete."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from gateway.cli import main
+from tests.stores.test_opening import certify
+
+from .planes import tool
+
+SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "envoy" / "settings.yaml"
+BASE: dict[str, Any] = {"policy": "policies/observe", "checks": {}}
+
+
+def bootstrap_of(config: Path) -> str:
+    ran = CliRunner().invoke(main, ["envoy-config", "--config", str(config)])
+    assert ran.exit_code == 0, ran.output
+    return ran.output
+
+
+def demand_valid(folder: Path, text: str) -> None:
+    path = folder / "envoy.yaml"
+    path.write_text(text)
+    said = subprocess.run(
+        [tool("envoy"), "--mode", "validate", "-c", str(path), "--use-dynamic-base-id"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert said.returncode == 0, said.stderr[-2000:]
+
+
+def test_the_shipped_example_is_a_whole_and_valid_configuration(tmp_path: Path) -> None:
+    text = bootstrap_of(SHIPPED)
+    certify(tmp_path)  # the machine may have no bundle of authorities
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    assert bundle in text
+    demand_valid(tmp_path, text.replace(bundle, str(tmp_path / "cert.pem")))
+    clusters = yaml.safe_load(text)["static_resources"]["clusters"]
+    assert {c["name"] for c in clusters} == {
+        *("upstream_model-api", "hydragate_checks", "hydragate_reports"),
+    }
+
+
+@pytest.mark.parametrize(
+    "upstreams",
+    [
+        [{"url": "http://127.0.0.1:8000/base"}],
+        [{"name": "a", "url": "http://model.example.com", "paths": ["/v1/messages"]},
+         {"name": "b", "url": "http://[2001:db8::1]:8080", "models": ["x-*"]}],
+    ],
+    ids=["a path before it", "two, one by IPv6"],
+)  # fmt: skip
+@pytest.mark.parametrize("is_open", [False, True])
+def test_envoy_accepts_what_any_settings_give(
+    tmp_path: Path, upstreams: list[dict[str, Any]], is_open: bool
+) -> None:
+    config = tmp_path / "config.yaml"
+    settings = {**BASE, "upstreams": upstreams, "envoy": {"failure_mode_allow": is_open}}
+    config.write_text(yaml.safe_dump(settings))
+    demand_valid(tmp_path, bootstrap_of(config))
+
+
+def test_no_key_of_the_operators_is_in_it(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("sk-of-the-operator")
+    config = tmp_path / "config.yaml"
+    upstream = {"url": "http://127.0.0.1:8000", "api_key_file": str(key)}
+    config.write_text(yaml.safe_dump({**BASE, "upstreams": [upstream]}))
+    text = bootstrap_of(config)
+    assert "sk-of-the-operator" not in text
+    demand_valid(tmp_path, text)
+
+
+def test_without_a_check_port_it_says_what_to_add(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"policy": "p", "upstreams": [{"url": "http://127.0.0.1:1"}]}))
+    ran = CliRunner().invoke(main, ["envoy-config", "--config", str(config)])
+    assert ran.exit_code == 2
+    assert "add `checks: {}`" in ran.output
