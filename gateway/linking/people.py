@@ -8,6 +8,12 @@ from typing import Any
 from .clusters import CONFIRMED, DISMISSED
 from .state import State
 
+_PASSED_OVER = {
+    "split": "a split names a cluster that is another one here; split again if it comes together",
+    "pin": "a pin into a cluster names one that is another here; pin again once it is found",
+    "undo": "what an undo took back is not here; nothing needs to be done",
+}
+
 
 def decide(
     state: State, cluster_id: str, verdict: str, *, by: str, reason: str, now_us: int
@@ -69,7 +75,8 @@ def undo_since(state: State, at_us: int, *, by: str, now_us: int) -> int:
 
 
 def import_decisions(state: State, records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Repeat decisions that were exported, by their accounts; returns what could not be."""
+    """Repeat decisions that were exported, by their accounts; returns what could not be, and what
+    was passed over because it names a cluster or an instant of the linker that exported it."""
     problems = []
     for position, record in enumerate(records):
         try:
@@ -81,7 +88,7 @@ def import_decisions(state: State, records: Sequence[Mapping[str, Any]]) -> list
 
 def _repeat(state: State, record: Mapping[str, Any]) -> None:
     """A split or a pin into a cluster names a cluster that is another one here, so only what
-    names accounts alone is repeated."""
+    names accounts alone is repeated. Raises ValueError for the others, which says what to do."""
     decision, now_us = str(record["decision"]), int(record["at_us"])
     by, reason = str(record["by"]), str(record["reason"])
     if decision == "pin" and record.get("cluster_id") is None:
@@ -93,7 +100,9 @@ def _repeat(state: State, record: Mapping[str, Any]) -> None:
         for number in sorted(numbers):
             state.clusters.join(cluster, number, now_us)
         decide(state, cluster.cluster_id, decision, by=by, reason=reason, now_us=now_us)
-    elif decision not in ("pin", "split", "undo"):
+    elif decision in _PASSED_OVER:
+        raise ValueError(f"passed over: {_PASSED_OVER[decision]}")
+    else:
         raise ValueError(f"no such decision: {decision}")
 
 

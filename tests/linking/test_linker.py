@@ -300,3 +300,18 @@ def test_questions_never_drive_out_the_one_set_of_tools() -> None:
     graph = linker._state.graph
     assert graph.value(Key("tools", "own")) in graph.accounts[0].values
     assert len(graph.accounts[0].values) <= MAX_VALUES_PER_BLOCK
+
+
+def test_an_import_says_which_decisions_it_passes_over() -> None:
+    linker = linked(all_of(bystanders(300), pool(240)))
+    (view,) = linker.clusters()
+    linker.pin("by_1", view.cluster_id, by="ann", reason="same hand", now_us=NOW_US)
+    linker.split(view.cluster_id, ["pool_1"], by="ann", reason="a reseller", now_us=NOW_US)
+    linker.pin("by_2", None, by="ann", reason="a customer", now_us=NOW_US)
+    problems = Linker().import_decisions(linker.decisions())
+    assert [line.partition(": ")[2].partition(":")[0] for line in problems] == [
+        "passed over",
+        "passed over",
+    ]
+    assert "pin again" in problems[0]
+    assert "split again" in problems[1]
