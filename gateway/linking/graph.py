@@ -2,7 +2,7 @@
 
 Law: an account holds at most `MAX_VALUES_PER_BLOCK` values of a block, so that chatter in one block
 never drives out another's, nor chatter in one family another family's; a value remembers at most
-`MAX_HOLDERS` holders. What nobody has shown for `KEPT_US` is forgotten.
+`MAX_HOLDERS` holders, the latest. What nobody has shown for `KEPT_US` is forgotten.
 """
 
 from __future__ import annotations
@@ -96,8 +96,10 @@ class Graph:
         value, account = self.values[value_number], self.accounts[number]
         value.last_us = max(value.last_us, at_us)
         account.last_us = max(account.last_us, at_us)
-        if value_number in account.values or len(value.holders) >= MAX_HOLDERS:
+        if value_number in account.values:
             return None
+        if len(value.holders) >= MAX_HOLDERS:  # a pool that takes up what is popular is seen
+            self._withdraw(next(iter(value.holders)), value_number)
         self._make_room(number, value.block)
         account.values[value_number] = None
         value.holders[number] = None

@@ -30,14 +30,15 @@ from .state import State
 MAX_WHY = 12
 LEAST_BLOCKS = 2
 USED_BEFORE_US = 7 * 86_400 * SECOND_US
+LOOK_SHARE = 16  # of those who are looked at, one part in this many must be new
 LEAST_COMPANY = 0.5  # of a ring's members, how many show a value that is looked at with it
 
 
 @dataclass(frozen=True, slots=True)
 class LinkerSettings:
     """`suspect_nats` is the score from which a cluster is suspected; `watch_nats` from which it is
-    shown at all. A seed is examined again when it has grown by the
-    factor `growth` or by `growth_accounts`, whichever comes first."""
+    shown at all. A seed is examined again when it has grown by the factor `growth`, or by
+    `growth_accounts` (of large ones, by a sixteenth of those looked at), whichever comes first."""
 
     watch_nats: float = 8.0
     suspect_nats: float = 20.0
@@ -151,7 +152,8 @@ class Linker:
         if value is None or value.block is Block.FACTS:
             return False
         before, holders = self._state.examined.get(seed, 0), len(value.holders)
-        grown = min(self._settings.growth * before, before + self._settings.growth_accounts)
+        step = max(self._settings.growth_accounts, min(before, MOST_SCORED) // LOOK_SHARE)
+        grown = min(self._settings.growth * before, before + step)
         return holders >= max(self._settings.least_members, grown)
 
     def _company_of(self, ring: int) -> set[int]:

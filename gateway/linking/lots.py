@@ -1,17 +1,19 @@
 """Loose lots: shared facts that nothing else bears out.
 
 An honest group that shares a card or a signup address shares more: colleagues have a domain, a
-family has a home, a class has an hour, and they call from one network. A pool's cards, addresses
-and hours were bought in lots that have nothing to do with each other, for accounts that seem to
+family has a home, a class has an hour, and they call from one network. A pool's cards
+and addresses were bought in lots that have nothing to do with each other, for accounts that seem to
 live apart. So a coincidence is *loose* when neither another fact, nor one network, nor an
 application of their own has most of its accounts.
 
 Each family has a share of honest accounts that share so (two people with one card who live apart,
-a carrier's address, a busy hour). The score of a family is that of a Poisson variable: n lots
+a carrier's address). The score of a family is that of a Poisson variable: n lots
 where m were to be expected, n · ln(n/m) - n + m. Honest causes work in one family at a time: a
 carrier's addresses make loose addresses and no loose cards. So the highest score counts no more
 than all others together, and one family alone scores 0. A mail domain bears others out and is no
-lot itself: staff with cards of their own share it by nature.
+lot itself: staff with cards of their own share it by nature. Nor is an hour: a contest in many
+halls ties strangers by the hour and, hall by hall, by address, so addresses count only where the
+accounts were opened at different times.
 """
 
 from __future__ import annotations
@@ -19,17 +21,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log
+from math import ceil, log
 
+from ..model import SECOND_US
 from .evidence import Block
 from .graph import Graph, Value
 
 LEAST_LOTS = 2  # of each of two families
 LEAST_BORNE_OUT = 0.67  # of a lot, by another fact; rounded down to two accounts
+SAME_EVENT_US = 6 * 3600 * SECOND_US
 LEAST_AT_ONE_PLACE = 0.5  # of a lot, by a network
 MOST_PLACE = 3.0  # a place with more times the lot's accounts is nobody's home
 MOST_OWN = 1.5  # of a template that more times the lot's accounts show, none is the owner
-HONEST = {"payment": 0.03, "signup_network": 0.01, "signup_burst": 0.01}
+HONEST = {"payment": 0.03, "signup_network": 0.01}
 """Loose lots for each account that shows a value of the family, in a population without
 campaigns: an upper bound (docs/adr/0018)."""
 
@@ -49,7 +53,7 @@ def loose_lots(graph: Graph, ties: Mapping[int, list[int]], holders: list[int]) 
         family = graph.families[graph.values[number].family]
         if family in HONEST and not _is_borne_out(graph, number, who):
             lots[family].append(number)
-    telling = {family: found for family, found in lots.items() if len(found) >= LEAST_LOTS}
+    telling = {family: found for family, found in sorted(lots.items()) if len(found) >= LEAST_LOTS}
     if len(telling) < 2:
         return Lots(0.0, {})
     shown = _showing(graph, holders)
@@ -72,6 +76,8 @@ def _is_borne_out(graph: Graph, number: int, who: list[int]) -> bool:
     for holder in who:
         counts.update(list(graph.accounts[holder].values))
     lot = graph.values[number]
+    if lot.key.family == "signup_network" and _is_one_event(graph, who):
+        return True
     inner: set[int] = set()
     for other, count in counts.items():
         value = graph.values[other]
@@ -82,6 +88,18 @@ def _is_borne_out(graph: Graph, number: int, who: list[int]) -> bool:
         if value.block is Block.FACTS and count >= LEAST_BORNE_OUT * len(value.holders):
             inner.update(value.holders)
     return len(inner.intersection(who)) >= LEAST_BORNE_OUT * len(who)
+
+
+def _is_one_event(graph: Graph, who: list[int]) -> bool:
+    """Whether most of them were opened within some hours: a class, a contest, a course. Such a hall
+    has strangers in it who pay, if at all, with cards of their own."""
+    created = [graph.accounts[one].created_us for one in who]
+    known = sorted(at for at in created if at is not None)
+    least = max(2, ceil(LEAST_BORNE_OUT * len(who)))
+    return any(
+        last - first <= SAME_EVENT_US
+        for first, last in zip(known, known[least - 1 :], strict=False)
+    )
 
 
 def _bears_out(graph: Graph, value: Value, share: float, size: int) -> bool:

@@ -15,6 +15,7 @@ from .evidence import Key
 from .state import State
 
 VERSION = 2
+READABLE = (1, VERSION)  # 1 knew no kin
 
 
 def pack_state(state: State) -> bytes:
@@ -43,7 +44,7 @@ def unpack_state(packed: bytes) -> State:
     """Raises ValueError for what is no snapshot of this version."""
     try:
         kept = msgspec.msgpack.decode(packed)
-        if kept["version"] != VERSION:
+        if kept["version"] not in READABLE:
             raise ValueError(f"a snapshot of version {kept['version']}; this one knows {VERSION}")
         return _unpacked(kept)
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
@@ -87,8 +88,8 @@ def _unpacked(kept: dict[str, Any]) -> State:
         cluster.families, cluster.why = record["families"], record["why"]
         cluster.marks = _values(state, record["marks"])
         cluster.own = _values(state, record["own"])
-        cluster.kin = _values(state, record["kin"])
-        cluster.copied_us, cluster.copied = record["copied"]
+        cluster.kin = _values(state, record.get("kin", []))
+        cluster.copied_us, cluster.copied = record.get("copied", (0, 0))
         cluster.suspected_us, cluster.decided_by = record["suspected_us"], record["decided_by"]
     clusters.founded, clusters.moved = kept["founded"], set()
     clusters.pinned = {graph.account(name, 0): to for name, to in kept["pinned"]}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from gateway.linking import graph as graphs
 from gateway.linking.concentration import examine
 from gateway.linking.evidence import Block, Key
 from gateway.linking.graph import Graph
@@ -48,3 +51,14 @@ def test_a_larger_ring_scores_more() -> None:
         assert found is not None
         scores.append(found.score)
     assert scores == sorted(scores)
+
+
+def test_a_popular_value_remembers_who_came_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "MAX_HOLDERS", 10)
+    graph = Graph()
+    for n in range(25):
+        graph.show(graph.account(f"a_{n}", NOW_US), Key("system_prompt", "t"), NOW_US)
+    prompt = graph.value(Key("system_prompt", "t"))
+    assert prompt is not None
+    assert list(graph.values[prompt].holders) == list(range(15, 25))
+    assert prompt not in graph.accounts[0].values
