@@ -78,7 +78,7 @@ def returned_in(members: Mapping[str, bytes | memoryview]) -> list[str]:
         found += _ids([_string(chained)])
     raw = members.get("messages") or members.get("input")
     if raw is not None and bytes(raw[:1]) == b"[":
-        with contextlib.suppress(BROKEN):
+        with contextlib.suppress(*BROKEN):
             found += artefacts_of(reversed(list(_last_turn(_list.decode(raw)))))
     return found
 

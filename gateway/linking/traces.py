@@ -41,6 +41,7 @@ class Tracer:
         wanted = {"provenance", "echo"} if enabled is None else set(enabled)
         self.follows_answers = "provenance" in wanted
         self.follows_refusals = "echo" in wanted
+        self.is_needed = self.follows_answers or self.follows_refusals
         self._keyed = keyed
 
     def of_request(self, members: Members, opening: Opening) -> list[Key]:

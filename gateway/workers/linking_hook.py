@@ -22,6 +22,17 @@ from .traffic import LoggedResponse, TrafficLine, head_of
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+class Awaited(msgspec.Struct, array_like=True, gc=False):
+    """An answer that is under way; `refused` is what was asked, where it will be a refusal."""
+
+    account_id: str
+    created_us: int | None
+    refused: list[str]
+
+
+_Snapshot = tuple[bytes, dict[str, tuple[int, int]], dict[int, Awaited]]
+
+
 class LinkingHook:
     """A `ReplayHook` that links."""
 
@@ -36,7 +47,7 @@ class LinkingHook:
         self._settings = settings
         self._extractor = Extractor(keyed, families)
         self._tracer = Tracer(keyed, families)
-        self._refused: dict[int, list[Key]] = {}  # what the model API is about to refuse, by line
+        self._awaited: dict[int, Awaited] = {}  # by line
         self._linker = Linker(settings)
 
     def on_request(
@@ -48,50 +59,51 @@ class LinkingHook:
         keys: list[Key] = []
         if self._extractor.wants(subject):
             sight = _sight(now_us, line, facts, subject)
-            keys = self._extractor.new_keys(sight) + self._tracer.of_request(
-                sight.members, sight.opening
-            )
+            keys = self._extractor.new_keys(sight)
+            keys += self._tracer.of_request(sight.members, sight.opening)
         else:
             self._extractor.pass_over(subject)
-        if self._tracer.follows_refusals:
-            keys += self._refusal(number, line, decision)
-        self._tell(subject, now_us, keys)
-
-    def _refusal(self, number: int, line: TrafficLine, decision: Decision) -> list[Key]:
-        """Of a request that we refuse; what the model API refuses is told with its answer."""
-        status = decision.status if line.response is None else line.response.status
-        if decision.is_served and status not in REFUSALS:
-            return []
-        keys = self._tracer.of_refusal(_members_of(line))
         if not decision.is_served:
-            return keys
-        if line.response is not None:
-            self._refused[number] = keys
-        return []
+            keys += self._tracer.of_refusal(_members_of(line))
+        elif line.response is not None:
+            self._await(number, line, subject, line.response)
+        self._tell(subject.account_id, now_us, keys, is_exempt(subject), subject.created_us)
+
+    def _await(
+        self, number: int, line: TrafficLine, subject: Subject, response: LoggedResponse
+    ) -> None:
+        """Remember whose the answer is; where the model API refuses, what was asked."""
+        exempt = is_exempt(subject)
+        if exempt or not self._tracer.is_needed:
+            return
+        refused: list[str] = []
+        if response.status in REFUSALS:
+            refused = [key.value for key in self._tracer.of_refusal(_members_of(line))]
+        self._awaited[number] = Awaited(subject.account_id, subject.created_us, refused)
 
     def on_response(
-        self, number: int, now_us: int, decision: Decision, response: LoggedResponse
+        self, number: int, now_us: int, facts: RequestFacts, response: LoggedResponse
     ) -> None:
-        subject = decision.subject
-        if subject is None or subject.pseudonym is None:
+        awaited = self._awaited.pop(number, None)
+        if awaited is None:
             return
         if response.status < 400:
-            self._tell(subject, now_us, self._tracer.of_answer(response.body))
-        elif number in self._refused:
-            self._tell(subject, now_us, self._refused.pop(number))
+            keys = self._tracer.of_answer(response.body)
+        else:
+            keys = [Key(REFUSED, value) for value in awaited.refused]
+        self._tell(awaited.account_id, now_us, keys, False, awaited.created_us)
 
-    def _tell(self, subject: Subject, now_us: int, keys: list[Key]) -> None:
+    def _tell(
+        self,
+        account_id: str,
+        now_us: int,
+        keys: list[Key],
+        exempt: bool,
+        created_us: int | None,
+    ) -> None:
         if keys:
             self.pairs += len(keys)
-            self._linker.observe(
-                Evidence(
-                    subject.account_id,
-                    now_us,
-                    tuple(keys),
-                    is_exempt(subject),
-                    subject.created_us,
-                )
-            )
+            self._linker.observe(Evidence(account_id, now_us, tuple(keys), exempt, created_us))
 
     async def on_tick(self, now_us: int, directory: Directory) -> None:
         for said in self._linker.tick(now_us):
@@ -113,19 +125,15 @@ class LinkingHook:
             }
 
     def snapshot(self) -> bytes:
-        waiting = {number: [one.value for one in keys] for number, keys in self._refused.items()}
-        return msgspec.msgpack.encode((self._linker.snapshot(), self._extractor.counts(), waiting))
+        return msgspec.msgpack.encode(
+            (self._linker.snapshot(), self._extractor.counts(), self._awaited)
+        )
 
     def restore(self, state: bytes) -> None:
         """What accounts have shown is told again, which changes nothing."""
-        linker, counts, waiting = msgspec.msgpack.decode(
-            state, type=tuple[bytes, dict[str, tuple[int, int]], dict[int, list[str]]]
-        )
+        linker, counts, self._awaited = msgspec.msgpack.decode(state, type=_Snapshot)
         self._linker = Linker.restore(linker, self._settings)
         self._extractor.recount(counts)
-        self._refused = {
-            number: [Key(REFUSED, value) for value in values] for number, values in waiting.items()
-        }
 
 
 def published(subject: Subject, said: Publication) -> Subject:

@@ -193,7 +193,7 @@ class Replay:
                     finished_us=due_us,
                 )
                 if hook is not None:
-                    hook.on_response(number, due_us, decision, response)
+                    hook.on_response(number, due_us, facts, response)
                     self._arm_tick()
             elif hook is not None:
                 clock.us = max(clock.us, self.tick_us)

@@ -27,7 +27,7 @@ class ReplayHook(Protocol):
         ...
 
     def on_response(
-        self, number: int, now_us: int, decision: Decision, response: LoggedResponse
+        self, number: int, now_us: int, facts: RequestFacts, response: LoggedResponse
     ) -> None:
         """The answer to a served request is complete; `response.body` is raw JSON or `null`."""
         ...

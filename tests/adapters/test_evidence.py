@@ -10,9 +10,11 @@ import pytest
 from gateway.adapters import evidence as module
 from gateway.adapters.body import read_body
 from gateway.adapters.evidence import MAX_OPENED_BYTES, EvidenceTap
+from gateway.app import SystemClock
 from gateway.core.keyed import KeyedHash
 from gateway.linking.evidence import Extractor, Sight, family
 from gateway.linking.linker import Evidence
+from gateway.linking.traces import Tracer
 from gateway.model import Grant, Level, RequestFacts, Status, Subject
 
 KEYED = KeyedHash(b"a secret for the tests of evidence")
@@ -39,7 +41,9 @@ FACTS = RequestFacts(
 class Taken:
     def __init__(self) -> None:
         self.offered: list[Evidence] = []
-        self.tap = EvidenceTap(Extractor(KEYED), self.offered.append)
+        self.tap = EvidenceTap(
+            Extractor(KEYED), Tracer(KEYED, ()), self.offered.append, clock=SystemClock()
+        )
 
     def see(
         self, facts: RequestFacts = FACTS, subject: Subject | None = SUBJECT, body: bytes = BODY

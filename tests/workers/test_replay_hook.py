@@ -51,7 +51,7 @@ class NotingHook:
         self.calls.append(("request", number, (now_us - BASE_US) / SECOND_US))
 
     def on_response(
-        self, number: int, now_us: int, decision: Decision, response: LoggedResponse
+        self, number: int, now_us: int, facts: RequestFacts, response: LoggedResponse
     ) -> None:
         self.calls.append(("response", number, (now_us - BASE_US) / SECOND_US))
         text = bytes(response.body).decode()
