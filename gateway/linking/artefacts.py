@@ -26,14 +26,14 @@ LEAST_BITS = 64.0
 MAX_ID_CHARS = 256
 MAX_IDS = 6  # of one turn
 PASSAGES = 2
-LEAST_SENTENCE_CHARS = 24
-LEAST_PASSAGE_CHARS = 72
+LEAST_SENTENCE_BYTES = 32
 MAX_TEXT_CHARS = 8_192
 MAX_SENTENCES = 64
 MAX_TRAILING = 16  # entries of a history that are looked at, from its end
 MAX_BLOCKS = 32
 MAX_ENTRY_BYTES = 262_144
-_SENTENCE_END = re.compile(r"[.!?\n。!?]+\s*")
+_SENTENCE_ENDS = tuple(mark.encode() for mark in "!?\n\u3002\uff01\uff1f")
+_MASK = 0xFFFFFFFF
 _LETTERS_ONLY = re.compile(r"[a-z_\-.:/]*\Z|[A-Z_\-.:/]*\Z")
 
 
@@ -139,16 +139,15 @@ def is_unguessable(text: str) -> bool:
 def passages(text: str) -> list[str]:
     """Two neighbouring sentences, those of the smallest hashes, so that an answer and its copy
     yield the same ones. [] for short texts: what is as short could be said by anybody."""
-    ends = _SENTENCE_END.split(text[:MAX_TEXT_CHARS])[:MAX_SENTENCES]
-    sentences = [one for one in map(str.strip, ends) if len(one) >= LEAST_SENTENCE_CHARS]
-    pairs = {
-        f"{first}|{second}"
-        for first, second in pairwise(sentences)
-        if len(first) + len(second) >= LEAST_PASSAGE_CHARS
-    }
-    return sorted(pairs, key=lambda pair: (crc32(pair.encode("utf-8", "surrogatepass")), pair))[
-        :PASSAGES
-    ]
+    raw = text[:MAX_TEXT_CHARS].encode("utf-8", "surrogatepass")
+    for mark in _SENTENCE_ENDS:
+        raw = raw.replace(mark, b".")
+    ends = map(bytes.strip, raw.split(b".", MAX_SENTENCES))
+    sentences = [one for one in ends if len(one) >= LEAST_SENTENCE_BYTES]
+    hashes = list(map(crc32, sentences))
+    pairs = {(first ^ 3 * second) & _MASK: n for n, (first, second) in enumerate(pairwise(hashes))}
+    chosen = [pairs[smallest] for smallest in sorted(pairs)[:PASSAGES]]
+    return [(sentences[n] + b"|" + sentences[n + 1]).decode("utf-8", "replace") for n in chosen]
 
 
 def _string(raw: bytes | memoryview) -> str | None:
