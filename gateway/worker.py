@@ -36,6 +36,7 @@ from .classifiers.reader import TaskReader
 from .core.keyed import KeyedHash
 from .engine import Engine
 from .linking.evidence import Extractor
+from .linking.traces import Tracer
 from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
 from .observe.link import WorkerLink
@@ -139,7 +140,10 @@ async def serve(orders: Orders) -> None:
     targets = build_targets(settings)
     forwarder = Forwarder(targets)
     sender = EvidenceSender(MessageLog(store, "evidence", most=EVIDENCE_MESSAGES))
-    tap = EvidenceTap(Extractor(keyed, settings.linker.families), sender.offer)
+    families = settings.linker.families
+    tap = EvidenceTap(
+        Extractor(keyed, families), Tracer(keyed, families), sender.offer, clock=SystemClock()
+    )
     guard = Guard(
         forwarder,
         engine=engine,

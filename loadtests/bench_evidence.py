@@ -14,9 +14,11 @@ from statistics import median
 
 from ..adapters.body import read_body
 from ..adapters.evidence import EvidenceTap
+from ..app import SystemClock
 from ..core.keyed import KeyedHash
 from ..linking.evidence import Extractor
 from ..linking.linker import Evidence, Linker
+from ..linking.traces import Tracer
 from ..model import RequestFacts, Subject
 from ..stores.stream import Message, _encode, _record, evidence_of, read_message
 
@@ -76,9 +78,8 @@ def measure_live(per_account: int, filler_bytes: int) -> tuple[float, float, lis
     offered: list[Evidence] = []
     for number in range(ROUNDS):
         offered = []
-        tap = EvidenceTap(
-            Extractor(KeyedHash(b"a secret %d for this round" % number)), offered.append
-        )
+        keyed = KeyedHash(b"a secret %d for this round" % number)
+        tap = EvidenceTap(Extractor(keyed), Tracer(keyed), offered.append, clock=SystemClock())
 
         def see_all(tap: EvidenceTap = tap) -> int:
             for facts, subject, members in feed:

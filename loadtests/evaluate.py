@@ -27,7 +27,14 @@ def command(*words: str) -> None:
 
 
 def evaluate(
-    scenario: Path, policy: Path, out: Path, days: float | None, scale: float, *, links: bool
+    scenario: Path,
+    policy: Path,
+    out: Path,
+    days: float | None,
+    scale: float,
+    *,
+    links: bool,
+    without: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """One scenario: the figures of its report, and the linker's clusters by size and state."""
     run, report = out / scenario.stem / "run", out / scenario.stem / "report"
@@ -36,6 +43,7 @@ def evaluate(
         *("replay", "--scenario", str(scenario), "--policy", str(policy), "--out", str(run)),
         *(() if days is None else ("--days", str(days))),
         *("--scale", str(scale), "--link" if links else "--no-link"),
+        *(word for family in without for word in ("--without", family)),
     )
     command(
         *("report", "--run", f"{policy.name}={run}", "--labels", str(run / "labels.jsonl")),
@@ -75,6 +83,7 @@ def row(result: dict[str, Any]) -> list[str]:
 @click.option("--days", type=float, help="Only so many days of each.")
 @click.option("--scale", type=float, default=1.0, show_default=True)
 @click.option("--link/--no-link", "links", default=True)
+@click.option("--without", multiple=True, metavar="FAMILY", help="Link without this family.")
 @click.option("--save", type=click.Path(path_type=Path), help="The rows, as JSON.")
 def main(
     scenarios: tuple[Path, ...],
@@ -83,13 +92,14 @@ def main(
     days: float | None,
     scale: float,
     links: bool,
+    without: tuple[str, ...],
     save: Path | None,
 ) -> None:
     """Run the scenarios and print served, touched and refused of each."""
     click.echo(COLUMNS)
     results = []
     for scenario in scenarios:
-        results.append(evaluate(scenario, policy, out, days, scale, links=links))
+        results.append(evaluate(scenario, policy, out, days, scale, links=links, without=without))
         click.echo("\n".join(row(results[-1])))
         if save is not None:
             save.write_text(json.dumps(results, indent=1) + "\n")

@@ -11,6 +11,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from ..model import Decision, RequestFacts, Usage
+from .answer_copy import AnswerCopy, CopyRoom
 from .render import limit_headers, merge_limit_headers
 from .usage import UsageReader
 
@@ -22,11 +23,13 @@ class AnswerTap:
     """Wraps an ASGI `send`. `status` is None until the answer has begun."""
 
     __slots__ = (
+        "_copy",
         "_decision",
         "_facts",
         "_hides_usage",
         "_reader",
         "_request_id",
+        "_room",
         "_send",
         "_shape",
         "is_complete",
@@ -43,7 +46,11 @@ class AnswerTap:
         shape: str | None,
         hides_usage: bool,
         request_id: bytes,
+        room: CopyRoom | None = None,
     ) -> None:
+        """`room`: where a copy of a successful answer is wanted."""
+        self._copy: AnswerCopy | None = None
+        self._room = room
         self._send = send
         self._facts = facts
         self._decision = decision
@@ -75,6 +82,11 @@ class AnswerTap:
             return Usage()
         return self._reader.usage(estimated_input_tokens=self._facts.estimated_input_tokens)
 
+    def take_copy(self) -> tuple[bytes, bool]:
+        """(the answer, whether it is a stream), once; b"" where none was kept."""
+        copy, self._copy = self._copy, None
+        return (b"", False) if copy is None else (copy.take(), copy.is_stream)
+
     async def _send_body(self, message: Message) -> None:
         body: bytes = message.get("body", b"")
         has_more: bool = message.get("more_body", False)
@@ -86,6 +98,8 @@ class AnswerTap:
                 body += reader.finish()
             elif not body:
                 return
+            if self._copy is not None:
+                self._copy.add(body)
         self.is_complete = not has_more
         await self._send({"type": "http.response.body", "body": body, "more_body": has_more})
 
@@ -99,6 +113,10 @@ class AnswerTap:
                 content_encoding=found.get(b"content-encoding", b""),
                 hides_usage=self._hides_usage,
             )
+            if self._room is not None and b"content-encoding" not in found:
+                content_type = found.get(b"content-type", b"")[:17].lower()
+                is_stream = content_type == b"text/event-stream"
+                self._copy = AnswerCopy(self._room, is_stream=is_stream)
         if self._hides_usage:
             kept = [pair for pair in kept if pair[0] != b"content-length"]
         if b"x-request-id" not in found:

@@ -1,7 +1,8 @@
 """From requests on the live path to evidence for the linker, off their critical path.
 
 The guard hands a request over once it is decided; it is looked at in a later turn of the loop,
-while the model API works on it, and its body's members are let go. Provisional callers are left
+while the model API works on it, and its body's members are let go. Answers pass untouched: a
+copy is looked at when the caller has everything. Provisional callers are left
 out: a credential that nobody has accepted could be made up by the million.
 """
 
@@ -11,11 +12,16 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from ..linking.evidence import Extractor, Sight
+import msgspec
+
+from ..linking.evidence import Extractor, Key, Sight
 from ..linking.exempt import is_exempt
 from ..linking.linker import Evidence
 from ..linking.opening import NO_OPENING, read_opening
+from ..linking.traces import Tracer
 from ..model import RequestFacts, Status, Subject
+from ..ports import Clock
+from .answer_copy import CopyRoom
 from .header_plan import CREDENTIAL_HEADERS
 
 log = logging.getLogger("hydragate.linking")
@@ -24,46 +30,95 @@ MAX_OPENED_BYTES = 1 << 20  # of a body; how a larger one begins is not looked a
 MAX_COMPLAINTS = 5
 _OF_THE_CALL = CREDENTIAL_HEADERS | {b"cookie", b"content-length"}
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
 Members = Mapping[str, bytes | memoryview]
 Headers = list[tuple[bytes, bytes]]
 
 
 class Witness(Protocol):
-    """Sees each decided request whose body was read. Must not block or raise."""
+    """Sees each decided request whose body was read, and what became of it. Must not block or
+    raise."""
 
     def see(
         self, facts: RequestFacts, subject: Subject | None, members: Members, headers: Headers
     ) -> None: ...
 
+    def see_refusal(
+        self, facts: RequestFacts, subject: Subject | None, members: Members
+    ) -> None: ...
+
+    def see_failure(self, facts: RequestFacts, subject: Subject | None, body: bytes) -> None:
+        """The model API refused or failed what was asked in `body`."""
+        ...
+
+    def room_for(self, facts: RequestFacts, subject: Subject | None) -> CopyRoom | None:
+        """Where to keep a copy of the answer; None where it need not be kept."""
+        ...
+
+    def see_answer(self, facts: RequestFacts, subject: Subject | None, raw: bytes) -> None: ...
+
+    def see_stream(self, facts: RequestFacts, subject: Subject | None, raw: bytes) -> None: ...
+
 
 class EvidenceTap:
-    """A `Witness` that offers what is new to the linker. `failures` counts requests that could
+    """A `Witness` that offers what is new to the linker. `failures` counts exchanges that could
     not be looked at."""
 
-    def __init__(self, extractor: Extractor, offer: Callable[[Evidence], None]) -> None:
+    def __init__(
+        self,
+        extractor: Extractor,
+        tracer: Tracer,
+        offer: Callable[[Evidence], None],
+        *,
+        clock: Clock,
+    ) -> None:
         self.failures = 0
         self._extractor = extractor
+        self._tracer = tracer
         self._offer = offer
+        self._clock = clock
+        self._room = CopyRoom()
 
     def see(
         self, facts: RequestFacts, subject: Subject | None, members: Members, headers: Headers
     ) -> None:
-        if subject is None or subject.status is Status.PROVISIONAL or facts.credential is None:
-            return
-        try:
-            self._see(facts, subject, members, headers)
-        except Exception:  # evidence must never cost anybody an answer
-            self.failures += 1
-            if self.failures <= MAX_COMPLAINTS:
-                log.exception("a request could not be looked at")
+        if subject is not None and _is_known(facts, subject):
+            if self._extractor.wants(subject):
+                at_us = facts.received_us
+                self._tell(subject, at_us, lambda: self._keys(facts, subject, members, headers))
+            else:
+                self._extractor.pass_over(subject)
 
-    def _see(
+    def see_refusal(self, facts: RequestFacts, subject: Subject | None, members: Members) -> None:
+        if subject is not None and _is_known(facts, subject):
+            self._tell(subject, facts.received_us, lambda: self._tracer.of_refusal(_views(members)))
+
+    def see_failure(self, facts: RequestFacts, subject: Subject | None, body: bytes) -> None:
+        if subject is not None and self._is_traced(facts, subject):
+            now_us = self._clock.now_us()
+            self._tell(subject, now_us, lambda: self._tracer.of_refusal(_views(_read(body))))
+
+    def room_for(self, facts: RequestFacts, subject: Subject | None) -> CopyRoom | None:
+        if subject is None or not facts.is_inference or not self._tracer.follows_answers:
+            return None
+        return self._room if self._is_traced(facts, subject) else None
+
+    def see_answer(self, facts: RequestFacts, subject: Subject | None, raw: bytes) -> None:
+        if subject is not None:
+            self._tell(subject, self._clock.now_us(), lambda: self._tracer.of_answer(raw))
+
+    def see_stream(self, facts: RequestFacts, subject: Subject | None, raw: bytes) -> None:
+        if subject is not None:
+            self._tell(subject, self._clock.now_us(), lambda: self._tracer.of_stream(raw))
+
+    def _is_traced(self, facts: RequestFacts, subject: Subject) -> bool:
+        return self._tracer.is_needed and _is_known(facts, subject) and not is_exempt(subject)
+
+    def _keys(
         self, facts: RequestFacts, subject: Subject, members: Members, headers: Headers
-    ) -> None:
-        if not self._extractor.wants(subject):
-            self._extractor.pass_over(subject)
-            return
-        views = {name: memoryview(raw) for name, raw in members.items()}
+    ) -> list[Key]:
+        views = _views(members)
         is_short = facts.body_bytes <= MAX_OPENED_BYTES
         sight = Sight(
             facts.received_us,
@@ -74,13 +129,32 @@ class EvidenceTap:
             header_names=tuple([name for name, _ in headers if name not in _OF_THE_CALL]),
         )
         keys = self._extractor.new_keys(sight)
-        if keys:
-            self._offer(
-                Evidence(
-                    subject.account_id,
-                    facts.received_us,
-                    tuple(keys),
-                    is_exempt(subject),
-                    subject.created_us,
+        if is_short and self._tracer.is_needed and not is_exempt(subject):
+            keys += self._tracer.of_request(views, sight.opening)
+        return keys
+
+    def _tell(self, subject: Subject, at_us: int, read: Callable[[], list[Key]]) -> None:
+        """Offer what `read` finds; evidence must never cost anybody an answer."""
+        try:
+            keys = read()
+            if keys:
+                exempt = is_exempt(subject)
+                self._offer(
+                    Evidence(subject.account_id, at_us, tuple(keys), exempt, subject.created_us)
                 )
-            )
+        except Exception:
+            self.failures += 1
+            if self.failures <= MAX_COMPLAINTS:
+                log.exception("a request could not be looked at")
+
+
+def _is_known(facts: RequestFacts, subject: Subject) -> bool:
+    return subject.status is not Status.PROVISIONAL and facts.credential is not None
+
+
+def _views(members: Members) -> dict[str, memoryview]:
+    return {name: memoryview(raw) for name, raw in members.items()}
+
+
+def _read(body: bytes) -> Members:
+    return _members.decode(body) if len(body) <= MAX_OPENED_BYTES else {}

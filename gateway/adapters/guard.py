@@ -13,6 +13,7 @@ from typing import Any
 
 from ..engine import Engine
 from ..errors import UpstreamError
+from ..linking.traces import REFUSALS
 from ..model import Decision, Outcome, Timings
 from .answer import AnswerTap
 from .evidence import Witness
@@ -87,6 +88,8 @@ class Guard:
                 asyncio.get_running_loop().call_soon(
                     self._witness.see, request.facts, decision.subject, members, scope["headers"]
                 )
+                if not decision.is_served:
+                    self._witness.see_refusal(request.facts, decision.subject, members)
             del members
             if decision.is_served:
                 await self._serve(request, decision, scope, receive, send, started_ns, decision_us)
@@ -122,6 +125,7 @@ class Guard:
         started_ns: int,
         decision_us: int,
     ) -> None:
+        witness = self._witness
         tap = AnswerTap(
             send,
             request.facts,
@@ -129,6 +133,7 @@ class Guard:
             shape=request.shape,
             hides_usage=request.hides_usage,
             request_id=request.request_id,
+            room=None if witness is None else witness.room_for(request.facts, decision.subject),
         )
         outcome = Outcome.CLIENT_LEFT
         try:
@@ -147,6 +152,8 @@ class Guard:
                 raise
             task.uncancel()
         finally:
+            if witness is not None:
+                self._show_answer(witness, request, decision, tap)
             upstream_us = (tap.started_ns - started_ns) // 1000 if tap.started_ns else None
             await self._engine.finish(
                 request.facts,
@@ -156,6 +163,19 @@ class Guard:
                 upstream_status=tap.status,
                 timings=Timings(decision_us, upstream_us, _elapsed_us(started_ns)),
             )
+
+    @staticmethod
+    def _show_answer(
+        witness: Witness, request: ReadRequest, decision: Decision, tap: AnswerTap
+    ) -> None:
+        """In a later turn of the loop, when the caller has everything."""
+        later = asyncio.get_running_loop().call_soon
+        raw, is_stream = tap.take_copy()
+        if raw and tap.is_complete:
+            look = witness.see_stream if is_stream else witness.see_answer
+            later(look, request.facts, decision.subject, raw)
+        elif tap.status in REFUSALS and request.shape is not None:
+            later(witness.see_failure, request.facts, decision.subject, request.body)
 
     async def _upstream_failed(
         self,

@@ -20,6 +20,7 @@ from ..classifiers.load import ModelHolder
 from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
 from ..errors import UsageError
+from ..linking.evidence import all_families
 from ..model import SECOND_US
 from ..policy.load import load_policy
 from ..workers.linking_hook import LinkingHook
@@ -88,6 +89,12 @@ def scenario_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--geo", type=FILE, multiple=True, help="Address data, before the bundled ones.")
 @click.option("--bundled-geo/--no-bundled-geo", default=True, help="Whether those are used.")
 @click.option(
+    "--without",
+    multiple=True,
+    metavar="FAMILY",
+    help="Link without this family of evidence; again for more.",
+)
+@click.option(
     "--reorder-s",
     type=click.FloatRange(min=0, max=3600),
     default=0.0,
@@ -122,6 +129,7 @@ def replay(
     model: Path | None,
     geo: tuple[Path, ...],
     bundled_geo: bool,
+    without: tuple[str, ...],
     reorder_s: float,
     resume: bool,
     checkpoint_s: float,
@@ -161,7 +169,7 @@ def replay(
                 identity=inputs.identity,
                 reorder_us=round(reorder_s * SECOND_US),
                 lag_us=round(linker_lag_s * SECOND_US),
-                hook=LinkingHook(KeyedHash(REPLAY_SECRET)) if links else None,
+                hook=_hook(without) if links else None,
                 geo=places,
                 tasks=TaskReader(models, always=windows),
                 keeps_windows=windows,
@@ -173,6 +181,16 @@ def replay(
     with asked.open(labels_dir=out) as inputs, stopped_by_signals() as stop:
         result = asyncio.run(run(inputs, stop))
     report(result, out, as_json=as_json)
+
+
+def _hook(without: tuple[str, ...]) -> LinkingHook:
+    """Raises UsageError for a family that there is not."""
+    unknown = sorted(set(without) - set(all_families()))
+    if unknown:
+        known = ", ".join(all_families())
+        raise UsageError(f"--without {unknown[0]}: no such evidence family; there are {known}")
+    families = [name for name in all_families() if name not in without]
+    return LinkingHook(KeyedHash(REPLAY_SECRET), families=families)
 
 
 def report(result: ReplayResult, out: Path, *, as_json: bool) -> None:

@@ -54,13 +54,15 @@ Reader = Callable[[Sight], Iterable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """`of_subject`: its values follow from the account alone, so they are read once a version."""
+    """`of_subject`: its values follow from the account alone, so they are read once a version.
+    `is_joined`: no single exchange shows its values; the linker makes them out of traces."""
 
     name: str
     block: Block
     of_subject: bool
     read: Reader
     doc: str
+    is_joined: bool = False
 
 
 _families: dict[str, Family] = {}
@@ -79,6 +81,13 @@ def family(name: str, block: Block, *, of_subject: bool = False) -> Callable[[Re
         return read
 
     return register
+
+
+def joined_family(name: str, block: Block, doc: str) -> None:
+    """Register a family whose values the linker makes. Raises ValueError as `family` does."""
+    if name in _families:
+        raise ValueError(f"evidence family {name} is defined twice")
+    _families[name] = Family(name, block, False, lambda sight: (), doc, is_joined=True)
 
 
 def all_families() -> Mapping[str, Family]:
@@ -115,7 +124,8 @@ class Extractor:
             raise ValueError(f"no such evidence family: {', '.join(unknown)}")
         self._keyed = keyed
         self._of_subject = [known[name] for name in wanted if known[name].of_subject]
-        self._of_request = [known[name] for name in wanted if not known[name].of_subject]
+        of_request = [known[name] for name in wanted if not known[name].of_subject]
+        self._of_request = [one for one in of_request if not one.is_joined]
         self._accounts: dict[str, _Shown] = {}
 
     def wants(self, subject: Subject) -> bool:
@@ -141,6 +151,17 @@ class Extractor:
         if is_sampled:
             self._read(self._of_request, sight, shown, found)
         return found
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """(requests seen, version) of each account, for a snapshot, in order of admission."""
+        return {name: (shown.seen, shown.version) for name, shown in self._accounts.items()}
+
+    def recount(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Go on sampling where `counts` stood; what was shown may be told again."""
+        self._accounts.clear()
+        for account_id, (seen, version) in counts.items():
+            shown = self._admit(account_id)
+            shown.seen, shown.version = seen, version
 
     def _read(self, families: list[Family], sight: Sight, shown: _Shown, found: list[Key]) -> None:
         for one in families:

@@ -26,6 +26,7 @@ from .evidence import Block, Key
 from .graph import Account
 from .snapshot import pack_state, unpack_state
 from .state import State
+from .traces import TRACES
 
 MAX_WHY = 12
 LEAST_BLOCKS = 2
@@ -118,15 +119,30 @@ class Linker:
         account.is_exempt = evidence.is_exempt
         account.created_us = evidence.created_us
         account.last_us = max(account.last_us, evidence.at_us)
+        traces = []
         for key in evidence.keys:
-            shown = graph.show(number, key, evidence.at_us)
-            if shown is not None:
-                self._state.grown[shown] = None
-                self._state.fresh[number] = None
+            if key.family in TRACES:
+                traces.append(key)
+            else:
+                self._show(number, key, evidence.at_us)
+        if traces and not evidence.is_exempt:
+            self._state.relay.note(evidence.account_id, evidence.at_us, traces)
+
+    def _show(self, number: int, key: Key, at_us: int) -> None:
+        shown = self._state.graph.show(number, key, at_us)
+        if shown is not None:
+            self._state.grown[shown] = None
+            self._state.fresh[number] = None
+
+    def _close_rings(self, now_us: int) -> None:
+        """What traces came to: whoever joined a ring shows it."""
+        for account_id, key in self._state.relay.settle(now_us):
+            self._show(self._state.graph.account(account_id, now_us), key, now_us)
 
     def tick(self, now_us: int) -> list[Publication]:
         """Draw the conclusions of what was observed; only what changed is published."""
         if not self._state.is_frozen:
+            self._close_rings(now_us)
             self._welcome(now_us)
             self._examine_grown(now_us)
             if now_us >= self._state.next_sweep_us:

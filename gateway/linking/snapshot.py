@@ -12,6 +12,7 @@ import msgspec
 
 from .clusters import Cluster
 from .evidence import Key
+from .relay import Relay
 from .state import State
 
 VERSION = 2
@@ -26,6 +27,7 @@ def pack_state(state: State) -> bytes:
             "version": VERSION,
             "accounts": list(state.graph.records()),
             "clusters": [_packed(c, names, keys) for c in state.clusters.by_id.values()],
+            "relay": state.relay.pack(),
             "founded": state.clusters.founded,
             "pinned": [(names[n], to) for n, to in state.clusters.pinned.items() if n in names],
             "examined": [(keys[n], size) for n, size in state.examined.items() if n in keys],
@@ -74,6 +76,8 @@ def _packed(
 def _unpacked(kept: dict[str, Any]) -> State:
     state = State()
     graph, clusters = state.graph, state.clusters
+    if "relay" in kept:  # absent where no trace was known yet
+        state.relay = Relay.unpack(kept["relay"])
     for account_id, first_us, last_us, created_us, is_exempt, keys in kept["accounts"]:
         number = graph.account(account_id, first_us)
         account = graph.accounts[number]

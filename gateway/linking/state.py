@@ -7,6 +7,7 @@ from typing import Any
 
 from .clusters import Clusters
 from .graph import Graph
+from .relay import Relay
 
 
 @dataclass(slots=True)
@@ -17,6 +18,7 @@ class State:
 
     graph: Graph = field(default_factory=Graph)
     clusters: Clusters = field(default_factory=Clusters)
+    relay: Relay = field(default_factory=Relay)
     examined: dict[int, int] = field(default_factory=dict)
     grown: dict[int, None] = field(default_factory=dict)
     fresh: dict[int, None] = field(default_factory=dict)

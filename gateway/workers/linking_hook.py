@@ -10,15 +10,27 @@ from typing import Any
 import msgspec
 
 from ..core.keyed import KeyedHash
-from ..linking.evidence import Extractor, Sight
+from ..linking.evidence import Extractor, Key, Sight
 from ..linking.exempt import is_exempt
 from ..linking.linker import Evidence, Linker, LinkerSettings, Publication
 from ..linking.opening import NO_OPENING, read_opening
+from ..linking.traces import REFUSALS, REFUSED, Tracer
 from ..model import SECOND_US, Decision, RequestFacts, Subject
 from ..ports import Directory
 from .traffic import LoggedResponse, TrafficLine, head_of
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Awaited(msgspec.Struct, array_like=True, gc=False):
+    """An answer that is under way; `refused` is what was asked, where it will be a refusal."""
+
+    account_id: str
+    created_us: int | None
+    refused: list[str]
+
+
+_Snapshot = tuple[bytes, dict[str, tuple[int, int]], dict[int, Awaited]]
 
 
 class LinkingHook:
@@ -34,6 +46,8 @@ class LinkingHook:
         self.pairs = 0
         self._settings = settings
         self._extractor = Extractor(keyed, families)
+        self._tracer = Tracer(keyed, families)
+        self._awaited: dict[int, Awaited] = {}  # by line
         self._linker = Linker(settings)
 
     def on_request(
@@ -42,26 +56,54 @@ class LinkingHook:
         subject = decision.subject
         if subject is None or subject.pseudonym is None:
             return  # unknown credentials have no account that could be linked
-        if not self._extractor.wants(subject):
+        keys: list[Key] = []
+        if self._extractor.wants(subject):
+            sight = _sight(now_us, line, facts, subject)
+            keys = self._extractor.new_keys(sight)
+            keys += self._tracer.of_request(sight.members, sight.opening)
+        else:
             self._extractor.pass_over(subject)
+        if not decision.is_served:
+            keys += self._tracer.of_refusal(_members_of(line))
+        elif line.response is not None:
+            self._await(number, line, subject, line.response)
+        self._tell(subject.account_id, now_us, keys, is_exempt(subject), subject.created_us)
+
+    def _await(
+        self, number: int, line: TrafficLine, subject: Subject, response: LoggedResponse
+    ) -> None:
+        """Remember whose the answer is; where the model API refuses, what was asked."""
+        exempt = is_exempt(subject)
+        if exempt or not self._tracer.is_needed:
             return
-        keys = self._extractor.new_keys(_sight(now_us, line, facts, subject))
-        if keys:
-            self.pairs += len(keys)
-            self._linker.observe(
-                Evidence(
-                    subject.account_id,
-                    now_us,
-                    tuple(keys),
-                    is_exempt(subject),
-                    subject.created_us,
-                )
-            )
+        refused: list[str] = []
+        if response.status in REFUSALS:
+            refused = [key.value for key in self._tracer.of_refusal(_members_of(line))]
+        self._awaited[number] = Awaited(subject.account_id, subject.created_us, refused)
 
     def on_response(
         self, number: int, now_us: int, facts: RequestFacts, response: LoggedResponse
     ) -> None:
-        """Provenance of answers is not evidence yet."""
+        awaited = self._awaited.pop(number, None)
+        if awaited is None:
+            return
+        if response.status < 400:
+            keys = self._tracer.of_answer(response.body)
+        else:
+            keys = [Key(REFUSED, value) for value in awaited.refused]
+        self._tell(awaited.account_id, now_us, keys, False, awaited.created_us)
+
+    def _tell(
+        self,
+        account_id: str,
+        now_us: int,
+        keys: list[Key],
+        exempt: bool,
+        created_us: int | None,
+    ) -> None:
+        if keys:
+            self.pairs += len(keys)
+            self._linker.observe(Evidence(account_id, now_us, tuple(keys), exempt, created_us))
 
     async def on_tick(self, now_us: int, directory: Directory) -> None:
         for said in self._linker.tick(now_us):
@@ -83,11 +125,15 @@ class LinkingHook:
             }
 
     def snapshot(self) -> bytes:
-        return self._linker.snapshot()
+        return msgspec.msgpack.encode(
+            (self._linker.snapshot(), self._extractor.counts(), self._awaited)
+        )
 
     def restore(self, state: bytes) -> None:
         """What accounts have shown is told again, which changes nothing."""
-        self._linker = Linker.restore(state, self._settings)
+        linker, counts, self._awaited = msgspec.msgpack.decode(state, type=_Snapshot)
+        self._linker = Linker.restore(linker, self._settings)
+        self._extractor.recount(counts)
 
 
 def published(subject: Subject, said: Publication) -> Subject:
@@ -102,10 +148,15 @@ def published(subject: Subject, said: Publication) -> Subject:
     )
 
 
+def _members_of(line: TrafficLine) -> Mapping[str, memoryview]:
+    """Empty where none is kept, or the request was refused for it."""
+    with suppress(msgspec.MsgspecError):
+        return {name: memoryview(raw) for name, raw in _members.decode(line.body).items()}
+    return {}
+
+
 def _sight(now_us: int, line: TrafficLine, facts: RequestFacts, subject: Subject) -> Sight:
-    members: Mapping[str, memoryview] = {}
-    with suppress(msgspec.MsgspecError):  # none is kept, or the request was refused for it
-        members = {name: memoryview(raw) for name, raw in _members.decode(line.body).items()}
+    members = _members_of(line)
     opening = read_opening(members) if members else NO_OPENING
     _, plan, _ = head_of(line.headers)
     return Sight(now_us, facts, subject, members, opening, tuple(plan.last))

@@ -10,9 +10,11 @@ import pytest
 from gateway.adapters import evidence as module
 from gateway.adapters.body import read_body
 from gateway.adapters.evidence import MAX_OPENED_BYTES, EvidenceTap
+from gateway.app import SystemClock
 from gateway.core.keyed import KeyedHash
 from gateway.linking.evidence import Extractor, Sight, family
 from gateway.linking.linker import Evidence
+from gateway.linking.traces import Tracer
 from gateway.model import Grant, Level, RequestFacts, Status, Subject
 
 KEYED = KeyedHash(b"a secret for the tests of evidence")
@@ -39,7 +41,9 @@ FACTS = RequestFacts(
 class Taken:
     def __init__(self) -> None:
         self.offered: list[Evidence] = []
-        self.tap = EvidenceTap(Extractor(KEYED), self.offered.append)
+        self.tap = EvidenceTap(
+            Extractor(KEYED), Tracer(KEYED, ()), self.offered.append, clock=SystemClock()
+        )
 
     def see(
         self, facts: RequestFacts = FACTS, subject: Subject | None = SUBJECT, body: bytes = BODY
@@ -127,3 +131,77 @@ def test_a_bug_in_a_family_costs_nobody_an_answer(caplog: pytest.LogCaptureFixtu
         taken.see()
     assert taken.tap.failures == module.MAX_COMPLAINTS + 5
     assert caplog.text.count("could not be looked at") == module.MAX_COMPLAINTS
+
+
+# ── answers and refusals ─────────────────────────────────────────────────────────────────────
+
+CALL = "call_Zq3vX81kLmN0pR7sT2uW4yBd"
+TURN = (
+    b'{"role":"assistant","content":null,"tool_calls":[{"id":"%b","type":"function","function":'
+    b'{"name":"f","arguments":"{}"}}]}' % CALL.encode()
+)
+GOES_ON = (
+    b'{"model":"m","messages":[{"role":"user","content":"A question of more than sixty-four '
+    b'characters, so that it is not everybody\'s."},%b,{"role":"tool","tool_call_id":"%b",'
+    b'"content":"ok"}]}' % (TURN, CALL.encode())
+)
+INFERENCE = replace(FACTS, is_inference=True)
+
+
+class Traced(Taken):
+    def __init__(self, families: tuple[str, ...] = ("provenance", "echo")) -> None:
+        super().__init__()
+        self.tap = EvidenceTap(
+            Extractor(KEYED, families),
+            Tracer(KEYED, families),
+            self.offered.append,
+            clock=SystemClock(),
+        )
+
+    def values(self, family: str) -> set[str]:
+        return {key.value for one in self.offered for key in one.keys if key.family == family}
+
+
+def test_what_an_answer_issues_is_what_a_later_history_returns() -> None:
+    taken = Traced()
+    taken.tap.see_answer(FACTS, SUBJECT, b'{"choices":[{"message":%b}]}' % TURN)
+    taken.see(subject=replace(SUBJECT, account_id="acc_2"), body=GOES_ON)
+    assert [one.account_id for one in taken.offered] == ["acc_1", "acc_2"]
+    assert taken.values("issued") == taken.values("returned") != set()
+    assert CALL not in repr(taken.offered)
+
+
+def test_a_stream_issues_what_the_whole_answer_does() -> None:
+    whole, streamed = Traced(), Traced()
+    whole.tap.see_answer(FACTS, SUBJECT, b'{"choices":[{"message":%b}]}' % TURN)
+    event = b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"%b"}]}}]}\n\n'
+    streamed.tap.see_stream(FACTS, SUBJECT, event % CALL.encode())
+    assert whole.values("issued") == streamed.values("issued")
+
+
+def test_what_we_refuse_and_what_the_model_api_refuses_is_what_is_asked_again() -> None:
+    ours, theirs, again = Traced(), Traced(), Traced()
+    ours.tap.see_refusal(FACTS, SUBJECT, read_body(GOES_ON, "chat").members)
+    theirs.tap.see_failure(FACTS, SUBJECT, GOES_ON)
+    again.see(body=GOES_ON)
+    assert ours.values("refused") == theirs.values("refused") == again.values("asked") != set()
+
+
+def test_families_that_are_switched_off_read_and_keep_nothing() -> None:
+    taken = Traced(())
+    taken.tap.see_refusal(FACTS, SUBJECT, read_body(GOES_ON, "chat").members)
+    taken.tap.see_failure(FACTS, SUBJECT, GOES_ON)
+    taken.see(body=GOES_ON)
+    assert taken.offered == []
+    assert taken.tap.room_for(INFERENCE, SUBJECT) is None
+    assert Traced().tap.room_for(INFERENCE, SUBJECT) is not None
+
+
+def test_no_answer_is_copied_for_whom_nobody_links() -> None:
+    provisional = replace(SUBJECT, status=Status.PROVISIONAL)
+    verified = replace(SUBJECT, grants=(Grant(Level.ORGANIZATION, 0),))
+    tap = Traced().tap
+    assert tap.room_for(INFERENCE, None) is None
+    assert tap.room_for(INFERENCE, provisional) is None
+    assert tap.room_for(INFERENCE, verified) is None
+    assert tap.room_for(FACTS, SUBJECT) is None  # such as a list of models

@@ -1,0 +1,97 @@
+"""The artefacts of an answer, whole or streamed, in any dialect.
+
+A stream is read once it is over, by pattern: what is wanted of its hundreds of events is a few
+members. What cannot be read yields nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from msgspec import Raw, Struct
+
+from .artefacts import BROKEN, Block, Entry, artefacts_of
+
+MAX_ANSWER_BYTES = 262_144  # larger answers are not read
+MAX_ENTRIES = 32
+_TEXT_DELTA = re.compile(rb'"text":\s?"((?:[^"\\]|\\.)*)"')
+_CONTENT_DELTA = re.compile(rb'"content":\s?"((?:[^"\\]|\\.)*)"')
+_SIGNATURE = re.compile(rb'"signature":\s?"([^"\\]+)"')
+_BLOCK_ID = re.compile(rb'"content_block":\s?\{[^{}]*?"id":\s?"([^"\\]+)"')
+_CALL_ID = re.compile(rb'"tool_calls":\s?\[\{[^{}]*?"id":\s?"([^"\\]+)"')
+_COMPLETED = re.compile(rb"^data:\s?(\{.*\"response\.completed\".*\})\s*$", re.MULTILINE)
+
+
+class _Choice(Struct):
+    message: Raw = Raw(b"null")
+
+
+class _Answer(Struct):
+    """Any dialect's: a message itself, or one in `choices`, or items in `output`."""
+
+    id: str | None = None
+    role: str = ""
+    content: Raw = Raw(b"")
+    choices: list[_Choice] = []
+    output: list[Raw] = []
+
+
+class _Completed(Struct):
+    response: Raw = Raw(b"null")
+
+
+_answer = msgspec.json.Decoder(_Answer)
+_completed = msgspec.json.Decoder(_Completed)
+_entry = msgspec.json.Decoder(Entry)
+_text = msgspec.json.Decoder(str)
+
+
+def issued_in(raw: bytes | Raw) -> list[str]:
+    """Of an answer as JSON."""
+    if not 2 < len(raw) <= MAX_ANSWER_BYTES:
+        return []
+    try:
+        answer = _answer.decode(raw)
+        if answer.output:  # the answer's own id is what `previous_response_id` names
+            entries = [Entry(id=answer.id), *map(_entry.decode, answer.output[:MAX_ENTRIES])]
+        elif answer.choices:
+            entries = [_entry.decode(choice.message) for choice in answer.choices[:1]]
+        else:
+            entries = [Entry(role=answer.role, content=answer.content)]
+        return artefacts_of(entries)
+    except BROKEN:
+        return []
+
+
+def issued_in_stream(raw: bytes) -> list[str]:
+    """Of a stream of server-sent events, as it was forwarded."""
+    if len(raw) > MAX_ANSWER_BYTES:
+        return []
+    try:
+        if b"response.completed" in raw:
+            found = _COMPLETED.search(raw)
+            return [] if found is None else issued_in(_completed.decode(found[1]).response)
+        blocks = _chat_blocks(raw) if b'"choices"' in raw else _message_blocks(raw)
+        return artefacts_of([Entry(content=Raw(msgspec.json.encode(blocks)))])
+    except BROKEN:
+        return []
+
+
+def _chat_blocks(raw: bytes) -> list[Block]:
+    text = _joined(_CONTENT_DELTA.findall(raw))
+    return [Block(text=text), *(Block(id=one.decode()) for one in _CALL_ID.findall(raw))]
+
+
+def _message_blocks(raw: bytes) -> list[Block]:
+    blocks = []
+    for part in raw.split(b'"content_block_stop"'):
+        blocks.append(Block(text=_joined(_TEXT_DELTA.findall(part))))
+        blocks += [Block(id=one.decode()) for one in _BLOCK_ID.findall(part)]
+        blocks += [Block(signature=one.decode()) for one in _SIGNATURE.findall(part)]
+    return [block for block in blocks if block != Block(text="")]
+
+
+def _joined(deltas: list[bytes]) -> str:
+    """Of pieces as they stand in JSON; one pair of surrogates may be in two of them."""
+    return _text.decode(b'"' + b"".join(deltas) + b'"')

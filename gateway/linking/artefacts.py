@@ -1,0 +1,157 @@
+"""What a model API hands out that nobody can guess, as it leaves and as it comes back.
+
+Ids of tool calls, responses and items, seals of hidden reasoning, and passages of long answers.
+An answer and the assistant turn that later stands for it in a history hold the same of them,
+whatever the dialect: both are read by the same functions. Only the last assistant turn of a
+history is read: there each answer comes back once, however long the conversation, and work is
+bounded.
+
+Law: what anybody could have made up is none. Ids under `LEAST_BITS` of chance (counters, names,
+nine characters) are left out, and so are single sentences.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+from math import log2
+from zlib import crc32
+
+import msgspec
+from msgspec import Raw, Struct
+
+LEAST_BITS = 64.0
+MAX_ID_CHARS = 256
+MAX_IDS = 6  # of one turn
+PASSAGES = 2
+LEAST_SENTENCE_BYTES = 32
+MAX_TEXT_CHARS = 8_192
+MAX_SENTENCES = 64
+MAX_TRAILING = 16  # entries of a history that are looked at, from its end
+MAX_BLOCKS = 32
+MAX_ENTRY_BYTES = 262_144
+_SENTENCE_ENDS = tuple(mark.encode() for mark in "!?\n\u3002\uff01\uff1f")
+_MASK = 0xFFFFFFFF
+_LETTERS_ONLY = re.compile(r"[a-z_\-.:/]*\Z|[A-Z_\-.:/]*\Z")
+
+
+class Entry(Struct):
+    """A message or an item of any dialect, as far as it matters here."""
+
+    role: str = ""
+    type: str = ""
+    id: str | None = None
+    call_id: str | None = None
+    content: Raw = Raw(b"")
+    tool_calls: Raw = Raw(b"")
+    encrypted_content: str | None = None
+
+    @property
+    def is_made_by_model(self) -> bool:
+        return self.role == "assistant" or self.type in ("reasoning", "function_call")
+
+
+class Block(Struct):
+    """A part of a message's content, or a tool call beside it."""
+
+    type: str = ""
+    id: str | None = None
+    text: str | None = None
+    signature: str | None = None
+    data: str | None = None
+
+
+_entry = msgspec.json.Decoder(Entry)
+_blocks = msgspec.json.Decoder(list[Block])
+_text = msgspec.json.Decoder(str)
+_list = msgspec.json.Decoder(list[Raw])
+BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def returned_in(members: Mapping[str, bytes | memoryview]) -> list[str]:
+    """What the last assistant turn in a request's history holds; [] for a first question."""
+    found = []
+    chained = members.get("previous_response_id")
+    if chained is not None and len(chained) <= MAX_ID_CHARS:
+        found += _ids([_string(chained)])
+    raw = members.get("messages") or members.get("input")
+    if raw is not None and bytes(raw[:1]) == b"[":
+        with contextlib.suppress(*BROKEN):
+            found += artefacts_of(reversed(list(_last_turn(_list.decode(raw)))))
+    return found
+
+
+def _last_turn(entries: list[Raw]) -> Iterator[Entry]:
+    """The model's own entries that stand together nearest to the end, the last one first."""
+    has_begun = False
+    for raw in entries[: -MAX_TRAILING - 1 : -1]:
+        if len(raw) > MAX_ENTRY_BYTES:
+            return
+        entry = _entry.decode(raw)
+        if entry.is_made_by_model:
+            has_begun = True
+            yield entry
+        elif has_begun:
+            return
+
+
+def artefacts_of(entries: Iterable[Entry]) -> list[str]:
+    """The artefacts of one turn: at most `MAX_IDS` ids and seals, and `PASSAGES` passages."""
+    ids: list[str | None] = []
+    texts: list[str] = []
+    for entry in entries:
+        ids += (entry.id, entry.call_id, entry.encrypted_content)
+        for block in _blocks_of(entry):
+            ids += (block.id, block.signature, block.data)
+            if block.text is not None:
+                texts.append(block.text)
+    return _ids(ids) + passages("\n".join(texts))
+
+
+def _blocks_of(entry: Entry) -> list[Block]:
+    blocks: list[Block] = []
+    for raw in (entry.content, entry.tool_calls):
+        kind = bytes(memoryview(raw)[:1])
+        if kind == b"[":
+            blocks += _blocks.decode(raw)[:MAX_BLOCKS]
+        elif kind == b'"':
+            blocks.append(Block(text=_text.decode(raw)))
+    return blocks
+
+
+def _ids(found: Iterable[str | None]) -> list[str]:
+    kept = [one for one in dict.fromkeys(found) if one is not None and is_unguessable(one)]
+    return kept[:MAX_IDS]
+
+
+def is_unguessable(text: str) -> bool:
+    """Whether an id may hold `LEAST_BITS` of chance, judged by its length and how many different
+    characters it has. A name made of words holds none: some digit or a change of case is asked
+    for. A prefix up to the last underscore (`call_`, `toolu_`) is not counted."""
+    tail = text[-MAX_ID_CHARS:].rpartition("_")[2].replace("-", "")
+    if len(tail) < 11 or _LETTERS_ONLY.match(tail):
+        return False
+    return len(tail) * log2(len(set(tail))) >= LEAST_BITS
+
+
+def passages(text: str) -> list[str]:
+    """Two neighbouring sentences, those of the smallest hashes, so that an answer and its copy
+    yield the same ones. [] for short texts: what is as short could be said by anybody."""
+    raw = text[:MAX_TEXT_CHARS].encode("utf-8", "surrogatepass")
+    for mark in _SENTENCE_ENDS:
+        raw = raw.replace(mark, b".")
+    ends = map(bytes.strip, raw.split(b".", MAX_SENTENCES))
+    sentences = [one for one in ends if len(one) >= LEAST_SENTENCE_BYTES]
+    hashes = list(map(crc32, sentences))
+    pairs = {(first ^ 3 * second) & _MASK: n for n, (first, second) in enumerate(pairwise(hashes))}
+    chosen = [pairs[smallest] for smallest in sorted(pairs)[:PASSAGES]]
+    return [(sentences[n] + b"|" + sentences[n + 1]).decode("utf-8", "replace") for n in chosen]
+
+
+def _string(raw: bytes | memoryview) -> str | None:
+    try:
+        return _text.decode(raw)
+    except BROKEN:
+        return None

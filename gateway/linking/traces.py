@@ -1,0 +1,78 @@
+"""What the linker needs to know of each exchange to join two of them: traces, as keyed hashes.
+
+A trace is no evidence of its own and never enters the graph: `relay` joins what was issued or
+refused to one account with what another brings. Traces travel as keys of reserved families.
+
+    talk      which conversation a request goes on with (its first question)
+    returned  an artefact in the last assistant turn of its history
+    asked     the whole content of a request
+    issued    an artefact in an answer
+    refused   the content of a request that was refused, by us or by the model API
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+
+from msgspec import Raw
+
+from ..core.keyed import KeyedHash
+from .answers import issued_in, issued_in_stream
+from .artefacts import returned_in
+from .evidence import Key
+from .opening import Opening
+
+TALK, RETURNED, ASKED, ISSUED, REFUSED = "talk", "returned", "asked", "issued", "refused"
+TRACES = frozenset({TALK, RETURNED, ASKED, ISSUED, REFUSED})
+REFUSALS = frozenset({403, 408, 429, 500, 502, 503, 504, 529})
+LEAST_CONTENT_BYTES = 96
+CONTENT_BYTES = 65_536  # of longer ones the end is what counts, and the length
+_PURPOSES = {TALK: "talk", RETURNED: "artefact", ISSUED: "artefact", ASKED: "asked"}
+_PURPOSES[REFUSED] = "asked"
+Members = Mapping[str, bytes | memoryview]
+
+
+class Tracer:
+    """Reads traces; of families that are switched off it reads none."""
+
+    def __init__(self, keyed: KeyedHash, enabled: Iterable[str] | None = None) -> None:
+        """`enabled` None: provenance and echo."""
+        wanted = {"provenance", "echo"} if enabled is None else set(enabled)
+        self.follows_answers = "provenance" in wanted
+        self.follows_refusals = "echo" in wanted
+        self.is_needed = self.follows_answers or self.follows_refusals
+        self._keyed = keyed
+
+    def of_request(self, members: Members, opening: Opening) -> list[Key]:
+        found = []
+        if self.follows_answers:
+            returned = returned_in(members)
+            if returned:
+                talk = blake2b(opening.question, digest_size=16).hexdigest()
+                found = self._keys(TALK, [talk]) + self._keys(RETURNED, returned)
+        if self.follows_refusals:
+            found += self._keys(ASKED, _content_of(members))
+        return found
+
+    def of_answer(self, raw: bytes | Raw) -> list[Key]:
+        return self._keys(ISSUED, issued_in(raw)) if self.follows_answers else []
+
+    def of_stream(self, raw: bytes) -> list[Key]:
+        return self._keys(ISSUED, issued_in_stream(raw)) if self.follows_answers else []
+
+    def of_refusal(self, members: Members) -> list[Key]:
+        return self._keys(REFUSED, _content_of(members)) if self.follows_refusals else []
+
+    def _keys(self, trace: str, texts: Iterable[str]) -> list[Key]:
+        purpose = _PURPOSES[trace]
+        return [Key(trace, self._keyed.value(purpose, text)[:16]) for text in texts]
+
+
+def _content_of(members: Members) -> list[str]:
+    """One hash of what is asked; none for what is so short that many ask it."""
+    raw = members.get("messages") or members.get("input") or members.get("prompt")
+    if raw is None or len(raw) < LEAST_CONTENT_BYTES:
+        return []
+    digest = blake2b(raw[-CONTENT_BYTES:], digest_size=16).hexdigest()
+    return [f"{len(raw)}:{digest}"]

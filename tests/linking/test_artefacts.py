@@ -1,0 +1,190 @@
+"""What counts as unguessable, and that an answer and its place in a history yield the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.linking.answers import MAX_ANSWER_BYTES, issued_in, issued_in_stream
+from gateway.linking.artefacts import is_unguessable, passages, returned_in
+
+CALL = "call_Zq3vX81kLmN0pR7sT2uW4yBd"
+TOOL = "toolu_01Hq9vX81kLmN0pR7sT2uW4y"
+SEAL = "EpwCCkYIBxgCKkDk3Zq3vX81kLmN0pR7sT2uW4yBd0123456789abcdefgh=="
+TEXT = (
+    "The weekly ledger depends on the shared parser of ours. "
+    "A missing contract outlives the nightly weather report! "
+    "Every open ticket was copied from the signed survey.\nThe end."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "claim"),
+    [
+        pytest.param(CALL, True, id="a-call-id"),
+        pytest.param(TOOL, True, id="a-tool-use-id"),
+        pytest.param("0b7f3a52-5d0c-4b8e-9f0e-6c1d2e3f4a5b", True, id="a-uuid"),
+        pytest.param("functions.get_weather:0", False, id="a-name-and-a-counter"),
+        pytest.param("D681PevKs", False, id="nine-characters"),
+        pytest.param("call_00000000000000000000000001", False, id="a-long-counter"),
+        pytest.param("call_get-the-weather-of-tomorrow", False, id="words"),
+        pytest.param("", False, id="nothing"),
+    ],
+)
+def test_only_what_nobody_can_guess_is_an_artefact(text: str, claim: bool) -> None:
+    assert is_unguessable(text) is claim
+
+
+def test_short_texts_have_no_passage_and_long_ones_always_the_same() -> None:
+    assert passages("Yes. No. I am sorry, but I cannot help with that.") == []
+    assert passages(TEXT) == passages("  " + TEXT.replace(". ", ".\n\n"))
+    assert len(passages(TEXT)) == 2
+
+
+CHAT_TOOL = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [{"id": CALL, "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+}
+THOUGHT = {
+    "role": "assistant",
+    "content": [
+        {"type": "thinking", "thinking": "hm", "signature": SEAL},
+        {"type": "text", "text": TEXT},
+        {"type": "tool_use", "id": TOOL, "name": "f", "input": {"id": 5}},
+    ],
+}
+ITEMS = [
+    {"type": "reasoning", "id": "rs_" + "0123456789abcdef" * 3, "encrypted_content": SEAL},
+    {"type": "function_call", "call_id": CALL, "name": "f", "arguments": "{}"},
+    {
+        "type": "message",
+        "id": "msg_" + "fedcba9876543210" * 3,
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": TEXT}],
+    },
+]
+DIALECTS = [
+    pytest.param(
+        {"id": "chatcmpl-1", "choices": [{"message": CHAT_TOOL}]},
+        {"messages": [CHAT_TOOL, {"role": "tool", "tool_call_id": CALL, "content": "ok"}]},
+        id="chat-tool-call",
+    ),
+    pytest.param(
+        {"choices": [{"message": {"role": "assistant", "content": TEXT}}]},
+        {"messages": [{"role": "assistant", "content": TEXT}, {"role": "user", "content": "go"}]},
+        id="chat-text",
+    ),
+    pytest.param(
+        {"id": "msg_1", "type": "message", **THOUGHT},
+        {
+            "messages": [
+                {"role": "user", "content": "q"},
+                THOUGHT,
+                {"role": "user", "content": "go"},
+            ]
+        },
+        id="messages",
+    ),
+    pytest.param(
+        {"id": "resp_" + "0123456789abcdef" * 3, "output": ITEMS},
+        {"input": [{"role": "user", "content": "q"}, *ITEMS, {"role": "user", "content": "go"}]},
+        id="responses",
+    ),
+]
+
+
+def members(body: dict[str, Any]) -> dict[str, bytes]:
+    return {name: json.dumps(value).encode() for name, value in body.items()}
+
+
+@pytest.mark.parametrize(("answer", "body"), DIALECTS)
+def test_what_was_issued_is_found_again_in_the_history(
+    answer: dict[str, Any], body: dict[str, Any]
+) -> None:
+    issued = set(issued_in(json.dumps(answer).encode()))
+    returned = returned_in(members(body))
+    assert returned
+    assert set(returned) <= issued
+
+
+def test_a_chained_response_brings_the_id_of_the_one_before() -> None:
+    answer = {"id": "resp_" + "0123456789abcdef" * 3, "output": ITEMS}
+    body = {"previous_response_id": answer["id"], "input": "go on"}
+    assert set(returned_in(members(body))) <= set(issued_in(json.dumps(answer).encode()))
+    assert returned_in(members(body)) == [answer["id"]]
+
+
+def test_only_the_last_turn_of_a_history_counts() -> None:
+    """Else each artefact of a long conversation would be seen on every account it passes."""
+    old = {"role": "assistant", "content": TEXT}
+    new = {"role": "assistant", "content": "Short."}
+    user = {"role": "user", "content": "go"}
+    assert returned_in(members({"messages": [user, old, user, new, user]})) == []
+
+
+def test_a_pasted_answer_is_no_history() -> None:
+    assert returned_in(members({"messages": [{"role": "user", "content": TEXT}]})) == []
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"null", b"{", b'{"choices":7}', b'{"content":[{"id":5}]}', b"[" * 5_000]
+)
+def test_what_cannot_be_read_yields_nothing(raw: bytes) -> None:
+    assert issued_in(raw) == []
+    assert returned_in({"messages": raw}) == []
+    assert issued_in_stream(raw) == []
+
+
+def test_an_answer_over_the_bound_is_not_read() -> None:
+    raw = json.dumps({"role": "assistant", "content": TEXT + " " * MAX_ANSWER_BYTES}).encode()
+    assert issued_in(raw) == []
+
+
+def events(*parts: dict[str, Any]) -> bytes:
+    return b"".join(b"data: %b\n\n" % json.dumps(part).encode() for part in parts)
+
+
+def deltas() -> list[str]:
+    return [TEXT[at : at + 7] for at in range(0, len(TEXT), 7)]
+
+
+def test_a_streamed_chat_answer_yields_what_the_whole_one_does() -> None:
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk"}
+    stream = events(
+        *({**head, "choices": [{"index": 0, "delta": {"content": one}}]} for one in deltas())
+    )
+    whole = {"choices": [{"message": {"role": "assistant", "content": TEXT}}]}
+    assert issued_in_stream(stream) == issued_in(json.dumps(whole).encode())
+    call = {"index": 0, "id": CALL, "type": "function", "function": {"name": "f"}}
+    stream = events({**head, "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
+    assert issued_in_stream(stream) == [CALL]
+
+
+def test_a_streamed_message_yields_what_the_whole_one_does() -> None:
+    stop = {"type": "content_block_stop", "index": 0}
+    start: dict[str, Any] = {"type": "content_block_start"}
+    stream = events(
+        {"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": SEAL}},
+        stop,
+        {**start, "content_block": {"type": "text", "text": ""}},
+        *(
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": one}}
+            for one in deltas()
+        ),
+        stop,
+        {**start, "content_block": {"type": "tool_use", "id": TOOL, "name": "f", "input": {}}},
+        stop,
+    )
+    assert sorted(issued_in_stream(stream)) == sorted(issued_in(json.dumps(THOUGHT).encode()))
+
+
+def test_a_streamed_response_is_read_from_its_last_event() -> None:
+    answer = {"id": "resp_" + "0123456789abcdef" * 3, "output": ITEMS}
+    stream = events(
+        {"type": "response.output_text.delta", "delta": "The"},
+        {"type": "response.completed", "response": answer},
+    )
+    assert issued_in_stream(stream) == issued_in(json.dumps(answer).encode()) != []
