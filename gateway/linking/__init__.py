@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 # Importing a family's file registers it.
-from . import client, facts, network, parameters, template
+from . import client, facts, network, parameters, template, verification
 
-__all__ = ["client", "facts", "network", "parameters", "template"]
+__all__ = ["client", "facts", "network", "parameters", "template", "verification"]
