@@ -182,10 +182,10 @@ async def serve(orders: Orders) -> None:
         metrics.add_source(plane.report)
         for surface in ("ext_authz", "auth_request"):
             metrics.add_source(PolicySeries(policies, surface))
-    app = guard if plane is None else plane.beside(guard)
+    app: ASGIApp = guard
     if verification.site is not None:
-        app = Mounted(app, verification.site.app())
-    server = GracefulServer(_server_config(settings, app))
+        app = Mounted(guard, verification.site.app())
+    server = GracefulServer(_server_config(settings, app if plane is None else plane.beside(app)))
     listener = socket.socket(fileno=orders.listen_fd)
     bound_unsent(listener)
     listeners = [listener]
@@ -295,6 +295,7 @@ def resident_bytes() -> int:
 def _server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",  # one that hands on another's awaitable is no coroutine function
         http=listening(
             write_timeout_s=settings.client_write_timeout_s,
             balancers=networks(settings.trusted_proxies) if settings.proxy_protocol else None,

@@ -3,9 +3,9 @@
 Everything of one tag shares its Cluster hash tag, so that one script call can see all of it:
 `hg:{a:acc_1}` is the account's counters (hash), `…:~` its shadow counters, `…:s` its subject,
 `…:k` its keys, `…:w` its window, `…:v` its verification under way, `…:c:<field>` the leases of one
-concurrency limit (sorted set). `hg:{l}:…` is the linker's: evidence and commands on their way to it,
-its lease, snapshot and status. `hg:{v}:…` says whose verification is to be looked at, and `hg:{v:<proof>}:h`
-who was verified with one destination.
+concurrency limit (sorted set). `hg:{l}:…` is the linker's: evidence and commands on their way to
+it, its lease, snapshot and status. `hg:{v}:…` says whose verification is to be looked at, and
+`hg:{v:<proof>}:h` who was verified with one destination.
 """
 
 from __future__ import annotations

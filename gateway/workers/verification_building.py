@@ -20,6 +20,7 @@ from ..ports import Clock
 from ..settings import SmtpConfig, VerificationConfig
 from ..stores import RedisStore
 from .verification_desk import DEFAULT_MAX_ACCOUNTS, DeskTerms, VerificationDesk
+from .verification_rounds import Receiver, VerificationRounds
 
 MAX_DISPOSABLE_BYTES = 16 * 1024 * 1024
 Secrets = Callable[[Path], bytes]
@@ -137,4 +138,30 @@ def _smtp(config: SmtpConfig, secrets: Secrets) -> Smtp:
         password,
         None if config.ca_file is None else str(config.ca_file),
         config.timeout_s,
+    )
+
+
+def build_rounds(
+    store: RedisStore,
+    config: VerificationConfig,
+    *,
+    clock: Clock,
+    metrics: WorkerMetrics,
+    secrets: Secrets,
+) -> VerificationRounds:
+    def count(level: Level, outcome: str) -> None:
+        metrics.inc("hydragate_verifications_total", (level.name.lower(), outcome))
+
+    told = config.directory
+    receiver = None
+    if told is not None:
+        secret = secrets(told.secret_file)
+        give_up_us = int(told.give_up_s * SECOND_US)
+        receiver = Receiver(told.url, secret, give_up_us, told.timeout_s)
+    return VerificationRounds(
+        store,
+        clock=clock,
+        receiver=receiver,
+        count=count,
+        count_news=lambda outcome: metrics.inc("hydragate_directory_news_total", (outcome,)),
     )
