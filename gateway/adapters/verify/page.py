@@ -38,7 +38,8 @@ def verification_page(
         parts += _steps(visit, providers, forms, now_us, code)
     if status == "unavailable":
         parts.append(tag("p", "This cannot be done online here. Please write to us below."))
-    parts.append(_appeal(visit, forms, is_open=status == "unavailable"))
+    if status != "verified" or visit.record.appeal is not None:
+        parts.append(_appeal(visit, forms, is_open=status == "unavailable"))
     titles = {"verified": "You are verified"}
     title = titles.get(status, f"Please confirm {WORDS.get(visit.required, 'your account')}")
     return document(f"{title} – {service}", tag("h1", title), *parts)
