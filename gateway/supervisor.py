@@ -503,6 +503,7 @@ class Supervisor:
 
     async def _tell_of_news(self) -> None:
         if self._book is None:
+            self._metrics.own.set("hydragate_directory_dead", 0)
             return
         try:
             async with asyncio.timeout(STATUS_TIMEOUT_S):
