@@ -13,6 +13,8 @@ setup(
             "classifiers/models/*.json",
             "classifiers/models/*.html",
             "adapters/data_plane/*.lua",
+            "adapters/verify/*.txt.gz",
+            "adapters/verify/*.css",
             "policies/*.json",
             "policies/**/*.yaml",
             "policies/**/*.md",

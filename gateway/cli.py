@@ -22,6 +22,7 @@ from .commands.replay import replay
 from .commands.report import report
 from .commands.serve import serve
 from .commands.train import train
+from .commands.verifications import verifications
 from .errors import HydragateError, PolicyError, UsageError
 
 
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, doctor, linker, mode, explain, policy, accounts, clusters, geo),
+    *(serve, doctor, linker, mode, explain, policy, accounts, clusters, geo, verifications),
     *(envoy_config, generate, replay, report, demo, train),
 ):
     main.add_command(command)

@@ -214,6 +214,8 @@ class Subject:
     signup_network: str | None = None  # keyed hash of the signup address
     signup_path: str | None = None
     grants: tuple[Grant, ...] = ()
+    asked_us: int | None = None  # since when a verification is asked for; None: not, or passed
+    proofs: tuple[str, ...] = ()  # keyed hashes of what it was verified with, or reached for
     contracts: tuple[str, ...] = ()
     sub_users: bool = False
     quotas: Mapping[str, str] = field(default_factory=dict)  # limit name → quota text, override
@@ -316,6 +318,23 @@ class Limit:
     source: str = ""
     cluster: ClusterTerms | None = None  # None: not by cluster
     is_public: bool = True  # whether its account or organization may be told how it stands
+    level: Level | None = None  # what goes beyond it is asked for this verification, not throttled
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One rule that asks for a verification, and what its grant is worth.
+
+    `rule` is the name of the rule, the limit or the grace that may be the reason of a decision;
+    `expires_us` how long the grant holds, None for ever. `is_enforced` is true also of a grace,
+    which is in force although nothing is refused yet.
+    """
+
+    rule: str
+    level: Level
+    message: str
+    expires_us: int | None
+    is_enforced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +363,7 @@ class Policy:
     on_store_error: OnStoreError  # for callers who cannot be identified without the store
     appeal: str | None = None  # where a refused caller may turn: an address or URL
     region_sets: Mapping[str, frozenset[str]] = field(default_factory=dict)  # of countries, by name
+    asks: Mapping[str, Ask] = field(default_factory=dict)  # by the name that decides
 
     @property
     def names(self) -> frozenset[str]:

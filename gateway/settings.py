@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -147,6 +147,106 @@ class EnvoyConfig(_Closed):
         return self
 
 
+class SmtpConfig(_Closed):
+    """Where mail is handed over. `tls`: starttls (then never without), tls, or none."""
+
+    host: str
+    port: int = Field(default=587, ge=1, le=65_535)
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    user: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    timeout_s: float = Field(default=10.0, gt=0, le=60)
+    sender: str = Field(pattern=r"^[^@\s<>]+@[^@\s<>]+$")
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> SmtpConfig:
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user and password_file go together")
+        return self
+
+
+class ProviderConfig(_Closed):
+    """Who verifies elsewhere and tells by signed webhook. In `start_url` stand `{session}` and
+    `{return_url}`, each percent-encoded there."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
+    title: str = Field(min_length=1, max_length=60)  # as the page names it
+    kind: Literal["hmac", "stripe"] = "hmac"
+    levels: tuple[Literal["phone", "payment", "identity", "organization"], ...] = Field(
+        min_length=1
+    )
+    start_url: str
+    secret_file: Path
+    needs_fingerprint: bool = True  # a pass without one is refused: nobody could count accounts
+
+    @field_validator("start_url")
+    @classmethod
+    def _is_complete(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            raise ValueError(f"'{url}' is no https URL")
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("http is for tests on this machine only; use https")
+        if "{session}" not in parts.query + parts.path:
+            raise ValueError("must say where the session goes: …?session={session}")
+        return url
+
+
+class DirectoryConfig(_Closed):
+    """The platform's account directory, told of grants by signed webhook."""
+
+    url: str
+    secret_file: Path
+    give_up_s: float = Field(default=259_200, gt=0, le=2_592_000)
+    timeout_s: float = Field(default=10.0, gt=0, le=60)
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"'{url}' is no http(s) URL")
+        return url
+
+
+class VerificationConfig(_Closed):
+    """Pages and webhooks under `/.hydragate/`. `public_url` is how callers reach this gateway:
+    links are made of it and never of what a request says its host is."""
+
+    public_url: str
+    service_name: str = Field(default="this API", min_length=1, max_length=60)
+    link_ttl_s: float = Field(default=86_400, ge=300, le=2_592_000)
+    smtp: SmtpConfig | None = None
+    providers: tuple[ProviderConfig, ...] = Field(default=(), max_length=16)
+    directory: DirectoryConfig | None = None
+    max_accounts: dict[
+        Literal["email", "phone", "payment", "identity", "organization"],
+        Annotated[int, Field(ge=1, le=1_000)],
+    ] = {}
+    disposable_file: Path | None = None  # domains, one a line, beside those that are bundled
+    codes_per_hour: int = Field(default=3_600, ge=10, le=1_000_000)
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_origin(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"'{url}' is no http(s) URL, such as https://api.example.com")
+        if parts.query or parts.fragment or parts.username or parts.path.rstrip("/"):
+            raise ValueError(f"'{url}' is more than scheme, host and port")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> VerificationConfig:
+        names = [provider.name for provider in self.providers]
+        if len(set(names)) != len(names):
+            raise ValueError("two providers have the same name")
+        if self.smtp is None and not self.providers:
+            raise ValueError("says no way to verify: add smtp, or providers")
+        return self
+
+
 class Settings(_Closed):
     """All of `hydragate serve`."""
 
@@ -183,6 +283,7 @@ class Settings(_Closed):
     classifier: ClassifierConfig = ClassifierConfig()
     checks: ChecksConfig | None = None
     envoy: EnvoyConfig = EnvoyConfig()
+    verification: VerificationConfig | None = None  # None: no pages; 403 names no URL
 
     _networks = field_validator("trusted_proxies")(lambda networks: check_networks(networks))
 

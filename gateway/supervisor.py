@@ -30,6 +30,7 @@ from .adapters.probe import warn_of_open_upstreams
 from .app import SystemClock, build_targets, geo_holder, policies_for, read_secret, secret_path
 from .classifiers.load import ModelHolder, load_cluster_model
 from .console.admin import AdminContext, admin_app
+from .console.verifications import VerificationContext
 from .core.keyed import KeyedHash
 from .errors import HydragateError, Problem, StoreError, UsageError
 from .linker_process import LinkerKeeper, LinkerOrders
@@ -45,10 +46,12 @@ from .policy.load import PolicyHolder, load_policy
 from .settings import Settings
 from .stores import RedisStore, open_store
 from .stores.embedded import EmbeddedStore
+from .stores.verification import VerificationBook
 from .worker import CheckFds, Orders
 from .workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
 from .workers.cluster_behaviour import ClusterBehaviour
 from .workers.cluster_desk import ClusterDesk
+from .workers.verification_building import build_desk, build_rounds
 
 log = logging.getLogger("hydragate.supervisor")
 
@@ -179,6 +182,7 @@ class Supervisor:
         self._audit = AuditLog(settings.data_dir / "audit.jsonl")
         self._desk: ClusterDesk | None = None
         self._linker: LinkerKeeper | None = None
+        self._book: VerificationBook | None = None
 
     async def serve(self) -> int:
         settings = self._settings
@@ -251,6 +255,7 @@ class Supervisor:
             reload_policy=self._reload_policy,
             explain=self._explain,
             audit=self._note,
+            verifications=self._verifications(stack),
         )
         server = AdminServer(
             uvicorn.Config(
@@ -270,6 +275,38 @@ class Supervisor:
             await task
 
         stack.push_async_callback(stop)
+
+    def _verifications(self, stack: contextlib.AsyncExitStack) -> VerificationContext | None:
+        """Grants and appeals, and the rounds: also where no page is served here, as long as the
+        policy may ask."""
+        config, own, clock = self._settings.verification, self._metrics.own, SystemClock()
+        if config is None:
+            return None
+        store = self._directory
+        desk = build_desk(
+            store,
+            config,
+            keyed=self._keyed,
+            clock=clock,
+            policy=lambda: self._policies.current,
+            metrics=own,
+        )
+        rounds = build_rounds(
+            store,
+            config,
+            clock=clock,
+            metrics=own,
+            secrets=lambda path: read_secret(path, may_create=False, least=8),
+        )
+        task = asyncio.create_task(rounds.run())
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        stack.push_async_callback(stop)
+        self._book = desk.book
+        return VerificationContext(store, desk, rounds, self._audit.write)
 
     def _start_linker(self, stack: contextlib.AsyncExitStack, store_url: str) -> None:
         """After the store and before the workers, so that it outlives them: what they send while
@@ -438,6 +475,7 @@ class Supervisor:
         if self._embedded is not None:
             own.set_counter("hydragate_store_restarts_total", self._embedded.restarts)
         await self._tell_of_linker()
+        await self._tell_of_news()
         return self._metrics.text()
 
     async def _tell_of_linker(self) -> None:
@@ -462,6 +500,16 @@ class Supervisor:
         for state, count in status.clusters.items():
             own.set("hydragate_clusters", count, (state,))
             own.set("hydragate_cluster_accounts", status.accounts.get(state, 0), (state,))
+
+    async def _tell_of_news(self) -> None:
+        if self._book is None:
+            self._metrics.own.set("hydragate_directory_dead", 0)
+            return
+        try:
+            async with asyncio.timeout(STATUS_TIMEOUT_S):
+                self._metrics.own.set("hydragate_directory_dead", await self._book.dead_count())
+        except (StoreError, TimeoutError):
+            return  # what was known stands
 
     def _note(self, action: str, target: str) -> None:
         """What was done through the admin API, for the record."""

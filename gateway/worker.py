@@ -16,6 +16,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,13 +31,22 @@ from .adapters.forward import Forwarder
 from .adapters.geo import GeoHolder
 from .adapters.guard import ASGIApp, Guard
 from .adapters.http_server import BoundedProtocol, bound_unsent, listening
-from .app import SystemClock, build_targets, geo_holder, guard_config, policies_for
+from .adapters.verify.site import Mounted, VerificationSite
+from .app import (
+    SystemClock,
+    build_targets,
+    geo_holder,
+    guard_config,
+    policies_for,
+    read_secret,
+)
 from .classifiers.load import ModelHolder, load_task_model
 from .classifiers.reader import TaskReader
 from .core.keyed import KeyedHash
 from .engine import Engine
 from .linking.evidence import Extractor
 from .linking.traces import Tracer
+from .model import Ask, Decision
 from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
 from .observe.link import WorkerLink
@@ -46,8 +56,11 @@ from .observe.recorder import MetricsRecorder
 from .observe.series import PolicySeries
 from .policy.load import PolicyHolder
 from .settings import Settings
-from .stores import open_store
+from .stores import RedisStore, open_store
 from .stores.stream import EVIDENCE_MESSAGES, EvidenceSender, MessageLog
+from .stores.verification import VerificationBook
+from .workers.asking import AskKeeper
+from .workers.verification_building import build_desk, build_site, link_maker
 
 told = logging.getLogger("hydragate.worker")
 
@@ -126,17 +139,19 @@ async def serve(orders: Orders) -> None:
         keyed=keyed,
         rotation=settings.log,
     )
+    asks = AskKeeper(VerificationBook(store), policies, partial(_count_ask, metrics))
     engine = Engine(
         store=store,
         policies=policies_for(settings, policies),
         clock=SystemClock(),
         ids=DecisionIds(),
         keyed=keyed,
-        recorders=(log, MetricsRecorder(metrics, policies)),
+        recorders=(log, MetricsRecorder(metrics, policies), asks),
         keeps_windows=settings.windows,
         tasks=tasks,
         geo=geo,
     )
+    verification = _verification(settings, store, keyed, engine, metrics)
     targets = build_targets(settings)
     forwarder = Forwarder(targets)
     sender = EvidenceSender(MessageLog(store, "evidence", most=EVIDENCE_MESSAGES))
@@ -147,7 +162,7 @@ async def serve(orders: Orders) -> None:
     guard = Guard(
         forwarder,
         engine=engine,
-        config=guard_config(settings),
+        config=replace(guard_config(settings), verification_url=verification.link),
         surface="proxy",
         protect=("/",),
         witness=tap if settings.linker.collect else None,
@@ -161,7 +176,7 @@ async def serve(orders: Orders) -> None:
     if orders.checks is not None and settings.checks is not None:
         plane = DataPlaneSide(
             engine,
-            guard_config(settings),
+            replace(guard_config(settings), verification_url=verification.link),
             targets,
             settings.checks,
             index=orders.index,
@@ -171,9 +186,10 @@ async def serve(orders: Orders) -> None:
         metrics.add_source(plane.report)
         for surface in ("ext_authz", "auth_request"):
             metrics.add_source(PolicySeries(policies, surface))
-    server = GracefulServer(
-        _server_config(settings, guard if plane is None else plane.beside(guard))
-    )
+    app: ASGIApp = guard
+    if verification.site is not None:
+        app = Mounted(guard, verification.site.app())
+    server = GracefulServer(_server_config(settings, app if plane is None else plane.beside(app)))
     listener = socket.socket(fileno=orders.listen_fd)
     bound_unsent(listener)
     listeners = [listener]
@@ -197,8 +213,53 @@ async def serve(orders: Orders) -> None:
             poll.cancel()
             await forwarder.aclose()
             await sender.aclose()
+            await asks.aclose()
             await store.aclose()
             await asyncio.to_thread(log.close)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The public side of verification; without settings there is none, and no link to it."""
+
+    site: VerificationSite | None = None
+    link: Callable[[Decision], str | None] | None = None
+
+
+def _verification(
+    settings: Settings,
+    store: RedisStore,
+    keyed: KeyedHash,
+    engine: Engine,
+    metrics: WorkerMetrics,
+) -> Verification:
+    config, clock = settings.verification, SystemClock()
+    if config is None:
+        return Verification()
+    desk = build_desk(
+        store,
+        config,
+        keyed=keyed,
+        clock=clock,
+        policy=lambda: engine.policies.current,
+        metrics=metrics,
+    )
+    site = build_site(
+        desk,
+        config,
+        edge=guard_config(settings).edge,
+        keyed=keyed,
+        clock=clock,
+        metrics=metrics,
+        secrets=lambda path: read_secret(path, may_create=False, least=8),
+    )
+    return Verification(site, link_maker(desk, site))
+
+
+def _count_ask(metrics: WorkerMetrics, ask: Ask) -> None:
+    level = ask.level.name.lower()
+    metrics.inc("hydragate_verifications_total", (level, "asked"))
+    metrics.inc("hydragate_verification_asks_total", (level, ask.rule))
 
 
 def _report(index: int, guard: Guard, policies: PolicyHolder, metrics: WorkerMetrics) -> None:
@@ -238,6 +299,7 @@ def resident_bytes() -> int:
 def _server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",  # one that hands on another's awaitable is no coroutine function
         http=listening(
             write_timeout_s=settings.client_write_timeout_s,
             balancers=networks(settings.trusted_proxies) if settings.proxy_protocol else None,

@@ -50,7 +50,7 @@ class GuardConfig:
     buffered_limit_bytes: int = 512 * MIB
     body_timeout_s: float = 60.0
     edge: TrustedEdge = NO_EDGE
-    verification_url: Callable[[Decision], str] | None = None
+    verification_url: Callable[[Decision], str | None] | None = None
 
 
 @dataclass(slots=True)

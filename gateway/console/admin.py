@@ -31,6 +31,7 @@ from ..workers.accounts import (
 from ..workers.cluster_behaviour import ClusterBehaviour
 from ..workers.cluster_desk import ClusterDesk
 from .clusters import add_clusters
+from .verifications import VerificationContext, add_verifications
 
 MAX_IMPORT_BYTES = 256 * 1024 * 1024
 MAX_RECORD_BYTES = 1024 * 1024
@@ -55,6 +56,7 @@ class AdminContext:
     reload_policy: Callable[[], Awaitable[list[Problem]]]
     explain: Callable[[str], Awaitable[dict[str, Any] | None]]
     audit: Callable[[str, str], None]  # (action, what it was done to)
+    verifications: VerificationContext | None = None
 
 
 def admin_app(context: AdminContext) -> FastAPI:
@@ -74,6 +76,8 @@ def admin_app(context: AdminContext) -> FastAPI:
             )
 
     guard = [Depends(operator)]
+    if context.verifications is not None:
+        add_verifications(app, context.verifications, guard)
     _add_accounts(app, context, guard)
     _add_operations(app, context, guard)
     add_clusters(app, context.desk, context.behaviour, guard)

@@ -216,6 +216,8 @@ def _status(finding: Finding) -> int:
 
 def _limit_finding(planned: PlannedStep, result: StepResult, now_us: int) -> Finding:
     step, limit = planned.step, planned.limit
+    if limit.level is not None:
+        return Finding(limit.name, Verdict.VERIFY, limit.mode, limit.message, level=limit.level)
     if step.kind is StepKind.LEASE:
         wait_us = -1 if step.amount > step.ceiling else LEASE_RETRY_US
     else:

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 # Importing a family's file registers it.
-from . import client, echo, facts, network, parameters, provenance, template
+from . import client, echo, facts, network, parameters, provenance, template, verification
 
-__all__ = ["client", "echo", "facts", "network", "parameters", "provenance", "template"]
+__all__ = [
+    "client",
+    "echo",
+    "facts",
+    "network",
+    "parameters",
+    "provenance",
+    "template",
+    "verification",
+]

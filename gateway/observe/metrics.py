@@ -46,6 +46,8 @@ class Definition:
     starts: tuple[LabelValues, ...] = ()
 
 
+LEVELS = ("email", "phone", "payment", "identity", "organization")
+OUTCOMES = ("asked", "started", "passed", "failed", "abandoned", "clean", "tainted")
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _STORE_CALLS = ("charge", "settle", "resolve", "adopt")
 _STORE_ERRORS = ("timeout", "unreachable", "overloaded", "refused")
@@ -156,8 +158,40 @@ TABLE = (
         starts=(("not_sent",), ("not_read",), ("trimmed",)),
     ),
     Definition(
-        "hydragate_verifications_total", COUNTER, ("level", "outcome"), "Verification steps."
+        "hydragate_verifications_total",
+        COUNTER,
+        ("level", "outcome"),
+        "Verification, by account: asked, started (its page was opened), passed, abandoned, and "
+        "after a week clean or tainted; and single steps: sent, wrong_code, failed and others.",
+        starts=tuple(product(LEVELS, OUTCOMES)),
     ),
+    Definition(
+        "hydragate_verification_asks_total",
+        COUNTER,
+        ("level", "reason"),
+        "Accounts that were asked, by the rule that did.",
+    ),
+    Definition(
+        "hydragate_verification_seconds",
+        HISTOGRAM,
+        ("level",),
+        "From the first ask to the pass.",
+        (30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0),
+    ),
+    Definition(
+        "hydragate_verification_webhooks_total",
+        COUNTER,
+        ("provider", "outcome"),
+        "Webhooks of providers: what they came to, or why they were not believed.",
+    ),
+    Definition(
+        "hydragate_directory_news_total",
+        COUNTER,
+        ("outcome",),
+        "News for the platform's directory: delivered, retried, or dead (given up on).",
+        starts=(("delivered",), ("retried",), ("dead",)),
+    ),
+    Definition("hydragate_directory_dead", GAUGE, (), "News that wait for an operator."),
     Definition(
         "hydragate_policy_info", GAUGE, ("revision",), "Workers that decide by this revision."
     ),

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from ..model import Limit, Mode, OnStoreError, Policy, Rule, SignalSpec
+from ..model import Limit, Mode, OnStoreError, Policy, SignalSpec
+from .asks import Asked, joined
 from .conditions import ConditionCompiler
 from .free_keys import WrittenLimit, warn_of_free_keys
 from .limits import LimitCompiler, LimitDefaults
@@ -62,7 +63,8 @@ def compile_policy(
     names = NameBook(report)
     mode = Mode(head.mode or Mode.SHADOW)
     on_store_error = OnStoreError(head.on_store_error or OnStoreError.DENY)
-    rules = _rules(sources.files, RuleCompiler(conditions, report, mode), names, report)
+    compiler = RuleCompiler(conditions, report, mode, on_store_error)
+    asked = _rules(sources.files, compiler, names, report)
     limits = _limits(
         sources.files,
         LimitCompiler(conditions, vocabulary, report, LimitDefaults(mode, on_store_error)),
@@ -77,13 +79,14 @@ def compile_policy(
         name=head.name or sources.name,
         revision=_revision(sources, sets.values, vocabulary.used_sets),
         signals=tuple([signals[name] for name in conditions.used]),
-        rules=rules,
-        limits=limits,
+        rules=asked.rules,
+        limits=(*limits, *asked.limits),
         routes=routes,
         adopts_unknown=head.unknown_credentials == "adopt",
         on_store_error=on_store_error,
         appeal=head.appeal,
         region_sets={name: sets.values[name].values for name in sorted(vocabulary.region_sets)},
+        asks={ask.rule: ask for ask in asked.asks},
     )
 
 
@@ -134,16 +137,16 @@ def _routes_of(
 
 def _rules(
     files: tuple[SourceFile, ...], compiler: RuleCompiler, names: NameBook, report: Report
-) -> tuple[Rule, ...]:
-    rules = []
+) -> Asked:
+    compiled = []
     for data, place in _entries(files, "rules", MAX_RULES, report):
         raw = validated(RawRule, data, place, report)
         if raw is None:
             compiler.check_when(data, place)
             continue
         names.take(raw.name, place)
-        rules.append(compiler.compile(raw, place))
-    return tuple([rule for rule in rules if rule is not None])
+        compiled.append(compiler.compile(raw, place))
+    return joined(compiled)
 
 
 def _limits(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..model import Level, Mode, Predicate, Rule, Verdict
+from ..model import Level, Mode, OnStoreError, Predicate, Rule, Verdict
+from .asks import Asked, ask_of, terms_of
 from .conditions import Condition, ConditionCompiler, is_below
 from .durations import parse_duration
 from .exceptions import compile_exceptions
@@ -24,13 +25,30 @@ SAY_ON_UNKNOWN = "may be unknown: say on_unknown: match or on_unknown: no_match"
 class RuleCompiler:
     """Compiles the rules of one policy; `mode` is for those that say none."""
 
-    def __init__(self, conditions: ConditionCompiler, report: Report, mode: Mode) -> None:
+    def __init__(
+        self,
+        conditions: ConditionCompiler,
+        report: Report,
+        mode: Mode,
+        on_store_error: OnStoreError = OnStoreError.DENY,
+    ) -> None:
         self._conditions = conditions
         self._report = report
         self._mode = mode
+        self._on_store_error = on_store_error
 
-    def compile(self, raw: RawRule, place: Place) -> Rule | None:
-        """None when the report says why not."""
+    def compile(self, raw: RawRule, place: Place) -> Asked:
+        """A rule, and for one that asks for a verification all that its terms come to; nothing
+        when the report says why not."""
+        rule = self._rule(raw, place)
+        terms = terms_of(raw.then, place / "then", self._report)
+        if rule is None or terms is None:
+            return Asked()
+        if rule.verdict is not Verdict.VERIFY:
+            return Asked(rules=(rule,))
+        return ask_of(rule, terms, self._conditions, self._on_store_error)
+
+    def _rule(self, raw: RawRule, place: Place) -> Rule | None:
         mode = Mode(raw.mode) if raw.mode else self._mode
         verdict = self._verdict(raw.then, place / "then")
         when = self._conditions.compile(

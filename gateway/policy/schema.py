@@ -128,13 +128,25 @@ class RawDeny(Raw):
 
 
 class RawThen(Raw):
-    """Exactly one of these."""
+    """Exactly one of deny, verify and throttle; the others are terms of verify."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["deny"]}, {"required": ["verify"]}, {"required": ["throttle"]}]
+        }
+    )
 
     deny: RawDeny | None = None
     verify: Literal["email", "phone", "payment", "identity", "organization"] | None = None
     throttle: Duration | None = None
+    grace: Annotated[
+        str | None, Field(description="24h, 24h at 60/hour, or 100 requests before it is enforced")
+    ] = None
+    trickle: Annotated[
+        str | None, Field(description="10/hour: what a waiting account is still served")
+    ] = None
+    cooldown: Duration | None = None
+    expires: Duration | None = None
 
 
 class RawException(Raw):

@@ -2,9 +2,10 @@
 
 Everything of one tag shares its Cluster hash tag, so that one script call can see all of it:
 `hg:{a:acc_1}` is the account's counters (hash), `…:~` its shadow counters, `…:s` its subject,
-`…:k` its keys, `…:w` its window, `…:c:<field>` the leases of one concurrency limit (sorted set).
-`hg:{l}:…` is the linker's: evidence and commands on their way to it, its lease, snapshot and
-status.
+`…:k` its keys, `…:w` its window, `…:v` its verification under way, `…:c:<field>` the leases of one
+concurrency limit (sorted set). `hg:{l}:…` is the linker's: evidence and commands on their way to
+it, its lease, snapshot and status. `hg:{v}:…` says whose verification is to be looked at, and
+`hg:{v:<proof>}:h` who was verified with one destination.
 """
 
 from __future__ import annotations
@@ -42,6 +43,18 @@ class Keys:
 
     def account_keys(self, account_id: str) -> str:
         return f"{self.prefix}{{{plain('a:' + account_id)}}}:k"
+
+    def verification(self, account_id: str) -> str:
+        """What is under way of the account's verification; in its own slot."""
+        return f"{self.prefix}{{{plain('a:' + account_id)}}}:v"
+
+    def proof(self, proof: str) -> str:
+        """Who was verified with one destination, card or identity."""
+        return f"{self.prefix}{{{plain('v:' + proof)}}}:h"
+
+    def verifications(self, name: str) -> str:
+        """Which accounts' records are to be looked at, and undeliverable news: one slot."""
+        return f"{self.prefix}{{v}}:{name}"
 
     def credential(self, credential: str) -> str:
         return f"{self.prefix}k:{credential}"

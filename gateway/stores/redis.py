@@ -200,6 +200,7 @@ class RedisStore:
             tag = f"a:{account_id}"
             for name in (
                 self._keys.subject(account_id),
+                self._keys.verification(account_id),
                 self._keys.counters(tag, is_shadow=False),
                 self._keys.counters(tag, is_shadow=True),
                 self._keys.window(account_id),

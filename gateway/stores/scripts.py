@@ -27,5 +27,7 @@ EXTEND = load_script("extend")
 LEASE = load_script("lease")
 COMMIT_SNAPSHOT = load_script("commit_snapshot")
 STREAM_LAG = load_script("stream_lag")
+COMMIT_VERIFICATION = load_script("commit_verification")
+CLAIM_PROOF = load_script("claim_proof")
 # The hot path's, which every connection knows beforehand.
 ALL_SOURCES = (CHARGE.source, SETTLE.source, PUT_SUBJECT.source, EXTEND.source)

@@ -23,6 +23,7 @@ from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
 from ..engine import Engine, PolicySource
 from ..errors import RequestError
+from ..friction.asking import ask_in, asked
 from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage, Verdict
 from ..ports import Directory, GeoSource, Store
 from .accounts import MAX_KEYS, AccountChange
@@ -192,6 +193,7 @@ class Replay:
                     upstream_status=response.status,
                     finished_us=due_us,
                 )
+                await self._note_ask(facts, decision)
                 if hook is not None:
                     hook.on_response(number, due_us, facts, response)
                     self._arm_tick()
@@ -213,6 +215,17 @@ class Replay:
             await self.engine.finish(facts, decision, outcome=_COMPLETE, usage=Usage())
         else:
             await self.engine.finish(facts, decision, outcome=Outcome.REFUSED)
+        await self._note_ask(facts, decision)
+
+    async def _note_ask(self, facts: RequestFacts, decision: Decision) -> None:
+        """As `asking.AskKeeper` does live, when the exchange is over: a grace begins."""
+        ask = ask_in(decision, self.engine.policies.current)
+        if ask is None or decision.subject is None:
+            return
+        stored = await self.store.get(decision.subject.account_id)
+        changed = None if stored is None else asked(stored, facts.received_us)
+        if changed is not None:
+            await self.store.put(changed, None)
 
     def facts_of(self, number: int, line: TrafficLine) -> tuple[RequestFacts, RequestError | None]:
         """The facts at the instant reached, read as those of a live request are; the error says

@@ -346,3 +346,25 @@ def test_keys_without_end_cost_no_memory_without_end(files: Path) -> None:
     lines = [exchange(0, ts=BASE_TS + n, key_id=f"key_{n}") for n in range(300)]
     assert replay(files, write(files / "t.jsonl", lines)).exit_code == 0
     assert {line["reason"] for line in decisions(files)} == {"ok"}
+
+
+ASKING = """
+version: 1
+name: asking
+mode: enforce
+unknown_credentials: refuse
+rules:
+  - name: mail
+    why: a grace that ends while the log is replayed
+    when: {verification: {below: email}}
+    then: {verify: email, grace: 3s}
+"""
+
+
+def test_a_grace_begins_with_the_first_ask_and_ends_on_event_time(files: Path) -> None:
+    (files / "policy.yaml").write_text(ASKING)
+    traffic = write(files / "traffic.jsonl", [exchange(2 * n) for n in range(12)])
+    assert replay(files, traffic).exit_code == 0
+    said = [(one["verdict"], one["would_be"]) for one in decisions(files)]
+    # Each half second one; the first answer, with which the ask is noted, comes with the second.
+    assert said == [("allow", "verify")] * 6 + [("verify", "verify")] * 6

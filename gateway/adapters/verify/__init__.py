@@ -1,0 +1,1 @@
+"""The public side of verification: pages and their JSON, mail, providers' webhooks."""

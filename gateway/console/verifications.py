@@ -1,0 +1,208 @@
+"""The admin API on verifications: grants, appeals, and news that could not be delivered."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+import orjson
+from fastapi import Body, FastAPI, HTTPException, Query
+from fastapi.responses import StreamingResponse
+
+from ..friction.record import Record
+from ..model import SECOND_US, Level
+from ..ports import Directory
+from ..stores.verification import MAX_APPEALS, MAX_DEAD, VerificationBook
+from ..workers.verification_desk import VerificationDesk
+from ..workers.verification_rounds import VerificationRounds
+
+Id = Annotated[str, Body(min_length=1, max_length=256)]
+Who = Annotated[str, Body(min_length=1, max_length=200)]
+Why = Annotated[str, Body(min_length=1, max_length=1_000)]
+LevelName = Literal["email", "phone", "payment", "identity", "organization"]
+MAX_IMPORTED = 10_000
+
+
+class Audit(Protocol):
+    def __call__(self, action: str, target: str, *, by: str, reason: str, outcome: str) -> None:
+        """Raises OSError when it cannot be written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationContext:
+    directory: Directory
+    desk: VerificationDesk
+    rounds: VerificationRounds
+    audit: Audit
+
+    @property
+    def book(self) -> VerificationBook:
+        return self.desk.book
+
+
+def add_verifications(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
+    _add_grants(app, context, guard)
+    _add_appeals(app, context, guard)
+    _add_dead(app, context, guard)
+
+
+def _add_grants(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
+    @app.get("/api/verifications", dependencies=guard)
+    async def export() -> StreamingResponse:
+        """Every account's grants, one JSON object a line; `import` reads it."""
+        return StreamingResponse(_grants(context.directory), media_type="application/x-ndjson")
+
+    @app.get("/api/verifications/account", dependencies=guard)
+    async def show(account_id: Annotated[str, Query(max_length=256)]) -> dict[str, Any]:
+        entry = await context.book.read(account_id)
+        if entry is None:
+            raise HTTPException(404, "no such account")
+        shown = grants_of(entry.subject.account_id, entry.subject.grants)
+        sharing = {proof: await context.book.holders(proof) for proof in entry.subject.proofs}
+        return shown | {
+            "asked_us": entry.subject.asked_us,
+            "under_way": _under_way(entry.record),
+            "proofs": sharing,
+        }
+
+    @app.post("/api/verifications/grant", dependencies=guard)
+    async def grant(
+        account_id: Id,
+        level: Annotated[LevelName, Body()],
+        by: Who,
+        reason: Why,
+        expires_at: Annotated[int | None, Body(ge=0)] = None,
+    ) -> dict[str, Any]:
+        """`expires_at`: Unix seconds; null for ever."""
+        expires_us = None if expires_at is None else expires_at * SECOND_US
+        target = f"{account_id} {level}"
+        context.audit("verification.grant", target, by=by, reason=reason, outcome="asked")
+        done = await context.desk.grant(
+            account_id, Level[level.upper()], expires_us=expires_us, event_id=secrets.token_hex(12)
+        )
+        if not done:
+            raise HTTPException(404, "no such account")
+        context.audit("verification.grant", target, by=by, reason=reason, outcome="done")
+        return await show(account_id)
+
+    @app.post("/api/verifications/revoke", dependencies=guard)
+    async def revoke(
+        account_id: Id, level: Annotated[LevelName, Body()], by: Who, reason: Why
+    ) -> dict[str, Any]:
+        target = f"{account_id} {level}"
+        context.audit("verification.revoke", target, by=by, reason=reason, outcome="asked")
+        done = await context.desk.revoke(
+            account_id, Level[level.upper()], event_id=secrets.token_hex(12)
+        )
+        if not done:
+            raise HTTPException(404, "no such account, or no such grant")
+        context.audit("verification.revoke", target, by=by, reason=reason, outcome="done")
+        return await show(account_id)
+
+    @app.post("/api/verifications/import", dependencies=guard)
+    async def import_grants(
+        by: Who,
+        reason: Why,
+        accounts: Annotated[list[dict[str, Any]], Body(max_length=MAX_IMPORTED)],
+    ) -> dict[str, Any]:
+        """What `export` printed. Live grants that an account has not got are given; told again,
+        nothing is given twice."""
+        context.audit(
+            "verification.import",
+            f"{len(accounts)} accounts",
+            by=by,
+            reason=reason,
+            outcome="asked",
+        )
+        given, problems = 0, []
+        for number, line in enumerate(accounts, 1):
+            try:
+                given += await context.desk.import_grants(line)
+            except ValueError as error:
+                problems.append(f"{number}: {error}")
+        outcome = f"{given} given, {len(problems)} bad"
+        context.audit(
+            "verification.import",
+            f"{len(accounts)} accounts",
+            by=by,
+            reason=reason,
+            outcome=outcome,
+        )
+        return {"granted": given, "problems": problems}
+
+
+async def _grants(directory: Directory) -> AsyncIterator[bytes]:
+    async for subject in directory.accounts():
+        if subject.grants:
+            line = grants_of(subject.account_id, subject.grants) | {"proofs": list(subject.proofs)}
+            yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def grants_of(account_id: str, grants: tuple[Any, ...]) -> dict[str, Any]:
+    return {
+        "account_id": account_id,
+        "grants": [
+            {
+                "level": one.level.name.lower(),
+                "granted_us": one.granted_us,
+                "expires_us": one.expires_us,
+            }
+            for one in grants
+        ],
+    }
+
+
+def _under_way(record: Record) -> dict[str, Any]:
+    shown = {name: getattr(record, name) for name in record.__struct_fields__}
+    return {
+        "level": Level(record.level).name.lower(),
+        "rule": record.rule,
+        "started_us": record.started_us,
+        "code_sent_to": None if record.code is None else record.code.shown,
+        "sessions": [one.provider for one in record.sessions],
+        "untold": [one.id for one in record.outbox],
+        "appeal": None if shown["appeal"] is None else msgspec.structs.asdict(shown["appeal"]),
+    }
+
+
+def _add_appeals(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
+    @app.get("/api/appeals", dependencies=guard)
+    async def appeals(
+        limit: Annotated[int, Query(ge=1, le=MAX_APPEALS)] = 100,
+    ) -> dict[str, Any]:
+        """Those that wait for an answer, the longest first."""
+        found = []
+        for account_id in await context.book.appeals(most=limit):
+            entry = await context.book.read(account_id)
+            if entry is not None and entry.record.appeal is not None:
+                appeal = entry.record.appeal
+                found.append({"account_id": account_id, "text": appeal.text, "at_us": appeal.at_us})
+        return {"appeals": found}
+
+    @app.post("/api/appeals/answer", dependencies=guard)
+    async def answer(account_id: Id, text: Why, by: Who) -> dict[str, Any]:
+        """The caller reads it on the page. Granting is an order of its own."""
+        context.audit("appeal.answer", account_id, by=by, reason=text, outcome="asked")
+        if not await context.desk.answer_appeal(account_id, text):
+            raise HTTPException(404, "nobody has appealed for this account")
+        context.audit("appeal.answer", account_id, by=by, reason=text, outcome="done")
+        return {"account_id": account_id, "answered": True}
+
+
+def _add_dead(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
+    @app.get("/api/verifications/dead", dependencies=guard)
+    async def dead() -> dict[str, Any]:
+        found = await context.book.dead(most=MAX_DEAD)
+        return {"news": [orjson.loads(body) for _, body in found]}
+
+    @app.post("/api/verifications/dead/retry", dependencies=guard)
+    async def retry() -> dict[str, Any]:
+        """All of it, once; what fails again stays."""
+        told = 0
+        for event_id, _ in await context.book.dead(most=MAX_DEAD):
+            told += await context.rounds.redeliver(event_id)
+        return {"delivered": told}
