@@ -21,7 +21,7 @@ from ..adapters.facts import NO_BODY, NO_ORIGIN, Origin, build_facts, origin_of
 from ..adapters.routes import RouteTable, dialect_of
 from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
-from ..engine import Engine, PolicySource
+from ..engine import Ending, Engine, PolicySource
 from ..errors import RequestError
 from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage, Verdict
 from ..ports import Directory, Store
@@ -42,8 +42,9 @@ LINE_MASK = (1 << LINE_BITS) - 1
 # Looking a member up in its enum costs as much as what is done with it.
 _COMPLETE, _ALLOW = Outcome.COMPLETE, Verdict.ALLOW
 
-Pending = tuple[RequestFacts, Decision, LoggedResponse]
-"""What is needed when an answer is complete."""
+Pending = tuple[Ending, RequestFacts | None, LoggedResponse | None]
+"""What is needed when an answer is complete; facts and answer only where a hook is told of them.
+Hundreds are under way: what is kept of each has to stay in the processor's cache."""
 
 
 class StoreAndDirectory(Store, Directory, Protocol):
@@ -159,7 +160,11 @@ class Replay:
         if response is not None and decision.verdict is _ALLOW:
             due_us = facts.received_us + int(response.latency_ms * 1000)
             heapq.heappush(self.due, due_key(due_us, number))
-            self.pending[number] = facts, decision, response
+            ending = self.engine.ending(
+                facts, decision, _usage_of(response), response.status, due_us
+            )
+            is_told = self.hook is not None
+            self.pending[number] = ending, facts if is_told else None, response if is_told else None
         else:
             await self._close(facts, decision)
         return decision
@@ -179,16 +184,9 @@ class Replay:
                 if due_us > clock.us:
                     clock.us = due_us
                 number = heapq.heappop(due) & LINE_MASK
-                facts, decision, response = self.pending.pop(number)
-                await self.engine.finish(
-                    facts,
-                    decision,
-                    outcome=_COMPLETE,
-                    usage=_usage_of(response),
-                    upstream_status=response.status,
-                    finished_us=due_us,
-                )
-                if hook is not None:
+                ending, facts, response = self.pending.pop(number)
+                await self.engine.end(ending)
+                if hook is not None and facts is not None and response is not None:
                     hook.on_response(number, due_us, facts, response)
                     self._arm_tick()
             elif hook is not None:

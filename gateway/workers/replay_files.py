@@ -249,7 +249,7 @@ class ReplayRun:
     def _continue_from(self, kept: Checkpoint, writer: DecisionWriter) -> None:
         plan = self._plan
         assert isinstance(plan.store, MemoryStore)
-        restore(self.replay, plan.store, kept.replay, plan.policies.current)
+        restore(self.replay, plan.store, kept.replay)
         self._taken, self._events_applied = kept.taken, kept.events_applied
         self._reads, self._wall_s = kept.reads, kept.wall_s
         self._imports.imported, self._imports.bad = kept.accounts
