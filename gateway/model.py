@@ -10,11 +10,12 @@ nobody knows is `None`, never a default.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from enum import IntEnum, StrEnum
 from typing import TypeVar, cast, dataclass_transform
 
 from msgspec import Struct, StructMeta
+from msgspec import field as msgspec_field
 
 SECOND_US = 1_000_000
 T = TypeVar("T")
@@ -30,8 +31,10 @@ def record(cls: type[T]) -> type[T]:
     """
     dataclass(init=False, repr=False, eq=False, match_args=False)(cls)  # its fields, looked over
     own = {name: value for name, value in vars(cls).items() if name not in _OF_PLAIN_CLASSES}
-    made = StructMeta(cls.__name__, (Struct,), own, frozen=True, gc=False)
-    return cast(type[T], made)
+    for one in fields(cls):  # type: ignore[arg-type]  # it has just become one
+        if one.default_factory is not MISSING:
+            own[one.name] = msgspec_field(default_factory=one.default_factory)
+    return cast(type[T], StructMeta(cls.__name__, (Struct,), own, frozen=True, gc=False))
 
 
 _OF_PLAIN_CLASSES = frozenset({"__dict__", "__weakref__"})
@@ -170,7 +173,7 @@ class RequestFacts:
     # before anything reads it, where the policy names a signal of it (`core/window.py`)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grant:
     """What passing a verification gave; `expires_us` None never expires."""
 
@@ -179,7 +182,7 @@ class Grant:
     expires_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Subject:
     """The account behind a credential, as the store holds it.
 
@@ -211,7 +214,7 @@ class Subject:
     suspicion: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """What a credential resolves to: the account and which of its keys was used."""
 

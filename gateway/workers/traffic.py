@@ -149,6 +149,7 @@ def address_of(text: str) -> IPv4Address | IPv6Address:
 
 _headers_decoder = msgspec.json.Decoder(list[tuple[str, str]])
 _kept_heads: dict[bytes, Head] = {}
+_latest: tuple[msgspec.Raw, Head] | None = None  # checked when it is read, asked for soon after
 
 
 def head_of(raw: msgspec.Raw) -> Head:
@@ -157,6 +158,9 @@ def head_of(raw: msgspec.Raw) -> Head:
 
     Raises msgspec.MsgspecError or ValueError for what is no list of pairs.
     """
+    global _latest
+    if _latest is not None and _latest[0] is raw:
+        return _latest[1]
     key = bytes(raw)
     kept = _kept_heads.get(key)
     if kept is None:
@@ -170,6 +174,7 @@ def head_of(raw: msgspec.Raw) -> Head:
         ]
         plan = request_plan(headers)
         kept = _kept_heads[key] = headers, plan, software_of(headers, plan)
+    _latest = raw, kept
     return kept
 
 
