@@ -130,6 +130,10 @@ class SubjectCache:
     def drop(self, credential: str) -> None:
         self._entries.pop(credential, None)
 
+    def grow(self, size: int) -> None:
+        """Hold at least `size`; never fewer than before."""
+        self._size = max(self._size, size)
+
 
 _NOBODY = Known(ANONYMOUS, 0)
 
@@ -175,6 +179,10 @@ class Engine:
         self._windows_of: Policy | None = None
         self._reads_windows = False
         self._shadow_all = False  # as last seen, for when the store does not answer
+
+    def expect(self, credentials: int) -> None:
+        """Remember as many; for who knows beforehand how many will be in use."""
+        self._cache.grow(credentials)
 
     async def decide(self, facts: RequestFacts) -> Decision:
         """One decision. Never raises for what a caller or the store does."""

@@ -35,7 +35,7 @@ REPLAY_SECRET = b"hydragate replay: no secrets here"
 NO_KEY = "-"
 LINKER_LAG_US = 2 * SECOND_US
 NEVER_US = 1 << 62
-MAX_ORIGINS = 65_536  # as many addresses are remembered, 300 bytes each
+MIN_ORIGINS = 65_536  # as many addresses are remembered, 300 bytes each
 
 LINE_BITS = 40  # lines of one log: a million million
 LINE_MASK = (1 << LINE_BITS) - 1
@@ -109,7 +109,7 @@ class Replay:
         )
         routes = RouteTable(policies.current.routes)
         self._place_of = lru_cache(maxsize=1024)(lambda method, path: _place(routes, method, path))
-        self._origin_of = lru_cache(MAX_ORIGINS)(self._origin)
+        self._origin_of = lru_cache(MIN_ORIGINS)(self._origin)
         self._credentials: dict[tuple[str, str], str] = {}
 
     async def add_account(self, change: AccountChange, key_ids: tuple[str, ...]) -> None:
@@ -124,6 +124,13 @@ class Replay:
         """Remember (credential, key id) pairs that the store has."""
         for credential, key in credentials:
             self._credentials[account_id, key] = credential
+
+    def expect_all(self) -> None:
+        """Be ready for requests of every account that is known by now, in any order: what is
+        remembered of each is cheap beside working it out again for nearly every line."""
+        count = len(self._credentials)
+        self.engine.expect(count)
+        self._origin_of = lru_cache(max(MIN_ORIGINS, count))(self._origin)
 
     async def apply_event(self, event: AccountEvent) -> None:
         """`created`, `changed`, `verified` or `banned`, at its time."""
@@ -235,7 +242,7 @@ class Replay:
             path=path,
             route=route,
             dialect=dialect,
-            software=head_of(line.headers)[2],
+            software=head_of(line.headers)[1],
             credential=credential,
             origin=NO_ORIGIN if line.client_ip is None else self._origin_of(line.client_ip),
             body=body,

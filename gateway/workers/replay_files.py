@@ -122,6 +122,7 @@ class ReplayRun:
         )
         if kept is not None:
             self._continue_from(kept, writer)
+        self.replay.expect_all()
         is_complete = False
         try:
             with rare_collections():
