@@ -113,6 +113,7 @@ class MemoryStore:
         results: list[StepResult] = []
         places: list[_Counters | None] = []
         all_counters, all_leases = self._counters[0], self._leases[0]
+        tag, of_tag = None, None
         for one in charge.steps:
             amount = one.amount
             if one.effect is not _ENFORCE or not amount:
@@ -123,12 +124,13 @@ class MemoryStore:
                 if level > one.ceiling:
                     return None
             else:
-                kept = all_counters.get(one.tag)
-                level = now_us
+                if one.tag is not tag:
+                    tag, of_tag = one.tag, all_counters.get(one.tag)
+                    if of_tag is not None and of_tag.expires_us <= now_us:
+                        of_tag = None
+                kept, level = of_tag, now_us
                 if kept is not None:
-                    if kept.expires_us <= now_us:
-                        kept = None
-                    elif (tat_us := kept.fields.get(one.field)) is None:
+                    if (tat_us := kept.fields.get(one.field)) is None:
                         if len(kept.fields) >= MAX_FIELDS:
                             return None
                     elif tat_us > now_us:
