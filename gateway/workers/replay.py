@@ -140,9 +140,10 @@ class Replay:
         self.keys_of.setdefault(event.account_id, 0)
         await self.store.put(changed, None if stored is not None else {})
 
-    async def decide(self, number: int, line: TrafficLine) -> Decision:
-        """Decide one line; its usage, if served, lands when its response would have."""
-        now_us = instant_us(line.ts)
+    async def decide(self, number: int, line: TrafficLine, at_us: int | None = None) -> Decision:
+        """Decide one line; its usage, if served, lands when its response would have. `at_us` is
+        the line's own instant, from whoever knows it already."""
+        now_us = instant_us(line.ts) if at_us is None else at_us
         if now_us > self.line_us:
             self.line_us = now_us
         else:
