@@ -107,5 +107,5 @@ def _sight(now_us: int, line: TrafficLine, facts: RequestFacts, subject: Subject
     with suppress(msgspec.MsgspecError):  # none is kept, or the request was refused for it
         members = {name: memoryview(raw) for name, raw in _members.decode(line.body).items()}
     opening = read_opening(members) if members else NO_OPENING
-    _, plan, _ = head_of(line.headers)
+    plan, _ = head_of(line.headers)
     return Sight(now_us, facts, subject, members, opening, tuple(plan.last))
