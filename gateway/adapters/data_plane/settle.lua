@@ -47,40 +47,50 @@ local function is_theirs_stricter(headers, name, ours)
 end
 
 local function tell_limits(headers, told)
-  local dropped = {}
+  local ours, dropped = {}, nil
   for key, value in pairs(told) do
-    local name = key:match("^x%-hydragate%-tell%-(.+)$")
-    if name then
-      local limit, reset = triple_of(name)
-      if limit and is_theirs_stricter(headers, name, value) then
-        dropped[name], dropped[limit], dropped[reset] = true, true, true
+    if key:sub(1, #TELL) == TELL then
+      local name = key:sub(#TELL + 1)
+      ours[name] = value
+      if name:find("remaining", 1, true) then
+        local limit, reset = triple_of(name)
+        if limit and is_theirs_stricter(headers, name, value) then
+          dropped = dropped or {}
+          dropped[name], dropped[limit], dropped[reset] = true, true, true
+        end
       end
     end
   end
-  for key, value in pairs(told) do
-    local name = key:match("^x%-hydragate%-tell%-(.+)$")
-    if name and not dropped[name] then
-      if name == "x-request-id" then
-        if not headers:get(name) then headers:add(name, value) end
-      elseif name == "ratelimit" or name == "ratelimit-policy" then
-        headers:add(name, value)
-      else
-        headers:replace(name, value)
-      end
+  for name, value in pairs(ours) do
+    if dropped and dropped[name] then
+      -- the model API's own is the one that the caller runs into first
+    elseif name == "x-request-id" then
+      if not headers:get(name) then headers:add(name, value) end
+    elseif name == "ratelimit" or name == "ratelimit-policy" then
+      headers:add(name, value)
+    else
+      headers:replace(name, value)
     end
   end
 end
 
+local function is_limit(name)
+  return name:find("^x%-ratelimit%-") or name:find("^anthropic%-ratelimit%-")
+    or name:find("^ratelimit")
+end
+
 local function drop_unreturned(headers, is_own_key)
-  local gone = {}
+  local gone
   for name, _ in pairs(headers) do
-    if name:find("^x%-hydragate%-") or name:find("^proxy%-")
-      or (is_own_key and (name:find("^x%-ratelimit%-") or name:find("^anthropic%-ratelimit%-")
-        or name:find("^ratelimit"))) then
+    if name:sub(1, 12) == "x-hydragate-" or name:sub(1, 6) == "proxy-"
+      or (is_own_key and is_limit(name)) then
+      gone = gone or {}
       gone[#gone + 1] = name
     end
   end
-  for _, name in ipairs(gone) do headers:remove(name) end
+  if gone then
+    for _, name in ipairs(gone) do headers:remove(name) end
+  end
 end
 
 -- ── usage ───────────────────────────────────────────────────────────────────────────────────
