@@ -201,7 +201,7 @@ def create_engine(
     policies = PolledPolicies(Path(policy))
     counted = metrics or WorkerMetrics()
     counted.add_source(PolicySeries(policies, "middleware"))
-    recorders: list[Recorder] = [MetricsRecorder(counted)]
+    recorders: list[Recorder] = [MetricsRecorder(counted, policies)]
     if log_dir is not None:
         folder = Path(log_dir)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -354,6 +354,7 @@ class Policy:
     adopts_unknown: bool  # an unknown credential is adopted once the upstream accepts it
     on_store_error: OnStoreError  # for callers who cannot be identified without the store
     appeal: str | None = None  # where a refused caller may turn: an address or URL
+    region_sets: Mapping[str, frozenset[str]] = field(default_factory=dict)  # of countries, by name
 
     @property
     def names(self) -> frozenset[str]:

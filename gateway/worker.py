@@ -131,7 +131,7 @@ async def serve(orders: Orders) -> None:
         clock=SystemClock(),
         ids=DecisionIds(),
         keyed=keyed,
-        recorders=(log, MetricsRecorder(metrics)),
+        recorders=(log, MetricsRecorder(metrics, policies)),
         keeps_windows=settings.windows,
         tasks=tasks,
         geo=geo,

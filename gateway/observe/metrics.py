@@ -22,7 +22,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ..model import Outcome
+from ..model import NETWORK_CLASSES, Outcome, Verdict
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 MAX_SERIES = 2_000
@@ -91,6 +91,19 @@ TABLE = (
         ("direction",),
         "Tokens really used: input, cached_input (part of input) and output.",
         starts=(("input",), ("cached_input",), ("output",)),
+    ),
+    Definition(
+        "hydragate_networks_total",
+        COUNTER,
+        ("network_class", "verdict"),
+        "Decisions by the class of the client's network.",
+        starts=tuple(product((*NETWORK_CLASSES, "unknown"), [v.text for v in Verdict])),
+    ),
+    Definition(
+        "hydragate_regions_total",
+        COUNTER,
+        ("region_set", "verdict"),
+        "Decisions about networks in a country of the set, whatever their class and the reason.",
     ),
     Definition("hydragate_inflight", GAUGE, (), "Exchanges under way."),
     Definition(

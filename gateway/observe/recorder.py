@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from ..model import Decision, Exchange, Outcome, Usage
+from ..engine import PolicySource
+from ..model import Decision, Exchange, Outcome, Policy, RequestFacts, Usage
 from .metrics import Counter, Histogram, WorkerMetrics
 
 OWN_STATUSES = {429: "429", 529: "529"}
 """Refusals of the model API itself, told apart from ours and from other errors."""
 MAX_KEPT = 4096
+UNKNOWN = "unknown"
 
 _Series = tuple[Counter, Histogram]
 """(decisions, request seconds)."""
@@ -16,8 +18,12 @@ _Series = tuple[Counter, Histogram]
 class MetricsRecorder:
     """A `Recorder` that counts. Series are looked up once and kept."""
 
-    def __init__(self, metrics: WorkerMetrics) -> None:
+    def __init__(self, metrics: WorkerMetrics, policies: PolicySource | None = None) -> None:
+        """`policies` says which sets of countries to count by; none without it."""
         self._metrics = metrics
+        self._policies = policies
+        self._revision = ""  # whose sets of countries `_places` counts by
+        self._places: dict[tuple[str | None, str | None, int], tuple[Counter, ...]] = {}
         self._series: dict[tuple[int, int, str, str], _Series] = {}
         self._upstream: dict[int, Histogram] = {}
         self._outcomes = {
@@ -36,6 +42,7 @@ class MetricsRecorder:
         decisions, request_seconds = self._series.get(key) or self._find(key, decision)
         decisions.value += 1
         request_seconds.observe(timings.request_us / 1e6)
+        self._count_place(facts, decision)
         self._outcomes[exchange.outcome].value += 1
         self._decision_seconds.observe(timings.decision_us / 1e6)
         status = exchange.upstream_status
@@ -55,6 +62,33 @@ class MetricsRecorder:
         )
         if len(self._series) < MAX_KEPT:
             self._series[key] = found
+        return found
+
+    def _count_place(self, facts: RequestFacts, decision: Decision) -> None:
+        if decision.policy_revision != self._revision:
+            self._revision = decision.policy_revision
+            self._places.clear()
+        key = (facts.country, facts.network_class, decision.verdict)
+        for counter in self._places.get(key) or self._find_place(key, decision):
+            counter.value += 1
+
+    def _find_place(
+        self, key: tuple[str | None, str | None, int], decision: Decision
+    ) -> tuple[Counter, ...]:
+        country, network_class, _ = key
+        verdict = decision.verdict.text
+        policy: Policy | None = None if self._policies is None else self._policies.current
+        sets = {} if policy is None else policy.region_sets
+        found = (
+            self._metrics.counter("hydragate_networks_total", (network_class or UNKNOWN, verdict)),
+            *(
+                self._metrics.counter("hydragate_regions_total", (name, verdict))
+                for name, countries in sets.items()
+                if country in countries
+            ),
+        )
+        if len(self._places) < MAX_KEPT:
+            self._places[key] = found
         return found
 
     def _find_upstream(self, status: int) -> Histogram:

@@ -14,6 +14,8 @@ LABELS: Mapping[str, str] = {
     "reason": "name of the deciding rule or limit, `ok`, or one of the gateway's own reasons "
     "([Policy](policy.md#names-that-are-taken))",
     "surface": "the way in: proxy, middleware, replay, ext_authz or auth_request",
+    "network_class": "eyeball, hosting, vpn, tor, education or unknown",
+    "region_set": "name of a set that the policy compares countries with",
     "rule": "name of a rule or limit of the policy",
     "mode": "enforce or shadow",
     "status_class": "2xx to 5xx, and 429 and 529 for the model API's own refusals",
@@ -46,9 +48,10 @@ Generated from `gateway/observe/metrics.py`.
 Counters only grow, also when a worker dies and is started again; gauges are of the workers that
 live. Counters without labels, and the series listed under *starts at 0*, are there before anything
 was counted; so are, for every rule and limit of the policy in force, its series of
-`hydragate_findings_total`, and for the enforced ones those of `hydragate_decisions_total` and
-`hydragate_degraded_total`. No label names an account, an address, a cluster or free text; past
-2,000 series of a metric in one worker, new ones are counted under `other`.
+`hydragate_findings_total`, for the enforced ones those of `hydragate_decisions_total` and
+`hydragate_degraded_total`, and for its sets of countries those of `hydragate_regions_total`. No
+label names an account, an address, a cluster or free text; past 2,000 series of a metric in one
+worker, new ones are counted under `other`.
 
 """
 

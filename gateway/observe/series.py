@@ -34,6 +34,9 @@ def _expected(policy: Policy, surface: str) -> Iterator[tuple[str, LabelValues]]
         yield "hydragate_findings_total", (name, verdict.text, mode.value)
         if mode is Mode.ENFORCE:
             yield "hydragate_decisions_total", (verdict.text, verdict.text, name, surface)
+    for name in policy.region_sets:
+        for verdict in Verdict:
+            yield "hydragate_regions_total", (name, verdict.text)
     for limit in policy.limits:
         if limit.mode is Mode.ENFORCE:
             yield "hydragate_degraded_total", (limit.name,)

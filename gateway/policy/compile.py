@@ -83,6 +83,7 @@ def compile_policy(
         adopts_unknown=head.unknown_credentials == "adopt",
         on_store_error=on_store_error,
         appeal=head.appeal,
+        region_sets={name: sets.values[name].values for name in sorted(vocabulary.region_sets)},
     )
 
 

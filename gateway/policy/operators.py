@@ -48,6 +48,7 @@ class Vocabulary:
     sets: Mapping[str, NamedSet] = field(default_factory=dict)
     choices: Mapping[str, frozenset[str]] = field(default_factory=dict)
     used_sets: set[str] = field(default_factory=set)
+    region_sets: set[str] = field(default_factory=set)  # of those, the ones compared with countries
 
 
 Operator = Callable[[SignalSpec, Any, Vocabulary], Test]
@@ -138,6 +139,8 @@ def _members(spec: SignalSpec, name: str, vocabulary: Vocabulary) -> frozenset[A
         )
     for value in named.values:
         literal(spec, value, vocabulary)
+    if spec.name in _COUNTRIES:
+        vocabulary.region_sets.add(name)
     return named.values
 
 

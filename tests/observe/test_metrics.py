@@ -142,6 +142,35 @@ def test_an_exchange_is_counted_once_in_every_place_it_belongs() -> None:
     assert value(text, "hydragate_decision_seconds_sum") == 0.0009
 
 
+def test_networks_are_counted_by_class_and_by_the_policys_sets_of_countries() -> None:
+    source, metrics, total = Fixed(), WorkerMetrics(), MetricsAggregate()
+    source.current = replace(source.current, region_sets={"closed": frozenset({"XA", "XB"})})
+    metrics.add_source(PolicySeries(source, "proxy"))
+    recorder, one = MetricsRecorder(metrics, source), an_exchange()
+    for country, network_class in (("XA", "vpn"), ("XB", None), ("DE", "vpn"), (None, None)):
+        facts = replace(one.facts, country=country, network_class=network_class)
+        recorder.record(replace(one, facts=facts))
+    total.merge(0, 1, metrics.snapshot())
+    text = total.text()
+    assert value(text, "hydragate_networks_total", network_class="vpn", verdict="verify") == 2
+    assert value(text, "hydragate_networks_total", network_class="unknown", verdict="verify") == 2
+    assert value(text, "hydragate_networks_total", network_class="tor", verdict="deny") == 0
+    assert value(text, "hydragate_regions_total", region_set="closed", verdict="verify") == 2
+    assert value(text, "hydragate_regions_total", region_set="closed", verdict="deny") == 0
+
+
+def test_a_changed_policy_changes_the_sets_that_are_counted_by() -> None:
+    source, metrics, total = Fixed(), WorkerMetrics(), MetricsAggregate()
+    first = source.current
+    recorder, one = MetricsRecorder(metrics, source), an_exchange()
+    one = replace(one, facts=replace(one.facts, country="XA"))
+    recorder.record(one)
+    source.current = replace(first, revision="f" * 12, region_sets={"closed": frozenset({"XA"})})
+    recorder.record(replace(one, decision=replace(one.decision, policy_revision="f" * 12)))
+    total.merge(0, 1, metrics.snapshot())
+    assert value(total.text(), "hydragate_regions_total", region_set="closed") == 1
+
+
 def test_the_upstreams_own_refusals_are_told_apart() -> None:
     assert [status_class(s) for s in (200, 404, 429, 500, 529)] == [
         "2xx",

@@ -67,6 +67,23 @@ def test_ranges_are_cut_at_each_others_edges(tmp_path: Path) -> None:
     assert place(path, "2a00:1::1") == NOWHERE
 
 
+def test_what_lists_miss_of_a_cloud_is_hosting_and_of_a_carrier_is_not(tmp_path: Path) -> None:
+    """AS 64500 is listed for 3/4 of it, AS 64501 for 1/4; IPv6 goes by the same AS."""
+    tables, start = Tables(), int(IPv4Address("20.1.0.0"))
+    tables.asns[0].extend([(start, start + 1023, 64500), (start + 1024, start + 2047, 64501)])
+    tables.classes[0].append((start, start + 511, "hosting"))
+    tables.classes[0].append((start + 512, start + 767, "vpn"))
+    tables.classes[0].append((start + 1024, start + 1279, "hosting"))
+    tables.asns[1].append((0x2A00_0000 << 32, (0x2A00_0001 << 32) - 1, 64500))
+    path = tmp_path / "clouds.geo"
+    build(tables, path, made="2026-11-25", data_date="2026-06", attribution="tests")
+    assert place(path, "20.1.2.0").network_class == "vpn", "what a list says holds"
+    assert place(path, "20.1.3.0") == Place(None, 64500, "hosting")
+    assert place(path, "20.1.4.0") == Place(None, 64501, "hosting")
+    assert place(path, "20.1.5.0") == Place(None, 64501, "eyeball")
+    assert place(path, "2a00::1") == Place(None, 64500, "hosting")
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 4000), st.integers(0, 300), st.sampled_from(["DE", "FR", "US"])),
