@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, cast
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from .classifiers.body import Body
 from .classifiers.reader import ACCOUNT, TaskReader
@@ -328,10 +331,10 @@ class Engine:
     def _show_window(self, facts: RequestFacts, subject: Subject) -> None:
         """The one fact that a surface cannot know: whose request it is was found out here."""
         packed = self.store.window(subject.account_id) if subject.version else None
-        object.__setattr__(facts, "window", packed)
+        force_setattr(cast(Struct, facts), "window", packed)
         if self._scores_accounts and self.tasks is not None:
             score = self.tasks.score_account(packed, facts.received_us // SECOND_US)
-            object.__setattr__(facts, "collecting", score)
+            force_setattr(cast(Struct, facts), "collecting", score)
 
     def _sighting(
         self,
