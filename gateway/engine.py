@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, cast
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from .classifiers.body import Body
 from .classifiers.reader import ACCOUNT, TaskReader
@@ -36,12 +39,14 @@ from .model import (
     Outcome,
     Policy,
     RequestFacts,
+    Settlement,
     Sighting,
     Status,
     Subject,
     TaskReading,
     Timings,
     Usage,
+    record,
 )
 from .ports import Clock, GeoSource, IdSource, Recorder, Store
 
@@ -61,6 +66,23 @@ class PolicySource(Protocol):
     def current(self) -> Policy:
         """The policy in force; a request keeps the one it began with."""
         ...
+
+
+@record
+class Ending:
+    """What is left to do when an exchange is over. It holds nothing else of the exchange, so that
+    whoever knows the end ahead (a replay) keeps little of what is under way.
+
+    `usage` None: nothing was used. `due` None: nothing to settle. `adopted`: the account that
+    `credential` then names; None: nobody is adopted.
+    """
+
+    model: str | None
+    body_bytes: int
+    usage: Usage | None
+    due: Settlement | None
+    credential: str | None
+    adopted: Subject | None
 
 
 class Known:
@@ -111,6 +133,10 @@ class SubjectCache:
     def drop(self, credential: str) -> None:
         self._entries.pop(credential, None)
 
+    def grow(self, size: int) -> None:
+        """Hold at least `size`; never fewer than before."""
+        self._size = max(self._size, size)
+
 
 _NOBODY = Known(ANONYMOUS, 0)
 
@@ -158,6 +184,10 @@ class Engine:
         self._windows_of: Policy | None = None
         self._reads_windows = self._scores_accounts = False
         self._shadow_all = False  # as last seen, for when the store does not answer
+
+    def expect(self, credentials: int) -> None:
+        """Remember as many; for who knows beforehand how many will be in use."""
+        self._cache.grow(credentials)
 
     async def decide(self, facts: RequestFacts) -> Decision:
         """One decision. Never raises for what a caller or the store does."""
@@ -212,22 +242,8 @@ class Engine:
         are given back as far as they have not drained.
         """
         finished_us = self.clock.now_us() if finished_us is None else finished_us
-        if usage is not None:
-            self.estimator.learn(facts.model, facts.body_bytes, usage)
         try:
-            due = settlement(
-                decision,
-                usage,
-                now_us=finished_us if self._event_time else None,
-                sighting=self._sighting(facts, decision, usage, upstream_status),
-            )
-            if due is not None:
-                self.store.settle_soon(due)
-            subject = decision.subject
-            if subject is not None and subject.status is _PROVISIONAL:
-                await self._adopt(facts, decision, subject, upstream_status)
-        except StoreError:
-            pass  # counted by the store's own metrics; leases lapse, estimates stand
+            await self.end(self.ending(facts, decision, usage, upstream_status, finished_us))
         finally:
             if self._recorders:
                 used = NO_USAGE if usage is None else usage
@@ -236,6 +252,40 @@ class Engine:
                 )
                 for recorder in self._recorders:
                     recorder.record(exchange)
+
+    def ending(
+        self,
+        facts: RequestFacts,
+        decision: Decision,
+        usage: Usage | None,
+        upstream_status: int | None,
+        finished_us: int,
+    ) -> Ending:
+        """What `end` will have to do when the exchange is over at `finished_us`."""
+        due = settlement(
+            decision,
+            usage,
+            now_us=finished_us if self._event_time else None,
+            sighting=self._sighting(facts, decision, usage, upstream_status),
+        )
+        subject, adopted = decision.subject, None
+        if subject is not None and subject.status is _PROVISIONAL:
+            adopted = self._adopted(facts, decision, subject, upstream_status)
+        return Ending(facts.model, facts.body_bytes, usage, due, facts.credential, adopted)
+
+    async def end(self, ending: Ending) -> None:
+        """Learn, settle, adopt. Never raises for what the store does."""
+        if ending.usage is not None:
+            self.estimator.learn(ending.model, ending.body_bytes, ending.usage)
+        try:
+            if ending.due is not None:
+                self.store.settle_soon(ending.due)
+            if ending.adopted is not None:
+                await self.store.adopt(
+                    ending.credential or "", ending.adopted, ttl_us=ADOPTED_TTL_US
+                )
+        except StoreError:
+            pass  # counted by the store's own metrics; leases lapse, estimates stand
 
     def _assess(self, policy: Policy, facts: RequestFacts, known: Known) -> Assessment:
         """What follows from policy and account alone is kept while both are the same objects,
@@ -281,10 +331,10 @@ class Engine:
     def _show_window(self, facts: RequestFacts, subject: Subject) -> None:
         """The one fact that a surface cannot know: whose request it is was found out here."""
         packed = self.store.window(subject.account_id) if subject.version else None
-        object.__setattr__(facts, "window", packed)
+        force_setattr(cast(Struct, facts), "window", packed)
         if self._scores_accounts and self.tasks is not None:
             score = self.tasks.score_account(packed, facts.received_us // SECOND_US)
-            object.__setattr__(facts, "collecting", score)
+            force_setattr(cast(Struct, facts), "collecting", score)
 
     def _sighting(
         self,
@@ -328,26 +378,25 @@ class Engine:
         assessment = assess(policy, facts, identity.subject)
         return judge_without_store(policy, facts, identity, assessment, shadow_all=self._shadow_all)
 
-    async def _adopt(
+    def _adopted(
         self,
         facts: RequestFacts,
         decision: Decision,
         subject: Subject,
         upstream_status: int | None,
-    ) -> None:
+    ) -> Subject | None:
         """Where the upstream accepted a credential nobody had imported: now it may have state."""
         if facts.credential is None or not decision.is_served:
-            return
+            return None
         if upstream_status is None or not 200 <= upstream_status < 300:
-            return
+            return None
         if not self.policies.current.adopts_unknown:
-            return
-        adopted = replace(
+            return None
+        return replace(
             subject,
             account_id=adopted_id(facts.credential),
             status=Status.ADOPTED,  # its age stays unknown: it may be old elsewhere
         )
-        await self.store.adopt(facts.credential, adopted, ttl_us=ADOPTED_TTL_US)
 
 
 def adopted_id(credential: str) -> str:

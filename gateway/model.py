@@ -10,9 +10,12 @@ nobody knows is `None`, never a default.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from enum import IntEnum, StrEnum
-from typing import TypeVar, dataclass_transform
+from typing import TypeVar, cast, dataclass_transform
+
+from msgspec import Struct, StructMeta
+from msgspec import field as msgspec_field
 
 SECOND_US = 1_000_000
 T = TypeVar("T")
@@ -20,13 +23,21 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def record(cls: type[T]) -> type[T]:
-    """A dataclass that is frozen to the type checker only.
+    """A frozen dataclass that is made, compared and hashed in C: for what is made anew for each
+    request.
 
-    For what is made anew for each request: freezing at run time costs 0.08 us a field, which is
-    15 us a request here. Nothing assigns to a field; mypy sees to that.
+    `dataclasses.replace`, `fields` and `asdict` take it for one. It costs a third of an ordinary
+    one, and the garbage collector does not look at it: a record must not come to hold itself.
     """
-    return dataclass(slots=True, unsafe_hash=True)(cls)
+    dataclass(init=False, repr=False, eq=False, match_args=False)(cls)  # its fields, looked over
+    own = {name: value for name, value in vars(cls).items() if name not in _OF_PLAIN_CLASSES}
+    for one in fields(cls):  # type: ignore[arg-type]  # it has just become one
+        if one.default_factory is not MISSING:
+            own[one.name] = msgspec_field(default_factory=one.default_factory)
+    return cast(type[T], StructMeta(cls.__name__, (Struct,), own, frozen=True, gc=False))
 
+
+_OF_PLAIN_CLASSES = frozenset({"__dict__", "__weakref__"})
 
 NO_STRINGS: Mapping[str, str] = {}
 
@@ -181,7 +192,7 @@ class RequestFacts:
 OWNERSHIPS = ("attested", "unsupported-majority")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grant:
     """What passing a verification gave; `expires_us` None never expires."""
 
@@ -190,7 +201,7 @@ class Grant:
     expires_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Subject:
     """The account behind a credential, as the store holds it.
 
@@ -226,7 +237,7 @@ class Subject:
     suspicion: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """What a credential resolves to: the account and which of its keys was used."""
 

@@ -9,10 +9,9 @@ judged; that is the upstream's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from ..errors import RequestError
 from .content import decode_content
@@ -30,8 +29,7 @@ SHAPES = frozenset(
 _INCLUDE_USAGE = b'"include_usage":true'
 
 
-@dataclass(slots=True)
-class BodyFacts:
+class BodyFacts(Struct, gc=False):
     """What one body says. None: it does not say. `members` are the top-level values, unparsed."""
 
     shape: str = ""
@@ -48,7 +46,7 @@ class BodyFacts:
     wants_usage: bool = False  # stream_options.include_usage is true
     has_stream_options: bool = False
     text_bytes: int = 0  # what counts as input for a token estimate
-    members: Mapping[str, Raw] = field(default_factory=dict)
+    members: Mapping[str, Raw] = {}
     turns: Sequence[Raw] = ()  # of messages or input, unparsed
     item: BodyFacts | None = None  # of a batch: the request in its middle
 

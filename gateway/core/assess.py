@@ -6,6 +6,8 @@ looked at. Law: the order of rules and limits changes nothing but the order of f
 
 from __future__ import annotations
 
+from typing import cast
+
 from ..model import (
     Assessment,
     Finding,
@@ -18,7 +20,7 @@ from ..model import (
     Subject,
     Verdict,
 )
-from .limit_plan import PreparedLimit, plan_step
+from .limit_plan import PreparedLimit, plan_step, plan_tokens
 from .prepare import Prepared, unprepared
 
 # Looking a member up in its enum costs as much as what is done with it.
@@ -55,7 +57,7 @@ def assess(
     values = list(prepared.values)
     for position, read in prepared.asked:
         values[position] = read(facts, subject)
-    findings = _admission(policy, facts, subject)
+    findings = [] if subject.status is _ACTIVE else _admission(policy, facts, subject)
     for when, rule in prepared.rules:
         if when is None or when(values):
             findings.append(_finding(rule))
@@ -93,14 +95,23 @@ def _plan_one(
 ) -> tuple[PlannedStep, ...]:
     """`_plan` of a request of one item that no rule refuses: only what is open is worked out."""
     plan = list(prepared.ready)
+    is_whole = True
     for position, one in prepared.open:
-        if one.when is None or one.when(values):
-            plan[position] = one.ready or plan_step(one, values, facts, looks_only=False)
+        if one.when is not None and not one.when(values):
+            is_whole = False
+        elif one.counts_tokens:
+            plan[position] = plan_tokens(one, facts)
+        else:
+            planned = one.ready or plan_step(one, values, facts, looks_only=False)
+            plan[position] = planned
+            is_whole = is_whole and planned is not None
+    if is_whole:
+        return tuple(cast(list[PlannedStep], plan))
     return tuple([planned for planned in plan if planned is not None])
 
 
 def _admission(policy: Policy, facts: RequestFacts, subject: Subject) -> list[Finding]:
-    if subject.status is _ACTIVE or subject.status is _ADOPTED:
+    if subject.status is _ADOPTED:
         return []
     if subject.status is _BANNED_STATUS:
         return [_BANNED]

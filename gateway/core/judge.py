@@ -44,13 +44,13 @@ def judge(
 ) -> Decision:
     """The worst enforced finding wins; the kill switch turns every finding of the policy into
     a shadow, while who may call at all stays as it is."""
+    if not assessment.findings and _all_allowed(reply.results):
+        return _allow(policy, facts, identity, assessment, reply)
     refused = [
         _limit_finding(planned, result, reply.now_us)
         for planned, result in zip(assessment.plan, reply.results, strict=True)
         if not result.allowed
     ]
-    if not assessment.findings and not refused:
-        return _allow(policy, facts, identity, assessment, reply)
     findings = (*assessment.findings, *refused)
     return _decide(
         policy,
@@ -64,6 +64,14 @@ def judge(
         shadow_all=reply.shadow_all,
         decided_us=reply.now_us,
     )
+
+
+def _all_allowed(results: tuple[StepResult, ...]) -> bool:
+    """A loop: half the price of all()."""
+    for result in results:  # noqa: SIM110
+        if not result.allowed:
+            return False
+    return True
 
 
 def _allow(

@@ -38,6 +38,7 @@ NO_FACTS = RequestFacts("", 0, "", "", "", None, "")
 _REQUESTS, _CONCURRENCY = Cost.REQUESTS, Cost.CONCURRENCY
 _INPUT, _OUTPUT = Cost.INPUT_TOKENS, Cost.OUTPUT_TOKENS
 _GCRA, _LEASE = StepKind.GCRA, StepKind.LEASE
+_ENFORCE, _ENFORCED, _SHADOWED = Mode.ENFORCE, Effect.ENFORCE, Effect.SHADOW
 _EFFECTS = {
     (Mode.ENFORCE, False): Effect.ENFORCE,
     (Mode.ENFORCE, True): Effect.LOOK,
@@ -54,7 +55,7 @@ class PreparedLimit:
     `when` is None where the limit concerns every request of the account. `tag` and `field` are
     None where they depend on the request; `one_us` is the increment of one unit. `ready` is the
     whole step of a request of one item, where nothing else of the request matters: it is made
-    once, not per request.
+    once, not per request. `counts_tokens`: the request decides about nothing but the amount.
     """
 
     limit: Limit
@@ -65,6 +66,7 @@ class PreparedLimit:
     tag: str | None
     field: str | None
     ready: PlannedStep | None
+    counts_tokens: bool
 
 
 def prepare_limit(
@@ -75,11 +77,12 @@ def prepare_limit(
     *,
     when: Predicate | None,
     known: Mapping[int, object],
+    tags: dict[str, str],
 ) -> PreparedLimit | None:
     """None where the subject has no quota for the limit, or no such key.
 
     `known` are the values, by position, that will be the same for every request; `when` is what
-    is left to be asked of `limit.when`.
+    is left to be asked of `limit.when`. `tags` keeps one text for each tag of the account.
     """
     if limit.cluster is not None and not is_counted(subject):
         return None
@@ -93,10 +96,14 @@ def prepare_limit(
             return None
     field = _field(limit, known) if all(p in known for p in limit.fields) else None
     ceiling, one_us = _bounds(limit, quota, subject)
-    ready = None
-    if tag is not None and field is not None and limit.cost not in TOKEN_COSTS:
-        ready = PlannedStep(limit, quota, _step(limit, quota, ceiling, one_us, tag, field))
-    return PreparedLimit(limit, when, quota, ceiling, one_us, tag, field, ready)
+    ready, counts_tokens = None, False
+    if tag is not None and field is not None:
+        tag = tags.setdefault(tag, tag)
+        if limit.cost not in TOKEN_COSTS:
+            ready = PlannedStep(limit, quota, _step(limit, quota, ceiling, one_us, tag, field))
+        else:
+            counts_tokens = quota.limit > 0
+    return PreparedLimit(limit, when, quota, ceiling, one_us, tag, field, ready, counts_tokens)
 
 
 def plan_step(
@@ -110,6 +117,22 @@ def plan_step(
     field = one.field or _field(limit, values)
     step = _step(limit, one.quota, one.ceiling, one.one_us, tag, field, facts, looks_only)
     return PlannedStep(limit, one.quota, step)
+
+
+def plan_tokens(one: PreparedLimit, facts: RequestFacts) -> PlannedStep:
+    """`plan_step` of a limit with `counts_tokens`, which depends on the request in nothing else."""
+    limit, quota, ceiling, field = one.limit, one.quota, one.ceiling, one.field
+    cost = limit.cost
+    tokens = facts.estimated_input_tokens if cost is not _OUTPUT else 0
+    if cost is not _INPUT:
+        tokens += facts.estimated_output_tokens
+    amount = -(-tokens * quota.period_us // quota.limit)  # `increment_us`
+    if amount > ceiling:
+        amount = ceiling
+    effect = _ENFORCED if limit.mode is _ENFORCE else _SHADOWED
+    return PlannedStep(
+        limit, quota, Step(one.tag or "", field or "", _GCRA, effect, amount, ceiling, ceiling)
+    )
 
 
 def _step(

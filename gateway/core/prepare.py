@@ -58,7 +58,7 @@ def unprepared(policy: Policy, subject: Subject) -> Prepared:
     """For one request: nothing but the limits' quotas is worked out ahead. Of strangers, who are
     all alike but for their ids, it holds for any."""
     limits = [
-        prepare_limit(policy, limit, subject, None, when=limit.when, known={})
+        prepare_limit(policy, limit, subject, None, when=limit.when, known={}, tags={})
         for limit in policy.limits
     ]
     return _with_limits(
@@ -101,12 +101,14 @@ class Preparer:
         policy = self.policy
         known = _known_values(self._may_know, subject, credential)
         values = _Known(known, len(policy.signals))
-        limits = []
+        limits, tags = [], dict[str, str]()
         for limit in policy.limits:
             outcome = True if limit.when is None else _tried(limit.when, values)
             if outcome is not False:
                 when = None if outcome else limit.when
-                one = prepare_limit(policy, limit, subject, jitter, when=when, known=known)
+                one = prepare_limit(
+                    policy, limit, subject, jitter, when=when, known=known, tags=tags
+                )
                 if one is not None:
                     limits.append(one)
         return _with_limits(

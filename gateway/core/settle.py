@@ -8,11 +8,9 @@ from ..model import (
     Decision,
     Effect,
     Limit,
-    PlannedStep,
     Settlement,
     Sighting,
     StepKind,
-    StepResult,
     Usage,
 )
 from .gcra import increment_us
@@ -39,32 +37,27 @@ def settlement(
     corrections = []
     applied = decision.applied
     for planned, result in zip(decision.plan, decision.results, strict=False):
-        if planned.limit.cost is _REQUESTS:
+        limit = planned.limit
+        if limit.cost is _REQUESTS:
             continue
-        effect = planned.step.effect
-        if applied if effect is _ENFORCE else (effect is _SHADOW and result.allowed):
-            correction = _correction(planned, result, usage)
-            if correction is not None:
-                corrections.append(correction)
+        step = planned.step
+        effect = step.effect
+        if not (applied if effect is _ENFORCE else (effect is _SHADOW and result.allowed)):
+            continue
+        delta_us = step.amount  # of a lease: how many are freed
+        if step.kind is _GCRA:
+            used = 0 if usage is None else used_tokens(limit, usage)
+            if used is None:
+                continue  # the estimate has to stand
+            delta_us = increment_us(used, planned.quota) - delta_us
+            if delta_us == 0:
+                continue
+        corrections.append(
+            Correction(step.tag, step.field, step.kind, effect, delta_us, result.level, step.ttl_us)
+        )
     if not corrections and sighting is None:
         return None
     return Settlement(decision.decision_id, tuple(corrections), now_us, sighting)
-
-
-def _correction(planned: PlannedStep, result: StepResult, usage: Usage | None) -> Correction | None:
-    """Of a token limit or a lease; None where the estimate was right or has to stand."""
-    step, limit = planned.step, planned.limit
-    delta_us = step.amount  # of a lease: how many are freed
-    if step.kind is _GCRA:
-        used = 0 if usage is None else used_tokens(limit, usage)
-        if used is None:
-            return None
-        delta_us = increment_us(used, planned.quota) - step.amount
-        if delta_us == 0:
-            return None
-    return Correction(
-        step.tag, step.field, step.kind, step.effect, delta_us, result.level, step.ttl_us
-    )
 
 
 def used_tokens(limit: Limit, usage: Usage) -> int | None:

@@ -54,8 +54,6 @@ class _Counters:
 
 _Leases = dict[tuple[str, str], _Counters]
 """By tag and limit."""
-_Passing = tuple[Step, int, _Counters | None]
-"""An enforced step that passes, the level after it, where it is kept."""
 _Looked = tuple[Step, StepResult, int, _Counters | None, str]
 """A step, its result if applied, the level before, where it is kept, under which name."""
 # Looking a member up in its enum is slower than all that is done with it.
@@ -96,12 +94,9 @@ class MemoryStore:
                 return ChargeReply(
                     now_us, is_stale=True, subject=stored, shadow_all=self._shadow_all
                 )
-        passing = self._all_pass(charge.steps, now_us)
-        if passing is not None:
-            applied = True
-            self._apply_all(passing, charge.lease_id, now_us)
-            results = [StepResult(True, level) for _, level, _ in passing]
-        else:
+        results = self._pass_all(charge, now_us)
+        applied = True
+        if results is None:
             looked = [self._look(one, now_us) for one in charge.steps]
             applied = all(s[1].allowed for s in looked if s[0].effect is _ENFORCE)
             results = [self._outcome(s, applied, charge.lease_id, now_us) for s in looked]
@@ -110,15 +105,16 @@ class MemoryStore:
             self._sweep(now_us)
         return ChargeReply(now_us, tuple(results), applied, False, None, self._shadow_all)
 
-    # Nearly always everything is enforced and passes: `_all_pass` and `_apply_all` are `_look` and
-    # `_apply` for that alone, with nothing made or called that the case does not need.
-
-    def _all_pass(self, steps: tuple[Step, ...], now_us: int) -> list[_Passing] | None:
-        """What each step comes to; None, and nothing has changed, where it takes `_look`: one
-        does not pass, only looks, is a shadow, or finds its counters full."""
-        passing: list[_Passing] = []
+    def _pass_all(self, charge: Charge, now_us: int) -> list[StepResult] | None:
+        """Nearly always everything is enforced and passes: `_look` and `_apply` for that alone,
+        with nothing made or called that the case does not need. None, and nothing has changed,
+        where it takes `_look`: a step does not pass, only looks, is a shadow, or finds its
+        counters full."""
+        results: list[StepResult] = []
+        places: list[_Counters | None] = []
         all_counters, all_leases = self._counters[0], self._leases[0]
-        for one in steps:
+        tag, of_tag = None, None
+        for one in charge.steps:
             amount = one.amount
             if one.effect is not _ENFORCE or not amount:
                 return None
@@ -128,12 +124,13 @@ class MemoryStore:
                 if level > one.ceiling:
                     return None
             else:
-                kept = all_counters.get(one.tag)
-                level = now_us
+                if one.tag is not tag:
+                    tag, of_tag = one.tag, all_counters.get(one.tag)
+                    if of_tag is not None and of_tag.expires_us <= now_us:
+                        of_tag = None
+                kept, level = of_tag, now_us
                 if kept is not None:
-                    if kept.expires_us <= now_us:
-                        kept = None
-                    elif (tat_us := kept.fields.get(one.field)) is None:
+                    if (tat_us := kept.fields.get(one.field)) is None:
                         if len(kept.fields) >= MAX_FIELDS:
                             return None
                     elif tat_us > now_us:
@@ -141,22 +138,21 @@ class MemoryStore:
                 level += amount
                 if level - now_us > one.ceiling:
                     return None
-            passing.append((one, level, kept))
-        return passing
-
-    def _apply_all(self, passing: list[_Passing], lease_id: str, now_us: int) -> None:
-        for one, level, kept in passing:
+            results.append(StepResult(True, level))
+            places.append(kept)
+        for one, result, kept in zip(charge.steps, results, places, strict=True):
             until_us = now_us + one.ttl_us
             if one.kind is _LEASE:
-                self._take(one, kept, lease_id, until_us)
+                self._take(one, kept, charge.lease_id, until_us)
                 continue
             if kept is None:  # perhaps made by an earlier step of this request
                 kept = self._alive(one.tag, False, now_us) or self._begin(one)
-            kept.fields[one.field] = level
+            level = kept.fields[one.field] = result.level
             if level > until_us:
                 until_us = level
             if until_us + SLACK_US > kept.expires_us:
                 kept.expires_us = until_us + SLACK_US
+        return results
 
     def _outcome(self, seen: _Looked, applied: bool, lease_id: str, now_us: int) -> StepResult:
         """Charge one step where it takes part; where not, tell the level before it."""

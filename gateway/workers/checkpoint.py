@@ -16,19 +16,9 @@ import zstandard
 
 from .. import __version__
 from ..core.estimate import EstimatorState
+from ..engine import Ending
 from ..errors import UsageError
-from ..model import (
-    Decision,
-    Limit,
-    Policy,
-    Quota,
-    RequestFacts,
-    Step,
-    StepResult,
-    Subject,
-    Verdict,
-)
-from ..model import PlannedStep as Planned
+from ..model import RequestFacts
 from ..stores.memory import MemoryStore
 from ..stores.memory_state import MemoryState
 from .replay import LINE_BITS, LINE_MASK, Pending, Replay, due_key
@@ -40,21 +30,14 @@ MAX_STATE_BYTES = 1 << 36
 
 
 class PendingState(msgspec.Struct, array_like=True):
-    """An answer that is still under way: of its decision what settling needs."""
+    """An answer that is still under way."""
 
     due_us: int
     number: int
-    facts: RequestFacts
-    decision_id: str
-    verdict: Verdict
-    subject: Subject | None
-    key_id: str | None
-    decided_us: int
-    revision: str
-    applied: bool
-    plan: list[tuple[str, Quota, Step]]  # limits by name: a compiled one holds code
-    results: tuple[StepResult, ...]
-    response: bytes  # JSON
+    ending: Ending
+    ask: tuple[str, int] | None
+    facts: RequestFacts | None
+    response: bytes | None  # JSON
 
 
 class ReplayState(msgspec.Struct):
@@ -108,9 +91,8 @@ def state_of(replay: Replay, store: MemoryStore) -> ReplayState:
     )
 
 
-def restore(replay: Replay, store: MemoryStore, state: ReplayState, policy: Policy) -> None:
+def restore(replay: Replay, store: MemoryStore, state: ReplayState) -> None:
     """Make a fresh `replay` on a fresh `store` what the state says."""
-    limits = {limit.name: limit for limit in policy.limits}
     store.restore(state.store)
     replay.clock.us, replay.line_us = state.clock_us, state.line_us
     replay.tick_us = state.tick_us
@@ -121,7 +103,7 @@ def restore(replay: Replay, store: MemoryStore, state: ReplayState, policy: Poli
             replay.know_keys(account_id, [(credential, key_id)])
     for due in state.pending:
         replay.due.append(due_key(due.due_us, due.number))  # in the order of a heap already
-        replay.pending[due.number] = _pending(due, limits)
+        replay.pending[due.number] = _pending(due)
     replay.engine.estimator.restore(state.estimates)
     if replay.engine.tasks is not None:
         replay.engine.tasks.features.recurrence.restore(state.callers)
@@ -130,41 +112,16 @@ def restore(replay: Replay, store: MemoryStore, state: ReplayState, policy: Poli
 
 
 def _pending_state(key: int, pending: Pending) -> PendingState:
-    facts, decision, response = pending
-    return PendingState(
-        key >> LINE_BITS,
-        key & LINE_MASK,
-        facts,
-        decision.decision_id,
-        decision.verdict,
-        decision.subject,
-        decision.key_id,
-        decision.decided_us,
-        decision.policy_revision,
-        decision.applied,
-        [(planned.limit.name, planned.quota, planned.step) for planned in decision.plan],
-        decision.results,
-        msgspec.json.encode(response),
-    )
+    ending, ask, facts, response = pending
+    packed = None if response is None else msgspec.json.encode(response)
+    return PendingState(key >> LINE_BITS, key & LINE_MASK, ending, ask, facts, packed)
 
 
-def _pending(state: PendingState, limits: dict[str, Limit]) -> Pending:
-    decision = Decision(
-        state.decision_id,
-        state.verdict,
-        state.verdict,
-        "ok",
-        (),
-        state.subject,
-        state.key_id,
-        state.revision,
-        state.decided_us,
-        plan=tuple([Planned(limits[name], quota, step) for name, quota, step in state.plan]),
-        results=state.results,
-        applied=state.applied,
-    )
-    response = msgspec.json.decode(state.response, type=LoggedResponse)
-    return state.facts, decision, response
+def _pending(state: PendingState) -> Pending:
+    response = None
+    if state.response is not None:
+        response = msgspec.json.decode(state.response, type=LoggedResponse)
+    return state.ending, state.ask, state.facts, response
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

@@ -158,5 +158,5 @@ def _members_of(line: TrafficLine) -> Mapping[str, memoryview]:
 def _sight(now_us: int, line: TrafficLine, facts: RequestFacts, subject: Subject) -> Sight:
     members = _members_of(line)
     opening = read_opening(members) if members else NO_OPENING
-    _, plan, _ = head_of(line.headers)
+    plan, _ = head_of(line.headers)
     return Sight(now_us, facts, subject, members, opening, tuple(plan.last))

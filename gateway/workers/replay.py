@@ -21,7 +21,7 @@ from ..adapters.facts import NO_BODY, NO_ORIGIN, Origin, build_facts, origin_of
 from ..adapters.routes import RouteTable, dialect_of
 from ..classifiers.reader import TaskReader
 from ..core.keyed import KeyedHash
-from ..engine import Engine, PolicySource
+from ..engine import Ending, Engine, PolicySource
 from ..errors import RequestError
 from ..friction.asking import ask_in, asked
 from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage, Verdict
@@ -36,15 +36,18 @@ REPLAY_SECRET = b"hydragate replay: no secrets here"
 NO_KEY = "-"
 LINKER_LAG_US = 2 * SECOND_US
 NEVER_US = 1 << 62
-MAX_ORIGINS = 65_536  # as many addresses are remembered, 300 bytes each
+MIN_ORIGINS = 65_536  # as many addresses are remembered, 300 bytes each
 
 LINE_BITS = 40  # lines of one log: a million million
 LINE_MASK = (1 << LINE_BITS) - 1
 # Looking a member up in its enum costs as much as what is done with it.
 _COMPLETE, _ALLOW = Outcome.COMPLETE, Verdict.ALLOW
 
-Pending = tuple[RequestFacts, Decision, LoggedResponse]
-"""What is needed when an answer is complete."""
+Asked = tuple[str, int]
+"""An account that a decision asked for a verification, and when."""
+Pending = tuple[Ending, Asked | None, RequestFacts | None, LoggedResponse | None]
+"""What is needed when an answer is complete; facts and answer only where a hook is told of them.
+Hundreds are under way: what is kept of each has to stay in the processor's cache."""
 
 
 class StoreAndDirectory(Store, Directory, Protocol):
@@ -113,7 +116,7 @@ class Replay:
         )
         routes = RouteTable(policies.current.routes)
         self._place_of = lru_cache(maxsize=1024)(lambda method, path: _place(routes, method, path))
-        self._origin_of = lru_cache(MAX_ORIGINS)(self._origin)
+        self._origin_of = lru_cache(MIN_ORIGINS)(self._origin)
         self._credentials: dict[tuple[str, str], str] = {}
 
     async def add_account(self, change: AccountChange, key_ids: tuple[str, ...]) -> None:
@@ -129,6 +132,13 @@ class Replay:
         for credential, key in credentials:
             self._credentials[account_id, key] = credential
 
+    def expect_all(self) -> None:
+        """Be ready for requests of every account that is known by now, in any order: what is
+        remembered of each is cheap beside working it out again for nearly every line."""
+        count = len(self._credentials)
+        self.engine.expect(count)
+        self._origin_of = lru_cache(max(MIN_ORIGINS, count))(self._origin)
+
     async def apply_event(self, event: AccountEvent) -> None:
         """`created`, `changed`, `verified` or `banned`, at its time."""
         await self._advance(event.ts_us)
@@ -137,9 +147,10 @@ class Replay:
         self.keys_of.setdefault(event.account_id, 0)
         await self.store.put(changed, None if stored is not None else {})
 
-    async def decide(self, number: int, line: TrafficLine) -> Decision:
-        """Decide one line; its usage, if served, lands when its response would have."""
-        now_us = instant_us(line.ts)
+    async def decide(self, number: int, line: TrafficLine, at_us: int | None = None) -> Decision:
+        """Decide one line; its usage, if served, lands when its response would have. `at_us` is
+        the line's own instant, from whoever knows it already."""
+        now_us = instant_us(line.ts) if at_us is None else at_us
         if now_us > self.line_us:
             self.line_us = now_us
         else:
@@ -164,7 +175,16 @@ class Replay:
         if response is not None and decision.verdict is _ALLOW:
             due_us = facts.received_us + int(response.latency_ms * 1000)
             heapq.heappush(self.due, due_key(due_us, number))
-            self.pending[number] = facts, decision, response
+            ending = self.engine.ending(
+                facts, decision, _usage_of(response), response.status, due_us
+            )
+            is_told = self.hook is not None
+            self.pending[number] = (
+                ending,
+                self._ask_of(facts, decision),
+                facts if is_told else None,
+                response if is_told else None,
+            )
         else:
             await self._close(facts, decision)
         return decision
@@ -184,17 +204,11 @@ class Replay:
                 if due_us > clock.us:
                     clock.us = due_us
                 number = heapq.heappop(due) & LINE_MASK
-                facts, decision, response = self.pending.pop(number)
-                await self.engine.finish(
-                    facts,
-                    decision,
-                    outcome=_COMPLETE,
-                    usage=_usage_of(response),
-                    upstream_status=response.status,
-                    finished_us=due_us,
-                )
-                await self._note_ask(facts, decision)
-                if hook is not None:
+                ending, ask, facts, response = self.pending.pop(number)
+                await self.engine.end(ending)
+                if ask is not None:
+                    await self._note_ask(*ask)
+                if hook is not None and facts is not None and response is not None:
                     hook.on_response(number, due_us, facts, response)
                     self._arm_tick()
             elif hook is not None:
@@ -215,15 +229,20 @@ class Replay:
             await self.engine.finish(facts, decision, outcome=_COMPLETE, usage=Usage())
         else:
             await self.engine.finish(facts, decision, outcome=Outcome.REFUSED)
-        await self._note_ask(facts, decision)
+        ask = self._ask_of(facts, decision)
+        if ask is not None:
+            await self._note_ask(*ask)
 
-    async def _note_ask(self, facts: RequestFacts, decision: Decision) -> None:
-        """As `asking.AskKeeper` does live, when the exchange is over: a grace begins."""
+    def _ask_of(self, facts: RequestFacts, decision: Decision) -> Asked | None:
         ask = ask_in(decision, self.engine.policies.current)
         if ask is None or decision.subject is None:
-            return
-        stored = await self.store.get(decision.subject.account_id)
-        changed = None if stored is None else asked(stored, facts.received_us)
+            return None
+        return decision.subject.account_id, facts.received_us
+
+    async def _note_ask(self, account_id: str, asked_us: int) -> None:
+        """As `asking.AskKeeper` does live, when the exchange is over: a grace begins."""
+        stored = await self.store.get(account_id)
+        changed = None if stored is None else asked(stored, asked_us)
         if changed is not None:
             await self.store.put(changed, None)
 
@@ -254,7 +273,7 @@ class Replay:
             path=path,
             route=route,
             dialect=dialect,
-            software=head_of(line.headers)[2],
+            software=head_of(line.headers)[1],
             credential=credential,
             origin=NO_ORIGIN if line.client_ip is None else self._origin_of(line.client_ip),
             body=body,

@@ -133,6 +133,7 @@ class ReplayRun:
         )
         if kept is not None:
             self._continue_from(kept, writer)
+        self.replay.expect_all()
         is_complete = False
         try:
             with rare_collections():
@@ -176,13 +177,12 @@ class ReplayRun:
 
     async def _decide(self, one: Held, writer: DecisionWriter) -> None:
         number, _, line = one
-        replay = self.replay
+        replay, at_us = self.replay, instant_us(line.ts)
         if self._events_applied < len(self._events):
-            await self._apply_events(instant_us(line.ts))
-        behind_us = replay.line_us - instant_us(line.ts)
-        if behind_us > 0:
-            self._reads.note_order(self._plan.feed.name, number, behind_us)
-        decision = await replay.decide(number, line)
+            await self._apply_events(at_us)
+        if replay.line_us > at_us:
+            self._reads.note_order(self._plan.feed.name, number, replay.line_us - at_us)
+        decision = await replay.decide(number, line, at_us)
         writer.add(number, self._encode(line.ts, line.account_id, decision))
 
     async def _apply_events(self, until_us: int | None) -> None:
@@ -260,7 +260,7 @@ class ReplayRun:
     def _continue_from(self, kept: Checkpoint, writer: DecisionWriter) -> None:
         plan = self._plan
         assert isinstance(plan.store, MemoryStore)
-        restore(self.replay, plan.store, kept.replay, plan.policies.current)
+        restore(self.replay, plan.store, kept.replay)
         self._taken, self._events_applied = kept.taken, kept.events_applied
         self._reads, self._wall_s = kept.reads, kept.wall_s
         self._imports.imported, self._imports.bad = kept.accounts
