@@ -8,7 +8,7 @@ each lot of cards, addresses or hours has other accounts.
 
 So a *seed* (one value and all who show it) is examined like this. *Coincidences* are values of
 the facts block that at least two holders share among themselves and few others show, and rings of
-the relay block. Two measures are taken of them, and the higher one counts (docs/adr/0018):
+the relay block. Two measures are taken of them, and the higher one counts (docs/adr/0015):
 
 *Crosswise components.* Coincidences tie holders into components. One counts when no single fact
 covers more than `MOST_EXPLAINED` of it, and either a ring or two families of facts tie it. The

@@ -35,7 +35,7 @@ MOST_PLACE = 3.0  # a place with more times the lot's accounts is nobody's home
 MOST_OWN = 1.5  # of a template that more times the lot's accounts show, none is the owner
 HONEST = {"payment": 0.03, "signup_network": 0.01}
 """Loose lots for each account that shows a value of the family, in a population without
-campaigns: an upper bound (docs/adr/0018)."""
+campaigns: an upper bound (docs/adr/0015)."""
 
 
 @dataclass(frozen=True, slots=True)
