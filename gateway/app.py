@@ -54,6 +54,9 @@ class SystemClock:
 def read_secret(path: Path, *, may_create: bool, least: int = MIN_SECRET_BYTES) -> bytes:
     """The secret in `path`; with `may_create` one is made there, readable by its owner only.
 
+    A file that belongs to somebody else may be readable by its group: so Kubernetes hands a Secret
+    of root's to a process (`fsGroup`), and then that group is the process's own.
+
     Raises UsageError when it is missing, too short, or readable by others.
     """
     if may_create and not path.exists():
@@ -63,7 +66,8 @@ def read_secret(path: Path, *, may_create: bool, least: int = MIN_SECRET_BYTES) 
             file.write(secrets.token_hex(32) + "\n")
     try:
         secret = path.read_bytes().strip()
-        is_open = path.stat().st_mode & 0o077
+        stat = path.stat()
+        is_open = stat.st_mode & (0o077 if stat.st_uid == os.geteuid() else 0o037)
     except OSError as error:
         raise UsageError(f"{path}: the secret cannot be read: {error.strerror}") from None
     if len(secret) < least:
