@@ -84,6 +84,7 @@ def test_every_fact_lands_under_its_own_name() -> None:
         "estimated_output_tokens": 36,
         "task": {"version": "v", "features": "09", "scores": (0.5,)},
         "window": None,
+        "collecting": None,
     }
 
 
