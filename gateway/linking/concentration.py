@@ -140,8 +140,10 @@ def _coincidences(graph: Graph, seed: Value, holders: list[int]) -> dict[int, li
 def is_exclusive(inside: int, holders: int, held: float) -> bool:
     """Whether a value belongs to a seed's holders, who are the share `held` of all accounts: more
     of its own are among them than chance would put there, so that a hub that everybody shares is
-    none."""
-    return inside >= max(LEAST_EXCLUSIVE, min(0.9, 3 * held)) * holders
+    none. Of a seed that many show, half of those whom chance would leave outside must be inside: a
+    pool that works through several templates has not shown each of them with every account yet."""
+    by_chance = min(3 * held, (1 + held) / 2, 0.9)
+    return inside >= max(LEAST_EXCLUSIVE, by_chance) * holders
 
 
 def _components(ties: Ties) -> list[tuple[set[int], list[int]]]:

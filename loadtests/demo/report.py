@@ -113,6 +113,11 @@ def _verdict(run: dict[str, Any]) -> list[str]:
             f"{served / whole:.1%} of the campaign was served, and its accounts were not linked:",
             "each is quieter than an ordinary customer, and a minute showed too little of them.",
         ]
+    if not any(one["accounts_refused"] for one in run["campaigns"]):
+        return [
+            f"{served / whole:.1%} of the campaign was served: its accounts were seen as one hand",
+            "only when nearly all of it was sent. Each is quieter than an ordinary customer.",
+        ]
     precision = run["accounts"]["precision"] or 0.0
     return [
         f"{served / whole:.1%} of the campaign was served, until its accounts were seen as one",

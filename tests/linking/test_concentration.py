@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.linking import graph as graphs
-from gateway.linking.concentration import examine
+from gateway.linking.concentration import examine, is_exclusive
 from gateway.linking.evidence import Block, Key
 from gateway.linking.graph import Graph
 
@@ -62,3 +62,21 @@ def test_a_popular_value_remembers_who_came_last(monkeypatch: pytest.MonkeyPatch
     assert prompt is not None
     assert list(graph.values[prompt].holders) == list(range(15, 25))
     assert prompt not in graph.accounts[0].values
+
+
+@pytest.mark.parametrize(
+    ("held", "inside", "belongs"),
+    [
+        pytest.param(0.01, 34, True, id="rare seed, a third inside"),
+        pytest.param(0.01, 33, False, id="rare seed, less than a third inside"),
+        pytest.param(0.20, 60, True, id="common seed, three times chance"),
+        pytest.param(0.45, 73, True, id="half of all show it, half of the others inside"),
+        pytest.param(0.45, 60, False, id="half of all show it, little more than chance"),
+        pytest.param(0.95, 90, True, id="nearly all show it"),
+        pytest.param(0.95, 89, False, id="nearly all show it, fewer than chance"),
+    ],
+)
+def test_a_shared_fact_is_a_seeds_own_beyond_chance(
+    held: float, inside: int, belongs: bool
+) -> None:
+    assert is_exclusive(inside, 100, held) is belongs

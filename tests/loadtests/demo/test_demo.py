@@ -106,6 +106,16 @@ def test_the_printed_report_says_whether_the_campaign_was_linked(
     assert "Why they are linked:\n  7 accounts show the same." in printed
 
 
+def test_a_campaign_that_was_linked_too_late_is_not_said_to_be_stopped() -> None:
+    campaigns = [{**RUN["campaigns"][0], "accounts_refused": 0}]
+    clusters = {"by_state": {"suspected": 1}}
+    run = {**RUN, "campaigns": campaigns, "clusters": clusters, "accounts": {"precision": None}}
+    printed = text(run, Added(latencies(0.01), latencies(0.01)), paths=[Path("r/report.html")])
+    assert "only when nearly all of it was sent" in printed
+    assert "until its accounts" not in printed
+    assert "Of the accounts that were refused" not in printed
+
+
 def test_a_run_without_a_campaign_says_so() -> None:
     added = Added(latencies(0.01), latencies(0.01))
     printed = text({**RUN, "campaigns": []}, added, paths=[Path("r/report.html")])
