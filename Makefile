@@ -33,8 +33,12 @@ check: install ## format, lint, types, layers
 	$(BIN)/mypy gateway tests
 	$(BIN)/pytest tests/test_architecture.py
 
-test: install check ## everything
-	$(BIN)/pytest
+# Whole files go to the workers, so that what a file starts is started once. What each one starts
+# asks for a core and some hundred megabytes: four at most.
+TESTS ?= --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test: install check ## everything (PYTEST="tests/stores -x": what to run instead, in one process)
+	$(BIN)/pytest $(or $(PYTEST),$(TESTS))
 
 bench: install ## the benchmarks in loadtests/
 	$(BIN)/python -m hydragate.loadtests.bench

@@ -21,7 +21,7 @@ import yaml
 from gateway.adapters.data_plane.envoy_config import envoy_bootstrap
 from gateway.loadtests.processes import GatewayProcess, ServerProcess, gateway
 from gateway.settings import load_settings
-from tests.stores.servers import free_port
+from tests.ports import free_port
 from tests.surfaces.conftest import write_accounts, write_policy
 
 MISSING = {

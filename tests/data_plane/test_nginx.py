@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.loadtests.processes import standin
-from tests.stores.servers import free_port
+from tests.ports import free_port
 from tests.surfaces.conftest import BANNED_KEY, GENEROUS, GOOD_KEY, metric
 from tests.surfaces.raw_http import chat, connect, post
 

@@ -19,7 +19,7 @@ import yaml
 
 from gateway.loadtests.processes import ServerProcess, gateway, standin
 from gateway.observe.metrics import TABLE
-from tests.stores.servers import free_port
+from tests.ports import free_port
 from tests.surfaces.conftest import GOOD_KEY, TIGHT_KEY, write_accounts, write_policy
 from tests.surfaces.raw_http import chat, post
 

@@ -17,7 +17,8 @@ from gateway.doctor import Finding, State, examine
 from gateway.loadtests.processes import standin
 from gateway.settings import load_settings
 from gateway.stores import open_store
-from tests.stores.servers import Server, free_port
+from tests.ports import free_port
+from tests.stores.servers import Server
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
 SECRET = "0123456789abcdef0123456789abcdef"

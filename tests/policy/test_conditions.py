@@ -224,9 +224,9 @@ def test_a_glob_matches_as_a_shell_pattern_of_stars_does(pattern: str, text: str
 
 def test_a_hostile_text_against_a_hostile_glob_takes_no_time() -> None:
     matches_it = glob("*a" * 100 + "b")
-    started = time.perf_counter()
+    started = time.process_time()
     assert not matches_it("a" * 100_000)
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 # ── mistakes ─────────────────────────────────────────────────────────────────────────────────
@@ -342,7 +342,7 @@ def test_a_rule_over_two_signals_takes_less_than_a_microsecond() -> None:
 
 
 def timed(call: Any, times: int) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(times):
         call()
-    return (time.perf_counter() - started) / times
+    return (time.process_time() - started) / times

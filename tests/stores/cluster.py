@@ -10,7 +10,9 @@ from pathlib import Path
 import redis
 from redis.crc import key_slot
 
-from .servers import Server, free_port
+from tests.ports import free_port
+
+from .servers import Server
 
 SLOTS = 16_384
 FORM_TIMEOUT_S = 40.0

