@@ -52,9 +52,20 @@ def test_no_bytes_break_it(data: bytes) -> None:
 
 
 @given(st.text(max_size=300), st.integers(0, 1_800))
-def test_a_cut_anywhere_breaks_nothing(text: str, at: int) -> None:
-    folded(raw(text * 9, is_ascii=True)[at:])
-    folded(raw(text * 9)[:at])
+def test_a_cut_anywhere_leaves_words_of_whole_characters(text: str, at: int) -> None:
+    for cut in (raw(text * 9, is_ascii=True)[at:], raw(text * 9)[:at]):
+        for word in words_of(cut):
+            assert word.decode() == word.decode().lower().strip() != ""  # strict: no half character
+
+
+@given(st.text("aBé请 ,\n", max_size=60), st.integers(0, 400), st.booleans())
+def test_a_cut_anywhere_costs_no_word_but_the_one_it_cuts(
+    text: str, at: int, is_ascii: bool
+) -> None:
+    written = raw(text, is_ascii=is_ascii)
+    whole, first, last = words_of(written), words_of(written[:at]), words_of(written[at:])
+    assert first[:-1] == whole[: len(first)][:-1]
+    assert last[1:] == whole[len(whole) - len(last) :][1:]
 
 
 def test_only_the_ends_of_a_long_text_are_looked_at() -> None:

@@ -113,7 +113,9 @@ async def test_a_sentinel_failover_over_admits_a_burst_at_most(
             seen = await through_a_failover(store, "a:acc_1", kill)
         finally:
             await store.aclose()
-    over = report(seen, record_property)
+    over = measured(seen, record_property)
+    assert seen.refused > 0, "the load never met the limit"
+    assert over <= BURST + SLACK
     assert not is_behind or over > BURST / 2, "the replica was to have lost it all"
 
 
@@ -129,14 +131,14 @@ async def test_a_cluster_failover_over_admits_a_burst_at_most(
             seen = await through_a_failover(store, f"a:{account_id}", dying.stop)
         finally:
             await store.aclose()
-    report(seen, record_property)
+    over = measured(seen, record_property)
+    assert seen.refused > 0, "the load never met the limit"
+    assert over <= BURST + SLACK
 
 
-def report(seen: Seen, record_property: Callable[[str, object], None]) -> float:
-    """The over-admission; fails where it is above the bound."""
+def measured(seen: Seen, record_property: Callable[[str, object], None]) -> float:
+    """The over-admission, told in the test's report as well."""
     over = seen.over_admitted()
     record_property("over_admitted", round(over, 1))
     print(f"admitted {len(seen.admitted)}, over-admitted {over:.1f}, failed {seen.failed}")
-    assert seen.refused > 0, "the load never met the limit"
-    assert over <= BURST + SLACK
     return over
