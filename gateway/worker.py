@@ -51,7 +51,7 @@ from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
 from .observe.link import WorkerLink
 from .observe.metrics import WorkerMetrics
-from .observe.process_log import set_up_logging
+from .observe.process_log import Occasionally, set_up_logging
 from .observe.recorder import MetricsRecorder
 from .observe.series import PolicySeries
 from .policy.load import PolicyHolder
@@ -125,7 +125,8 @@ async def serve(orders: Orders) -> None:
     geo = geo_holder(settings.geo)
     # The supervisor refused to start on a bad model; one that broke later must stop no worker.
     models = ModelHolder(settings.classifier.model, fallback=load_task_model())
-    tasks = TaskReader(models, always=settings.classifier.always)
+    complain = partial(Occasionally(told).warn, "a request could not be scored")
+    tasks = TaskReader(models, always=settings.classifier.always, complain=complain)
     store = await open_store(
         orders.store_url,
         secret_fingerprint=keyed.fingerprint(),

@@ -142,6 +142,8 @@ class EvidenceTap:
                 self._offer(
                     Evidence(subject.account_id, at_us, tuple(keys), exempt, subject.created_us)
                 )
+        # Whatever it is: a dozen families read what a caller wrote, and an error that none of them
+        # foresaw would end the exchange, or the task that feeds the linker.
         except Exception:
             self.failures += 1
             if self.failures <= MAX_COMPLAINTS:

@@ -5,6 +5,7 @@ Law: a body that cannot be scored costs nobody an answer; it has no scores, and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ..model import Policy, TaskReading
@@ -32,12 +33,20 @@ class ModelSource(Protocol):
 
 class TaskReader:
     """One per process. With `always` every request is scored, for account windows and the log;
-    else those under a policy that names a score. `failures` counts bodies that broke it."""
+    else those under a policy that names a score. `failures` counts bodies that broke it;
+    `complain` is handed each error, and must raise none."""
 
-    def __init__(self, models: ModelSource, *, always: bool = False) -> None:
+    def __init__(
+        self,
+        models: ModelSource,
+        *,
+        always: bool = False,
+        complain: Callable[[Exception], None] | None = None,
+    ) -> None:
         self.features = TaskFeatures()
         self.failures = 0
         self.always = always
+        self._complain = complain
         self._models = models
         self._classifier = TaskClassifier(models.current)
         self._policy: Policy | None = None
@@ -61,8 +70,12 @@ class TaskReader:
             return None
         try:
             levels = self.features.levels(body, caller)
-        except Exception:
+        # Whatever it is: what is foreseen (half characters, bad JSON, deep nesting) is dealt with
+        # where it is read, so what comes here is a mistake of ours, which no caller should feel.
+        except Exception as error:
             self.failures += 1
+            if self._complain is not None:
+                self._complain(error)
             return None
         if levels is None:
             return None

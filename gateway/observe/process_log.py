@@ -79,11 +79,12 @@ class Occasionally:
         self._next_s = 0.0
         self._held_back = 0
 
-    def warn(self, message: str) -> None:
+    def warn(self, message: str, error: Exception | None = None) -> None:
+        """With an `error`, also where it was raised."""
         now_s = time.monotonic()
         if now_s < self._next_s:
             self._held_back += 1
             return
         again = f" ({self._held_back} more like it)" if self._held_back else ""
-        self._logger.warning("%s%s", message, again)
+        self._logger.warning("%s%s", message, again, exc_info=error)
         self._next_s, self._held_back = now_s + self._every_s, 0

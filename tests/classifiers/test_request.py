@@ -18,6 +18,7 @@ from gateway.classifiers.reader import TaskReader
 from gateway.classifiers.request import FEATURES, TaskClassifier, TaskFeatures, explain
 from gateway.classifiers.wording import Wording
 from gateway.model import TASKS
+from tests.core.builders import policy
 
 GRADE = "Score the answer by the rubric from 1 to 5: correct, complete, clear."
 QUESTION = "Question: what is a lease?\nAnswer: a thing that lapses."
@@ -147,6 +148,25 @@ def test_a_broken_model_file_keeps_the_one_in_force(tmp_path: Any) -> None:
     assert holder.reload_if_changed() == "ok"
     assert holder.current.version != first.version
     assert TaskReader(holder).version == holder.current.version
+
+
+class Unreadable:
+    """A body that no reader of ours foresaw."""
+
+    shape = "chat"
+
+    def __getattr__(self, name: str) -> Any:
+        raise ZeroDivisionError(name)
+
+
+def test_a_bug_in_a_feature_costs_nobody_an_answer_and_is_told() -> None:
+    told: list[Exception] = []
+    reader = TaskReader(ModelHolder(), always=True, complain=told.append)
+    body: Any = Unreadable()
+    assert reader.read(policy(), body, None) is None
+    assert TaskReader(ModelHolder(), always=True).read(policy(), body, None) is None
+    assert reader.failures == 1
+    assert [str(error) for error in told] == ["members"]
 
 
 @given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from gateway.observe.explain import explain
 from gateway.observe.ids import DecisionIds, id_time_us
 from gateway.observe.log_line import LineEncoder, facts_of, subject_of
 from gateway.observe.log_reader import find_decision, read_decisions
-from gateway.observe.process_log import redact
+from gateway.observe.process_log import Occasionally, redact
 from tests.core.builders import FACTS, NOW_US, limit, policy, rule
 
 PAST_US = 1_700_000_000 * SECOND_US  # before the files are written, as it is in life
@@ -107,6 +108,21 @@ def test_values_of_another_policy_are_left_out_so_that_no_id_slips_under_another
 def test_no_credential_gets_into_the_process_log(text: str) -> None:
     assert "SECRETVALUE" not in redact(text)
     assert "[redacted]" in redact(text)
+
+
+def test_one_complaint_of_many_is_told_with_where_it_was_raised(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    complaint = Occasionally(logging.getLogger("hydragate.test"))
+    for _ in range(3):
+        try:
+            raise ZeroDivisionError("a mistake of ours")
+        except ZeroDivisionError as error:
+            complaint.warn("it could not be scored", error)
+    (said,) = caplog.records
+    assert said.getMessage() == "it could not be scored"
+    assert said.exc_info is not None
+    assert said.exc_info[0] is ZeroDivisionError
 
 
 def test_ordinary_words_stay() -> None:
