@@ -21,6 +21,7 @@ from .commands.policy import policy
 from .commands.replay import replay
 from .commands.report import report
 from .commands.serve import serve
+from .commands.state import state
 from .commands.train import train
 from .commands.verifications import verifications
 from .errors import HydragateError, PolicyError, UsageError
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, doctor, linker, mode, explain, policy, accounts, clusters, geo, verifications),
+    *(serve, doctor, linker, mode, explain, policy, accounts, clusters, geo, verifications, state),
     *(envoy_config, generate, replay, report, demo, train),
 ):
     main.add_command(command)

@@ -475,6 +475,7 @@ class Supervisor:
         if self._embedded is not None:
             own.set_counter("hydragate_store_restarts_total", self._embedded.restarts)
         await self._tell_of_linker()
+        await self._tell_of_mode()
         await self._tell_of_news()
         return self._metrics.text()
 
@@ -501,15 +502,26 @@ class Supervisor:
             own.set("hydragate_clusters", count, (state,))
             own.set("hydragate_cluster_accounts", status.accounts.get(state, 0), (state,))
 
-    async def _tell_of_news(self) -> None:
-        if self._book is None:
-            self._metrics.own.set("hydragate_directory_dead", 0)
-            return
+    async def _tell_of_mode(self) -> None:
         try:
             async with asyncio.timeout(STATUS_TIMEOUT_S):
-                self._metrics.own.set("hydragate_directory_dead", await self._book.dead_count())
+                is_shadow_all = await self._directory.is_shadow_all()
         except (StoreError, TimeoutError):
-            return  # what was known stands
+            return  # workers keep to what they saw last, and so does this
+        self._metrics.own.set("hydragate_shadow_all", int(is_shadow_all))
+
+    async def _tell_of_news(self) -> None:
+        """What waits for an operator; 0 where nobody is ever verified."""
+        dead = appeals = 0
+        if self._book is not None:
+            try:
+                async with asyncio.timeout(STATUS_TIMEOUT_S):
+                    dead = await self._book.dead_count()
+                    appeals = await self._book.appeal_count()
+            except (StoreError, TimeoutError):
+                return  # what was known stands
+        self._metrics.own.set("hydragate_directory_dead", dead)
+        self._metrics.own.set("hydragate_appeals_waiting", appeals)
 
     def _note(self, action: str, target: str) -> None:
         """What was done through the admin API, for the record."""

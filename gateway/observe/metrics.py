@@ -192,6 +192,8 @@ TABLE = (
         starts=(("delivered",), ("retried",), ("dead",)),
     ),
     Definition("hydragate_directory_dead", GAUGE, (), "News that wait for an operator."),
+    Definition("hydragate_appeals_waiting", GAUGE, (), "Accounts whose appeal waits."),
+    Definition("hydragate_shadow_all", GAUGE, (), "1 while the kill switch stops every refusal."),
     Definition(
         "hydragate_policy_info", GAUGE, ("revision",), "Workers that decide by this revision."
     ),

@@ -69,6 +69,9 @@ class Keys:
     def subjects_pattern(self) -> str:
         return f"{self.prefix}{{a:*}}:s"
 
+    def proofs_pattern(self) -> str:
+        return f"{self.prefix}{{v:*}}:h"
+
 
 # The same few names are asked for again and again; looking one up costs a tenth of making it.
 

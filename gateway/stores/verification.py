@@ -151,6 +151,10 @@ class VerificationBook:
             found = await self._client.zrange(self._keys.verifications("appeals"), 0, most - 1)
         return [account.decode() for account in found]
 
+    async def appeal_count(self) -> int:
+        with _mapped():
+            return int(await self._client.zcard(self._keys.verifications("appeals")))
+
     async def bury(self, event_id: str, news: bytes) -> None:
         """Keep what could not be delivered; raises StoreError when there is too much of it."""
         with _mapped():

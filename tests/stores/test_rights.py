@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import time
 from pathlib import Path
 
 from gateway.loadtests.processes import gateway, standin
+from gateway.stores.opening import connect_store
+from gateway.stores.state import StateBook
+from gateway.stores.verification import VerificationBook
 from tests.surfaces.conftest import (
+    ACCOUNTS,
     BANNED_KEY,
     GENEROUS,
     GOOD_KEY,
@@ -29,6 +34,27 @@ def granted() -> list[str]:
     found = re.search(r"^ACL SETUSER hydragate on >[^ ]+ (.+?)\n```", DOCS.read_text(), re.M | re.S)
     assert found is not None, "docs/stores.md no longer shows its ACL rule"
     return found[1].replace("\\\n", " ").split()
+
+
+async def verify_and_carry(url: str) -> None:
+    """What verification and `hydragate state` ask of a store beside the gateway's calls."""
+    now_us = time.time_ns() // 1000
+    store = await connect_store(url, timeout_s=5.0)
+    try:
+        book, carried = VerificationBook(store), StateBook(store)
+        assert await book.claim("p", "acc_good", most=1, now_us=now_us, until_us=now_us + 10**9)
+        await book.list_appeal("acc_good", now_us)
+        await book.schedule("acc_good", now_us)
+        assert await book.due(now_us, most=1)
+        await book.bury("event", b"news")
+        parts = (carried.accounts(), carried.proofs(), carried.waiting())
+        records = [record for part in parts async for record in part]
+        assert len(records) == len(ACCOUNTS) + 3
+        for record in records:
+            await carried.put(record)
+        assert await book.appeal_count() == await book.dead_count() == 1
+    finally:
+        await store.aclose()
 
 
 def test_a_gateway_and_its_linker_live_with_the_rights_of_the_page(tmp_path: Path) -> None:
@@ -52,6 +78,7 @@ def test_a_gateway_and_its_linker_live_with_the_rights_of_the_page(tmp_path: Pat
                 assert time.monotonic() < ends
                 threading.Event().wait(0.2)
             threading.Event().wait(2.5)  # a tick of the linker
+            asyncio.run(verify_and_carry(own.url.replace("//", "//hydragate:pw@")))
         with own.client() as client:
             denied = client.execute_command("ACL", "LOG")
     assert not [(one["reason"], one["object"], one["context"]) for one in denied]
