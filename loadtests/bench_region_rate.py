@@ -1,0 +1,215 @@
+"""Throughput of the gateway with all region signals and without any, in turn in one run.
+
+Run: python -m hydragate.loadtests.bench_region_rate [--rounds N] [--save FILE]
+
+Both gateways stand on one core, the load, the model API and the store on the other; only one of
+them is asked at a time, and the order of the two changes from round to round. Every request comes
+by a trusted proxy from another one of 2,000 addresses. *off*: no address data, no region rule, no
+window. *on*: the shipped address data, the shipped region rules over a set of 200 countries, a
+rule over 10,000 AS, and the window of each account, from which travel and hosting share are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import statistics
+import tempfile
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import click
+import uvloop
+import yaml
+
+from .bench.rig import (
+    MEASURED_CPU,
+    OTHER_CPU,
+    POLICY,
+    Measured,
+    _ask,
+    _store,
+    keys,
+    machine,
+    wires,
+)
+from .driver import LoadResult, saturate
+from .processes import ROOT, gateway, standin
+
+SET = "embargoed-regions"
+COUNTRIES, SYSTEMS = 200, 10_000
+CONNECTIONS = 32
+MORE_RULES = """
+  - name: from-systems
+    why: a rule over very many AS, as an operator's own list is one
+    mode: shadow
+    when: {asn: {in: systems}, network_class: hosting, hosting_share_24h: {gt: 0.5}}
+    on_unknown: no_match
+    then: {deny: {status: 451}}
+"""
+
+
+def addresses(count: int, seed: int = 1) -> list[str]:
+    """Of the public internet, most of them announced by somebody."""
+    rng = Random(seed)
+    found = (IPv4Address(rng.randrange(1 << 24, 224 << 24)) for _ in iter(int, 1))
+    kept: list[str] = []
+    while len(kept) < count:
+        if (address := next(found)).is_global:
+            kept.append(str(address))
+    return kept
+
+
+def wires_from_everywhere() -> list[bytes]:
+    plain = wires()
+    return [
+        wire.replace(b"\r\n", f"\r\nx-forwarded-for: {address}\r\n".encode(), 1)
+        for wire, address in zip(plain, addresses(len(plain)), strict=True)
+    ]
+
+
+def country_codes(count: int = COUNTRIES, seed: int = 1) -> list[str]:
+    """Drawn from all pairs of letters, so that about a third of real countries are among them."""
+    pairs = [chr(65 + n // 26) + chr(65 + n % 26) for n in range(26 * 26)]
+    return sorted(Random(seed).sample(pairs, count))
+
+
+def write_policy_on(folder: Path) -> Path:
+    """The bench's policy with the shipped region rules in shadow, so that all is served."""
+    folder.mkdir()
+    systems = ", ".join(str(number) for number in range(1, SYSTEMS + 1))
+    more = POLICY.replace("\nrules:\n", f"\nsets:\n  systems: [{systems}]\nrules:{MORE_RULES}")
+    (folder / "policy.yaml").write_text(more)
+    shipped = yaml.safe_load((ROOT / "policies/observe/regions.yaml").read_text())
+    rules = [{**rule, "mode": "shadow"} for rule in shipped["rules"]]
+    (folder / "regions.yaml").write_text(yaml.safe_dump({**shipped, "rules": rules}))
+    sets = folder / "sets"
+    sets.mkdir()
+    told = yaml.safe_load((ROOT / f"policies/sets/{SET}.yaml").read_text())
+    told |= {"values": country_codes(), "source": "drawn for a benchmark"}
+    (sets / f"{SET}.yaml").write_text(yaml.safe_dump(told))
+    return folder
+
+
+def write_policy_off(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "policy.yaml").write_text(POLICY)
+    return folder
+
+
+def write_accounts(path: Path) -> Path:
+    lines = [
+        {
+            "account_id": f"acc_{number}",
+            "tier": "scale",
+            "keys": [key],
+            "billing_country": ("DE", "FR", "US", "BR")[number % 4],
+            "phone_country": "DE",
+            "signup_ip": "193.0.6.139",
+        }
+        for number, key in enumerate(keys())
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@contextlib.contextmanager
+def both() -> Iterator[list[Measured]]:
+    """The gateway without regions and the one with all of them; each has a store of its own."""
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(standin("--fast", cpu=OTHER_CPU))
+        found = []
+        for name, write, is_bundled in (("off", write_policy_off, False),
+                                        ("on", write_policy_on, True)):  # fmt: skip
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            store = stack.enter_context(_store(folder))
+            config = folder / "config.yaml"
+            settings = {
+                "upstreams": [{"url": upstream}],
+                "policy": str(write(folder / "policy")),
+                "accounts": str(write_accounts(folder / "accounts.jsonl")),
+                "store": store,
+                "store_timeout_s": 1.0,  # a store that waits for a core is not broken
+                "trusted_proxies": ["127.0.0.0/8"],
+                "geo": {"bundled": is_bundled},
+            }
+            config.write_text(yaml.safe_dump(settings))
+            server = stack.enter_context(
+                gateway(folder / "data", "--config", str(config), cpu=MEASURED_CPU)
+            )
+            pid = _ask(server.admin, server.token)["worker_pids"][0]
+            found.append(Measured(name, server.url, pid))
+        yield found
+
+
+def measure(measured: Measured, sent: list[bytes], round_s: float) -> tuple[float, float]:
+    """(requests a second, CPU microseconds of the gateway a request)."""
+    before = measured.cpu_s()
+    result: LoadResult = uvloop.run(
+        saturate(
+            measured.url,
+            lambda number: sent[number % len(sent)],
+            connections=CONNECTIONS,
+            duration_s=round_s,
+        )
+    )
+    if result.errors or set(result.statuses) != {200}:
+        raise click.ClickException(f"{measured.name}: not all was served: {result.as_json()}")
+    return result.rate, 1e6 * (measured.cpu_s() - before) / result.sent
+
+
+def run(rounds: int, round_s: float) -> dict[str, Any]:
+    sent = wires_from_everywhere()
+    rates: dict[str, list[float]] = {"off": [], "on": []}
+    cpu_us: dict[str, list[float]] = {"off": [], "on": []}
+    with both() as pair:
+        for measured in pair:
+            measure(measured, sent, 1.0)  # caches fill: accounts, addresses
+        for number in range(rounds):
+            for measured in pair if number % 2 == 0 else reversed(pair):
+                rate, us = measure(measured, sent, round_s)
+                rates[measured.name].append(rate)
+                cpu_us[measured.name].append(us)
+    return {
+        "off_per_s": _spread(rates["off"], 0),
+        "on_per_s": _spread(rates["on"], 0),
+        "off_cpu_us_per_request": _spread(cpu_us["off"], 1),
+        "on_cpu_us_per_request": _spread(cpu_us["on"], 1),
+        "throughput_on_to_off": _spread(_ratios(rates), 3),
+        "cpu_on_to_off": _spread(_ratios(cpu_us), 3),
+    }
+
+
+def _ratios(found: dict[str, list[float]]) -> list[float]:
+    return [on / off for on, off in zip(found["on"], found["off"], strict=True)]
+
+
+def _spread(values: list[float], digits: int) -> dict[str, float]:
+    shown = {"min": min(values), "median": statistics.median(values), "max": max(values)}
+    return {name: round(value, digits) for name, value in shown.items()}
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1, 100), default=7, show_default=True)
+@click.option("--round-s", type=click.FloatRange(0.5, 60), default=2.5, show_default=True)
+@click.option("--save", type=click.Path(path_type=Path), help="Write the results here as JSON.")
+def main(rounds: int, round_s: float, save: Path | None) -> None:
+    """Requests a second with and without regions, and the ratios of the pairs."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {OTHER_CPU})
+    found = {"machine": machine(), "regions": run(rounds, round_s)}
+    click.echo(json.dumps(found["regions"], indent=2))
+    if save is not None:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        save.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
