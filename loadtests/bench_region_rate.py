@@ -4,9 +4,11 @@ Run: python -m hydragate.loadtests.bench_region_rate [--rounds N] [--save FILE]
 
 Both gateways stand on one core, the load, the model API and the store on the other; only one of
 them is asked at a time, and the order of the two changes from round to round. Every request comes
-by a trusted proxy from another one of 2,000 addresses. *off*: no address data, no region rule, no
-window. *on*: the shipped address data, the shipped region rules over a set of 200 countries, a
-rule over 10,000 AS, and the window of each account, from which travel and hosting share are read.
+by a trusted proxy from another one of 2,000 addresses: 19 of 20 from homes in the country that the
+account's records name, the others from anywhere. *off*: no address data, no region rule, no window.
+*on*: the shipped address data, the shipped region rules over a set of 200 countries where no
+account is from, a rule over 10,000 AS, and the window of each account, from which travel, hosting
+share and last country are read.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ import click
 import uvloop
 import yaml
 
+from ..adapters.geo import bundled_geo
 from .bench.rig import (
+    ACCOUNTS,
     MEASURED_CPU,
     OTHER_CPU,
     POLICY,
@@ -44,28 +48,40 @@ from .processes import ROOT, gateway, standin
 SET = "embargoed-regions"
 COUNTRIES, SYSTEMS = 200, 10_000
 CONNECTIONS = 32
+HOMES = ("US", "DE", "FR", "BR")
+AWAY_EVERY = 21  # prime to the number of accounts, so that all of them travel
 MORE_RULES = """
   - name: from-systems
     why: a rule over very many AS, as an operator's own list is one
     mode: shadow
-    when: {asn: {in: systems}, network_class: hosting, hosting_share_24h: {gt: 0.5}}
+    when: {asn: {in: systems}, network_class: hosting, hosting_share_24h: {gt: 0.5},
+           last_country: {in: [US, DE]}}
     on_unknown: no_match
     then: {deny: {status: 451}}
 """
 
 
-def addresses(count: int, seed: int = 1) -> list[str]:
-    """Of the public internet, most of them announced by somebody."""
-    rng = Random(seed)
-    found = (IPv4Address(rng.randrange(1 << 24, 224 << 24)) for _ in iter(int, 1))
-    kept: list[str] = []
-    while len(kept) < count:
-        if (address := next(found)).is_global:
-            kept.append(str(address))
-    return kept
+def home_of(account: int) -> str:
+    return HOMES[account % len(HOMES)]
 
 
-def wires_from_everywhere() -> list[bytes]:
+def addresses(count: int, seed: int = 1) -> Iterator[str]:
+    """The address of each request, where request n is of account n modulo `ACCOUNTS`."""
+    rng, geo = Random(seed), bundled_geo()
+    for number in range(count):
+        while True:
+            address = IPv4Address(rng.randrange(1 << 24, 224 << 24))
+            place = geo.place_of(address)
+            is_home = (place.country, place.network_class) == (
+                home_of(number % ACCOUNTS),
+                "eyeball",
+            )
+            if is_home or (number % AWAY_EVERY == 0 and place.country is not None):
+                break
+        yield str(address)
+
+
+def wires_from_places() -> list[bytes]:
     plain = wires()
     return [
         wire.replace(b"\r\n", f"\r\nx-forwarded-for: {address}\r\n".encode(), 1)
@@ -74,9 +90,9 @@ def wires_from_everywhere() -> list[bytes]:
 
 
 def country_codes(count: int = COUNTRIES, seed: int = 1) -> list[str]:
-    """Drawn from all pairs of letters, so that about a third of real countries are among them."""
-    pairs = [chr(65 + n // 26) + chr(65 + n % 26) for n in range(26 * 26)]
-    return sorted(Random(seed).sample(pairs, count))
+    """Drawn from all pairs of letters but the accounts' own countries."""
+    pairs = {chr(65 + n // 26) + chr(65 + n % 26) for n in range(26 * 26)} - set(HOMES)
+    return sorted(Random(seed).sample(sorted(pairs), count))
 
 
 def write_policy_on(folder: Path) -> Path:
@@ -108,9 +124,8 @@ def write_accounts(path: Path) -> Path:
             "account_id": f"acc_{number}",
             "tier": "scale",
             "keys": [key],
-            "billing_country": ("DE", "FR", "US", "BR")[number % 4],
-            "phone_country": "DE",
-            "signup_ip": "193.0.6.139",
+            "billing_country": home_of(number),
+            "phone_country": home_of(number),
         }
         for number, key in enumerate(keys())
     ]
@@ -164,7 +179,7 @@ def measure(measured: Measured, sent: list[bytes], round_s: float) -> tuple[floa
 
 
 def run(rounds: int, round_s: float) -> dict[str, Any]:
-    sent = wires_from_everywhere()
+    sent = wires_from_places()
     rates: dict[str, list[float]] = {"off": [], "on": []}
     cpu_us: dict[str, list[float]] = {"off": [], "on": []}
     with both() as pair:
