@@ -72,7 +72,8 @@ def deciding(folder: Path, upstream: str, *, policy: str, **more: Any) -> Iterat
     """A gateway with a check port, and nothing in front of it yet."""
     config = write_config(folder, upstream, **more)
     write_policy(folder / "policy", policy)
-    write_accounts(folder / "accounts.jsonl")
+    if not (folder / "accounts.jsonl").exists():
+        write_accounts(folder / "accounts.jsonl")
     with gateway(folder / "data", "--config", str(config)) as server:
         yield Plane(server.url, server, server, config)
 
