@@ -284,6 +284,7 @@ class Rule:
     retry_after_us: int = 0  # for THROTTLE
     status: int = 403  # for DENY: 403, or 451 for region
     source: str = ""  # file:line
+    signals: tuple[str, ...] = ()  # what `when` looks at, in the order of the text
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,8 @@ def _headline(line: dict[str, Any], account: str | None) -> Iterator[str]:
 
 def _why(line: dict[str, Any], policy: Policy | None) -> Iterator[str]:
     reasons = {r.name: (r.why, r.source) for r in policy.rules} if policy else {}
+    looked_at = {r.name: r.signals for r in policy.rules} if policy else {}
+    signals = line.get("signals") or {}
     reasons |= {x.name: (x.why, x.source) for x in policy.limits} if policy else {}
     if line.get("shadow_all"):
         yield "The kill switch was on: nothing was refused."
@@ -88,8 +90,19 @@ def _why(line: dict[str, Any], policy: Policy | None) -> Iterator[str]:
         text += f" for {wait_us / 1e6:.1f} s" if wait_us > 0 else ""
         text += f". {why}" if why else ""
         yield text + (f" [{source}]" if source else "")
+        facts = [f"{name} {_in_words(signals.get(name))}" for name in looked_at.get(rule, ())]
+        if signals and facts:
+            yield f"  It looked at: {'; '.join(facts)}."
     if line["would_be"] != line["verdict"]:
         yield f"Had nothing been in shadow, it would have been {line['would_be'].upper()}."
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return "not known"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _tasks(line: dict[str, Any], model: LinearModel | None) -> Iterator[str]:

@@ -24,11 +24,13 @@ MAX_COMPARISONS = 200
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A compiled `when`. `unanswered`: comparisons of a signal that may be unknown, with nothing
-    said about that case. `always`: the comparisons that must all hold, by signal, as written."""
+    said about that case. `always`: the comparisons that must all hold, by signal, as written.
+    `signals`: the names of all that it looks at, in the order in which they are written."""
 
     predicate: Predicate
     unanswered: tuple[Place, ...]
     always: Mapping[str, Any]
+    signals: tuple[str, ...] = ()
 
 
 class ConditionCompiler:
@@ -43,6 +45,7 @@ class ConditionCompiler:
         self._report = report
         self._on_unknown = False
         self._unanswered: list[Place] = []
+        self._compared: dict[str, None] = {}  # a set that keeps its order
         self._comparisons = 0
 
     def position(self, name: str) -> int:
@@ -64,7 +67,7 @@ class ConditionCompiler:
     def compile(self, table: object, place: Place, *, on_unknown: bool = False) -> Condition | None:
         """None when the report says why not."""
         self._on_unknown = on_unknown
-        self._unanswered = []
+        self._unanswered, self._compared = [], {}
         self._comparisons = 0
         predicate = self._table(table, place, negated=False)
         if self._comparisons > MAX_COMPARISONS:
@@ -73,7 +76,7 @@ class ConditionCompiler:
         if predicate is None or not isinstance(table, dict):
             return None
         always = {name: value for name, value in table.items() if name not in GROUPS}
-        return Condition(predicate, tuple(self._unanswered), always)
+        return Condition(predicate, tuple(self._unanswered), always, tuple(self._compared))
 
     def _table(self, table: object, place: Place, *, negated: bool) -> Predicate | None:
         if not isinstance(table, dict):
@@ -127,6 +130,7 @@ class ConditionCompiler:
             self._unanswered.append(place)
         if_unknown = self._on_unknown if at_unknown is None else at_unknown != negated
         position = self.position(spec.name)
+        self._compared[spec.name] = None
         return _leaf(position, _negated(test) if negated else test, at_unknown=if_unknown)
 
     def _popped(

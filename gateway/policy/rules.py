@@ -73,6 +73,7 @@ class RuleCompiler:
             retry_after_us=self._wait_us(raw.then, place / "then" / "throttle"),
             status=status,
             source=str(place),
+            signals=when.signals,
         )
 
     def check_when(self, data: object, place: Place) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
 from gateway.adapters.geo.build import Tables, build
 from gateway.loadtests.processes import GatewayProcess, gateway
+from gateway.stores.embedded import socket_path
 
 from .conftest import ask_admin, metric, write_accounts, write_policy
 from .raw_http import Answer, chat, post
@@ -20,9 +24,11 @@ from .raw_http import Answer, chat, post
 ROOT = Path(__file__).resolve().parents[2]
 CLOSED, OPEN = "20.1.0.9", "20.2.0.9"  # in the file of these tests: CU and DE
 LOCAL, FOREIGN, OWNED = "sk-local-0123456789", "sk-foreign-0123456789", "sk-owned-0123456789"
+ERASED = "sk-erased-0123456789"
 ACCOUNTS = [
     {"account_id": "acc_local", "keys": [LOCAL], "billing_country": "CU"},
     {"account_id": "acc_foreign", "keys": [FOREIGN], "billing_country": "DE"},
+    {"account_id": "acc_erased", "keys": [ERASED], "billing_country": "CU", "phone_country": "DE"},
     {"account_id": "acc_owned", "keys": [OWNED], "ownership": "unsupported-majority"},
 ]
 HEAD = """
@@ -140,6 +146,40 @@ def test_an_exception_by_import_holds_on_the_next_request(regions: Regions) -> N
     assert ask_admin(
         regions.server, "PUT", "/api/accounts/acc_local", {**record, "contracts": []}
     )[0] == 200  # fmt: skip
+
+
+def test_which_facts_decided_is_told_and_an_erased_account_is_in_them_no_more(
+    regions: Regions,
+) -> None:
+    reference = regions.ask(ERASED, CLOSED).headers["x-hydragate-decision"]
+    told = explained(regions, reference)
+    assert told["account"] == "acc_erased"
+    assert "home_country CU; account_countries CU, DE; contracts none" in told["text"]
+    assert CLOSED not in json.dumps(told), "the address itself is kept nowhere"
+    assert names_in_store(regions, b"acc_erased")
+    assert ask_admin(regions.server, "DELETE", "/api/accounts/acc_erased")[0] == 204
+    assert not names_in_store(regions, b"acc_erased")
+    after = explained(regions, reference)
+    assert (after["account"], after["signals"]["home_country"]) == (None, "CU")
+    assert "acc_erased" not in json.dumps(after)
+    assert regions.ask(ERASED, CLOSED).status == 401
+
+
+def explained(regions: Regions, reference: str) -> dict[str, Any]:
+    """Once the log is flushed, which it is four times a second."""
+    until(lambda: ask_admin(regions.server, "GET", f"/api/decisions/{reference}")[0] == 200)
+    told: dict[str, Any] = ask_admin(regions.server, "GET", f"/api/decisions/{reference}")[1]
+    return told
+
+
+def names_in_store(regions: Regions, account_id: bytes) -> list[bytes]:
+    """The keys that carry the account's id in their name or are text that does."""
+    path = socket_path(regions.places.parent / "data" / "store")
+    with redis.Redis(unix_socket_path=str(path)) as client:
+        names = list(client.scan_iter(count=1000))
+        texts = [name for name in names if client.type(name) == b"string"]
+        values = dict(zip(texts, client.mget(texts), strict=True))
+    return [name for name in names if account_id in name or account_id in (values.get(name) or b"")]
 
 
 def test_a_damaged_file_at_start_is_named_and_nothing_is_served(
