@@ -103,11 +103,13 @@ class ClassifierConfig(_Closed):
 
 class GeoConfig(_Closed):
     """Address data. `files`: MaxMind-format or compact ones, the first that knows a field wins;
-    the bundled one comes last. Reloaded when they change."""
+    the bundled one comes last. Reloaded when they change. Lists of hosting, VPN and Tor networks
+    age faster than countries do, so that `hydragate doctor` warns of them earlier."""
 
     files: tuple[Path, ...] = Field(default=(), max_length=8)
     bundled: bool = True
     warn_after_days: float = Field(default=180, gt=0)
+    warn_lists_after_days: float = Field(default=90, gt=0)
 
 
 class ChecksConfig(_Closed):

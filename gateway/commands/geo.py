@@ -6,6 +6,7 @@ import ipaddress
 import time
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
@@ -19,6 +20,9 @@ ATTRIBUTION = (
     "IP geolocation by DB-IP (https://db-ip.com), CC-BY-4.0; ASN data from RouteViews, the RIRs "
     "and DB-IP, CC-BY-4.0; network classes from X4BNet (MIT) and published provider ranges (CC0)"
 )
+
+
+LISTS = click.Choice(["hosting", "vpn", "tor", "education"])
 
 
 @click.group()
@@ -41,11 +45,12 @@ def sources(command: click.decorators.FC) -> click.decorators.FC:
 def status(files: tuple[Path, ...], bundled: bool, as_json: bool) -> None:
     """Which files, of what age; whom to name where results are shown."""
     holder = GeoHolder(geo_paths(files, bundled=bundled))
-    told = [
+    told: list[dict[str, Any]] = [
         {
             "file": str(file.path),
             "data_from": datetime.fromtimestamp(file.built_s, UTC).date().isoformat(),
-            "age_days": int((time.time() - file.built_s) // 86_400),
+            "age_days": _days(file.built_s),
+            "lists": {name: _days(at_s) for name, at_s in sorted(file.lists.items())},
             "attribution": file.attribution,
         }
         for file in holder.current.files
@@ -55,10 +60,16 @@ def status(files: tuple[Path, ...], bundled: bool, as_json: bool) -> None:
         return
     for one in told:
         click.echo(f"{one['file']}: data of {one['data_from']}, {one['age_days']} days old")
+        for name, days in one["lists"].items():
+            click.echo(f"  list of {name} networks: {days} days old")
         if one["attribution"]:
             click.echo(f"  {one['attribution']}")
     if not told:
         click.echo("no address data: country, ASN and network class are unknown")
+
+
+def _days(at_s: int) -> int:
+    return int((time.time() - at_s) // 86_400)
 
 
 @geo.command()
@@ -90,37 +101,74 @@ def lookup(
             click.echo(f"{text}: {', '.join(said) or 'nothing is known'}")
 
 
+def _check_date(option: str, text: str) -> None:
+    try:
+        datetime.fromisoformat(text if len(text) > 7 else f"{text}-01")
+    except ValueError:
+        raise UsageError(f"{option}: '{text}' is no date") from None
+
+
 @geo.command("build")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--countries", type=FILE, required=True, help="MaxMind-format file with countries.")
+@click.option("--countries", type=FILE, help="MaxMind-format file with countries.")
 @click.option("--asns", type=FILE, multiple=True, help="CSV: first, last, number, name (.gz too).")
 @click.option("--hosting", type=FILE, multiple=True, help="Networks, or provider,network lines.")
 @click.option("--vpn", type=FILE, multiple=True, help="Networks, one a line (.gz too).")
 @click.option("--tor", type=FILE, multiple=True, help="Exit addresses, one a line.")
 @click.option("--education", type=FILE, multiple=True, help="Networks of universities and schools.")
 @click.option("--data-date", required=True, help="Of the oldest source: 2026-06 or 2026-06-17.")
+@click.option(
+    "--list-date",
+    "list_dates",
+    type=(LISTS, str),
+    multiple=True,
+    metavar="CLASS DATE",
+    help="Of the list of a class, where it is newer.",
+)
+@click.option(
+    "--whole",
+    type=LISTS,
+    multiple=True,
+    help="The list of this class is whole: what files behind this one say of it no longer counts.",
+)
 @click.option("--attribution", default=ATTRIBUTION, help="Whom to name where results are shown.")
 def make(
     out: Path,
-    countries: Path,
+    countries: Path | None,
     asns: tuple[Path, ...],
     data_date: str,
     attribution: str,
+    list_dates: tuple[tuple[str, str], ...],
+    whole: tuple[str, ...],
     **lists: tuple[Path, ...],
 ) -> None:
-    """Make one small file of public tables; takes about a minute."""
-    try:
-        datetime.fromisoformat(data_date if len(data_date) > 7 else f"{data_date}-01")
-    except ValueError:
-        raise UsageError(f"--data-date: '{data_date}' is no date") from None
+    """Make one small file of public tables; all of them take about a minute.
+
+    Without countries and ASN it holds lists alone: name it in geo.files, and what it does not know
+    comes from the files behind it.
+    """
+    _check_date("--data-date", data_date)
+    for network_class, when in list_dates:
+        _check_date(f"--list-date {network_class}", when)
+    for network_class in {*whole, *dict(list_dates)}:
+        if not lists[network_class]:
+            raise UsageError(f"--{network_class} is missing: which list is meant?")
     tables = Tables()
-    tables.read_countries(countries)
+    if countries is not None:
+        tables.read_countries(countries)
     for path in asns:
         tables.read_asns(path)
     for network_class in ("hosting", "education", "vpn", "tor"):  # what comes later wins
         for path in lists[network_class]:
             tables.read_class(path, network_class)
     made = date.today().isoformat()
-    header = build(tables, out, made=made, data_date=data_date, attribution=attribution)
+    header = build(
+        *(tables, out),
+        made=made,
+        data_date=data_date,
+        attribution=attribution,
+        lists=dict(list_dates),
+        whole=whole,
+    )
     size = out.stat().st_size / 2**20
     click.echo(f"{out}: {header.four:,} IPv4 and {header.six:,} IPv6 ranges, {size:.1f} MiB")

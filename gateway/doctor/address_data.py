@@ -1,8 +1,9 @@
-"""The address data: sound, and not too old."""
+"""The address data: sound, not too old, and what lists of networks they have."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from ..app import geo_holder
 from ..errors import UsageError
@@ -11,6 +12,13 @@ from .finding import Finding, bad, ok, warning
 
 TOPIC = "address data"
 DAY_S = 86_400
+WITHOUT = {
+    "hosting": "a program's exit is taken for a home in that country",
+    "vpn": "an exit of a VPN is taken for a home in that country",
+    "tor": "an exit of Tor is taken for a home in that country",
+}
+"""What follows where a class has no list; `education` is a home, known or not."""
+FRESH = "add a fresh list: hydragate geo build --{name} LIST --whole {name} (docs/regions.md)"
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
@@ -28,5 +36,24 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield warning(TOPIC, said, "name newer files in geo.files (docs/regions.md)")
     else:
         yield ok(TOPIC, said)
+    for finding in lists(
+        holder.current.list_dates(), time.time(), settings.geo.warn_lists_after_days
+    ):
+        yield finding
     if not settings.trusted_proxies:
         yield ok(TOPIC, "no trusted_proxies: the peer's own address counts")
+
+
+def lists(dates: Mapping[str, int], now_s: float, most_days: float) -> Iterator[Finding]:
+    """`dates`: of the newest list of each class, in seconds; what is missing has none."""
+    for name, consequence in WITHOUT.items():
+        fix = FRESH.format(name=name)
+        if name not in dates:
+            yield warning(TOPIC, f"no list of {name} networks: {consequence}", fix)
+            continue
+        days = (now_s - dates[name]) / DAY_S
+        said = f"the newest list of {name} networks is {days:.0f} days old"
+        if days > most_days:
+            yield warning(TOPIC, f"{said}: addresses have changed hands since", fix)
+        else:
+            yield ok(TOPIC, said)

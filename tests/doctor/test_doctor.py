@@ -6,11 +6,13 @@ import asyncio
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.adapters.geo.build import Tables, build
 from gateway.classifiers.load import SHIPPED, load_task_model
 from gateway.core.keyed import KeyedHash
 from gateway.doctor import Finding, State, examine
@@ -202,3 +204,23 @@ def test_a_model_that_cannot_be_used_and_one_that_nobody_asks(tmp_path: Path) ->
     assert "nothing is scored" in of(found, "classifier", State.WARNING)[0]
     found = findings(tmp_path, classifier={"model": broken, "always": True})
     assert load_task_model().version in of(found, "classifier", State.OK)[0]
+
+
+def test_lists_of_networks_that_are_missing_or_old(tmp_path: Path) -> None:
+    tables = Tables()
+    tables.classes[0].append((0x14010000, 0x140100FF, "vpn"))
+    fresh, old = tmp_path / "fresh.geo", tmp_path / "old.geo"
+    today = datetime.now(UTC).date()
+    for path, when in ((fresh, today), (old, today - timedelta(days=100))):
+        build(tables, path, made="", data_date=when.isoformat(), attribution="")
+    warned = of(
+        findings(tmp_path, geo={"files": [old], "bundled": False}), "address data", State.WARNING
+    )
+    assert any("list of vpn networks is 100 days old" in said for said in warned)
+    assert any("no list of tor networks" in said for said in warned)
+    found = findings(tmp_path, geo={"files": [fresh, old], "bundled": False})
+    assert "the newest list of vpn networks is 0 days old" in of(found, "address data", State.OK)
+    patient = findings(
+        tmp_path, geo={"files": [old], "bundled": False, "warn_lists_after_days": 101}
+    )
+    assert any("vpn networks is 100" in said for said in of(patient, "address data", State.OK))

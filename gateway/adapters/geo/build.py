@@ -88,15 +88,28 @@ class Tables:
             spans[1].append((first >> 64, last >> 64, value))
 
 
-def build(tables: Tables, path: Path, *, made: str, data_date: str, attribution: str) -> Header:
-    """Write `path` and return its header."""
+def build(
+    tables: Tables,
+    path: Path,
+    *,
+    made: str,
+    data_date: str,
+    attribution: str,
+    lists: dict[str, str] | None = None,
+    whole: tuple[str, ...] = (),
+) -> Header:
+    """Write `path` and return its header; `lists` and `whole` as there."""
     numbers: dict[Place, int] = {NOWHERE: 0}
     pieces = [_pieces(tables, version) for version in (0, 1)]
     clouds = mostly_hosting(pieces[1]) | mostly_hosting(pieces[0])
     four, six = (
         _ranges(found, code, clouds, numbers) for found, code in zip(pieces, "IQ", strict=True)
     )
-    header = Header(made, data_date, attribution, len(numbers), len(four.starts), len(six.starts))
+    header = Header(
+        *(made, data_date, attribution, len(numbers), len(four.starts), len(six.starts)),
+        lists=lists or {},
+        whole=whole,
+    )
     write_compact(path, header, [pack_place(place) for place in numbers], four, six)
     return header
 

@@ -41,7 +41,8 @@ _LENGTH = struct.Struct("<I")
 
 class Header(msgspec.Struct, frozen=True):
     """`data_date` is that of the oldest source, ISO 8601; what is shown with results must carry
-    `attribution`."""
+    `attribution`. `lists`: the date of each list of a class, where it is not `data_date`; `whole`:
+    classes of which no other file shall say anything."""
 
     made: str
     data_date: str
@@ -49,6 +50,8 @@ class Header(msgspec.Struct, frozen=True):
     places: int
     four: int
     six: int
+    lists: dict[str, str] = {}
+    whole: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,11 @@ class CompactGeo:
         if address.version == 4:
             return self._place(self._four.find(int(address)))
         return self._place(self._six.find(int(address) >> 64))
+
+    def classes(self) -> frozenset[str]:
+        """All that it says of any network."""
+        numbers = set(self._places[_PLACE.size - 1 :: _PLACE.size]) - {0}
+        return frozenset([NETWORK_CLASSES[number - 1] for number in numbers])
 
     def _read_place(self, number: int) -> Place:
         country, asn, network_class = _PLACE.unpack_from(self._places, number * _PLACE.size)

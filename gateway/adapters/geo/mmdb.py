@@ -33,6 +33,7 @@ _USER_TYPES = {
     **dict.fromkeys(("residential", "cellular", "business", "dialup", "cafe"), "eyeball"),
 }
 MAX_ASN = 2**32 - 1
+ANONYMITY_CLASSES = frozenset({"hosting", "vpn", "tor"})
 
 
 class MmdbGeo:
@@ -59,6 +60,11 @@ class MmdbGeo:
         except maxminddb.InvalidDatabaseError:  # one damaged record; the file was sound at start
             return NOWHERE
         return place_in(found) if isinstance(found, dict) else NOWHERE
+
+    def classes(self) -> frozenset[str]:
+        """Those that a file of its type is made to tell of."""
+        is_anonymity = "anonymous" in self._reader.metadata().database_type.lower()
+        return ANONYMITY_CLASSES if is_anonymity else frozenset()
 
     def close(self) -> None:
         self._reader.close()

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
 from pathlib import Path
 
 from ...errors import UsageError
-from ...model import NOWHERE, Place
+from ...model import NETWORK_CLASSES, NOWHERE, Place
 from ...ports import GeoSource
 from .compact import MAGIC, CompactGeo, read_compact
 from .mmdb import MmdbGeo
@@ -25,18 +26,23 @@ log = logging.getLogger("hydragate.geo")
 
 BUNDLED = Path(str(resources.files(__package__ or "") / "places.geo"))
 MAX_FILES = 8
+LISTED = frozenset(NETWORK_CLASSES) - {"eyeball"}
+"""What is known by lists alone; `eyeball` is what no list names."""
 DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class GeoFile:
-    """One open file: where it lies, what it says, how old its data are."""
+    """One open file: where it lies, what it says, how old its data are. `lists`: of when its list
+    of each network class is; `whole`: the classes of which files behind it are not asked."""
 
     path: Path
     source: GeoSource
     built_s: int
     stamp: tuple[int, int, int]
     attribution: str = ""
+    lists: Mapping[str, int] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
 
 
 class LayeredGeo:
@@ -45,13 +51,18 @@ class LayeredGeo:
     def __init__(self, files: Sequence[GeoFile]) -> None:
         self.files = tuple(files)
         self._first = files[0].source if files else None
-        self._others = tuple(file.source for file in files[1:])
+        settled: frozenset[str] = frozenset()
+        others = []
+        for before, file in pairwise(files):
+            settled |= before.whole
+            others.append((file.source, settled))
+        self._others = tuple(others)
 
     def place_of(self, address: IPv4Address | IPv6Address) -> Place:
         if self._first is None:
             return NOWHERE
         place = self._first.place_of(address)
-        for other in self._others:
+        for other, settled in self._others:
             country, asn, network_class = place.country, place.asn, place.network_class
             if country is not None and asn is not None and network_class is not None:
                 break
@@ -59,9 +70,17 @@ class LayeredGeo:
             place = Place(
                 more.country if country is None else country,
                 more.asn if asn is None else asn,
-                more.network_class if network_class is None else network_class,
+                network_class or (None if more.network_class in settled else more.network_class),
             )
         return place
+
+    def list_dates(self) -> dict[str, int]:
+        """Of when the newest list of each class is, in seconds; what is missing nobody tells."""
+        found: dict[str, int] = {}
+        for file in self.files:
+            for name, at_s in file.lists.items():
+                found[name] = max(at_s, found.get(name, 0))
+        return found
 
 
 def open_file(path: Path) -> GeoFile:
@@ -70,9 +89,22 @@ def open_file(path: Path) -> GeoFile:
     if _is_compact(path):
         compact: CompactGeo = read_compact(path)
         header = compact.header
-        return GeoFile(path, compact, _instant_s(header.data_date), stamp, header.attribution)
+        return GeoFile(
+            path,
+            compact,
+            _instant_s(header.data_date),
+            stamp,
+            header.attribution,
+            {
+                name: _instant_s(header.lists.get(name, header.data_date))
+                for name in compact.classes() & LISTED
+            },
+            frozenset(header.whole),
+        )
     mmdb = MmdbGeo(path)
-    return GeoFile(path, mmdb, mmdb.built_s, stamp)
+    return GeoFile(
+        path, mmdb, mmdb.built_s, stamp, lists=dict.fromkeys(mmdb.classes(), mmdb.built_s)
+    )
 
 
 def _is_compact(path: Path) -> bool:

@@ -257,3 +257,49 @@ def test_a_mapped_address_is_looked_up_as_ipv4_by_whoever_maps_it() -> None:
     mapped = IPv6Address("::ffff:8.8.8.8").ipv4_mapped
     assert mapped is not None
     assert bundled_geo().place_of(mapped).asn == 15169
+
+
+def lists_only(folder: Path, *, whole: tuple[str, ...] = ()) -> Path:
+    """A fresh list of VPN exits and nothing else, newer than what `small` says."""
+    tables, start = Tables(), int(IPv4Address("20.1.1.0"))
+    tables.classes[0].append((start, start + 127, "vpn"))
+    path = folder / "fresh.geo"
+    build(
+        *(tables, path),
+        made="2026-11-25",
+        data_date="2026-11",
+        attribution="",
+        lists={"vpn": "2026-11-20"},
+        whole=whole,
+    )
+    return path
+
+
+def test_a_fresh_list_goes_before_what_is_older_and_leaves_the_rest_to_it(tmp_path: Path) -> None:
+    holder = GeoHolder((lists_only(tmp_path), small(tmp_path)))
+    assert holder.place_of(ip_address("20.1.1.5")) == Place("DE", 64500, "vpn")
+    assert holder.place_of(ip_address("20.1.1.200")) == Place("DE", 64500, "hosting")
+    assert holder.place_of(ip_address("20.1.0.9")) == Place("DE", 64500, "eyeball")
+    fresh, older = (holder.current.files[n].lists for n in (0, 1))
+    assert (set(fresh), set(older)) == ({"vpn"}, {"hosting"})
+    assert holder.current.list_dates()["vpn"] - holder.current.list_dates()["hosting"] > 150 * 86400
+
+
+def test_whom_a_whole_list_no_longer_names_is_none_of_them(tmp_path: Path) -> None:
+    older = Tables()
+    start = int(IPv4Address("20.1.1.0"))
+    older.asns[0].append((start, start + 255, 64500))
+    older.classes[0].append((start, start + 255, "vpn"))
+    path = tmp_path / "older.geo"
+    build(older, path, made="2026-06-25", data_date="2026-06", attribution="")
+    for whole, left in (((), "vpn"), (("vpn",), None)):
+        holder = GeoHolder((lists_only(tmp_path, whole=whole), path))
+        assert holder.place_of(ip_address("20.1.1.5")).network_class == "vpn"
+        assert holder.place_of(ip_address("20.1.1.200")).network_class == left
+
+
+@needs_maxmind
+def test_a_file_of_anonymity_data_has_lists() -> None:
+    found = open_file(SHARED / "GeoIP2-Anonymous-IP-Test.mmdb")
+    assert set(found.lists) == {"hosting", "vpn", "tor"}
+    assert not open_file(SHARED / "GeoLite2-ASN-Test.mmdb").lists
