@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from gateway.loadtests.processes import ServerProcess
-from tests.stores.servers import free_port
+from tests.ports import free_port
 from tests.surfaces.conftest import write_accounts
 from tests.surfaces.raw_http import Answer, chat, read_answer
 from tests.surfaces.test_regions import (
