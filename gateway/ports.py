@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
@@ -52,14 +52,24 @@ class Store(Protocol):
         ...
 
 
+OnKeyMove = Callable[[str, str], None]
+"""Told of a key's id and of the account that had the key before."""
+
+
 class Directory(Protocol):
     """The operator's side of the store: accounts, keys, mode. Off the hot path."""
 
     async def put(
-        self, subject: Subject, credentials: Mapping[str, str] | None, *, ttl_us: int | None = None
+        self,
+        subject: Subject,
+        credentials: Mapping[str, str] | None,
+        *,
+        ttl_us: int | None = None,
+        on_move: OnKeyMove | None = None,
     ) -> Subject:
         """Create or replace an account. `credentials` maps keyed hash → key id and replaces the
-        account's keys; None keeps them. Returns the subject with its new version."""
+        account's keys; None keeps them. A key that an operator gave to another account changes
+        hands, and `on_move` hears of it. Returns the subject with its new version."""
         ...
 
     async def get(self, account_id: str) -> Subject | None: ...

@@ -203,7 +203,8 @@ def report(result: ReplayResult, out: Path, *, as_json: bool) -> None:
         _say(result.summary, out)
     if result.is_unusable:
         click.echo(
-            "the log is not usable: over 1 % of its lines are bad or late, or see above", err=True
+            "the log is not usable: it is cut, over 1 % of its lines are bad or late, or see above",
+            err=True,
         )
         sys.exit(1)
 

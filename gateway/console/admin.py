@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,9 +124,13 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
         return subject
 
     async def write(change: AccountChange, base: Subject | None, action: str) -> dict[str, Any]:
-        stored = await directory.put(change.apply(base), change.credentials_for(base))
-        context.audit(action, f"{change.account_id} {_what(change)}".rstrip())
-        return show(stored)
+        moved: dict[str, str] = {}
+        stored = await directory.put(
+            change.apply(base), change.credentials_for(base), on_move=moved.__setitem__
+        )
+        taken = [f"{key_id} from {former}" for key_id, former in moved.items()]
+        context.audit(action, " ".join([change.account_id, *_what(change), *taken]))
+        return show(stored) | ({"moved_keys": moved} if moved else {})
 
     @app.get("/api/accounts", dependencies=guard)
     async def list_accounts(
@@ -222,12 +226,12 @@ def show(subject: Subject) -> dict[str, Any]:
     return shown
 
 
-def _what(change: AccountChange) -> str:
+def _what(change: AccountChange) -> list[str]:
     """Which fields, and of a ban that it is one; other values may be personal."""
     status = change.fields.get("status")
     names = sorted(change.fields.keys() - {"status"})
     names += ["keys"] if change.credentials else []
-    return " ".join([*([f"status={status.value}"] if status is not None else []), *names])
+    return [*([f"status={status.value}"] if status is not None else []), *names]
 
 
 def _named(record: object, account_id: str) -> dict[str, Any]:
@@ -256,7 +260,7 @@ def _changes(body: bytes, records: RecordReader, report: ImportReport) -> list[A
             continue
         try:
             record = orjson.loads(line)
-            changes.append(records.read(record))
+            changes.append(replace(records.read(record), source="import", line=number))
         except (RecordError, orjson.JSONDecodeError) as error:
             report.add(Problem("import", number, "", str(error)))
         else:

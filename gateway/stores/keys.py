@@ -14,6 +14,7 @@ import re
 from functools import lru_cache
 from hashlib import blake2b
 
+ADOPTED_TTL_MS = 30 * 86_400 * 1000  # without a request; each one may prolong it
 ADOPTED_KEY_ID = "adopted"  # as the directory shows it; in decisions its key id is None
 MAX_KEPT = 16_384
 _PLAIN = re.compile(r"[A-Za-z0-9_.:@=~-]{1,96}")

@@ -5,26 +5,21 @@ Its methods never suspend. Time is the charge's own `now_us`, or the clock it wa
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 
 from ..core.gcra import correct, step
 from ..core.window import is_idle, see
-from ..errors import StoreError
 from ..model import (
     Charge,
     ChargeReply,
     Correction,
     Effect,
-    Identity,
     Settlement,
     Step,
     StepKind,
     StepResult,
-    Subject,
 )
-from .keys import ADOPTED_KEY_ID
+from .memory_directory import MemoryDirectory
 from .memory_state import KeptCounters, MemoryState
 
 MAX_FIELDS = 256
@@ -61,35 +56,24 @@ _ENFORCE, _SHADOW, _LOOK_SHADOW = Effect.ENFORCE, Effect.SHADOW, Effect.LOOK_SHA
 _LEASE = StepKind.LEASE
 
 
-class MemoryStore:
+class MemoryStore(MemoryDirectory):
     """`Store` and `Directory` of one process."""
 
     def __init__(self, now_us: Callable[[], int] | None = None) -> None:
-        self._now_us = now_us or (lambda: 0)
+        super().__init__(now_us)
         self._counters: tuple[dict[str, _Counters], dict[str, _Counters]] = ({}, {})
         self._leases: tuple[_Leases, _Leases] = ({}, {})  # enforced and shadow, as above
-        self._subjects: dict[str, Subject] = {}
-        self._owners: dict[str, tuple[str, str | None]] = {}
-        self._keys: dict[str, dict[str, str]] = {}
         self._windows: dict[str, bytes] = {}
-        self._shadow_all = False
         self._charges = 0
 
     # ── Store ────────────────────────────────────────────────────────────────────────────────
-
-    async def resolve(self, credential: str) -> Identity | None:
-        owner = self._owners.get(credential)
-        if owner is None:
-            return None
-        subject = self._subjects.get(owner[0])
-        return None if subject is None else Identity(subject, owner[1])
 
     async def charge(self, charge: Charge) -> ChargeReply:
         now_us = charge.now_us
         if now_us is None:
             now_us = self._now_us()
         if charge.account_id is not None:
-            stored = self._subjects.get(charge.account_id)
+            stored = self._known(charge.account_id)
             if stored is None or stored.version != charge.version:
                 return ChargeReply(
                     now_us, is_stale=True, subject=stored, shadow_all=self._shadow_all
@@ -192,16 +176,6 @@ class MemoryStore:
     async def fetch_window(self, account_id: str) -> None:
         """Nothing to do: there is one process."""
 
-    async def adopt(self, credential: str, subject: Subject, *, ttl_us: int) -> Subject:
-        known = await self.resolve(credential)
-        if known is not None:
-            return known.subject
-        account_id = subject.account_id
-        self._owners[credential] = (account_id, None)
-        self._keys.setdefault(account_id, {})[credential] = ADOPTED_KEY_ID
-        stored = self._subjects.get(account_id)
-        return stored if stored is not None else await self.put(subject, None, ttl_us=ttl_us)
-
     def _look(self, one: Step, now_us: int) -> _Looked:
         """What the step would come to, and where its counters are."""
         is_shadow = _is_shadow(one)
@@ -294,6 +268,13 @@ class MemoryStore:
         idle = [name for name, kept in self._windows.items() if is_idle(kept, now_us // SECOND_US)]
         for name in idle:
             del self._windows[name]
+        self._forget_lapsed()
+
+    async def remove(self, account_id: str) -> bool:
+        for counters in self._counters:
+            counters.pop(f"a:{account_id}", None)
+        self._windows.pop(account_id, None)
+        return await super().remove(account_id)
 
     # ── to be continued elsewhere ────────────────────────────────────────────────────────────
 
@@ -317,6 +298,7 @@ class MemoryStore:
             self._charges,
             self._shadow_all,
             self._windows,
+            self._lapses_us,
         )
 
     def restore(self, state: MemoryState) -> None:
@@ -325,7 +307,7 @@ class MemoryStore:
         self._keys, self._owners = state.keys, state.owners
         self._charges, self._shadow_all = state.charges, state.shadow_all
         self._counters, self._leases = ({}, {}), ({}, {})
-        self._windows = state.windows
+        self._windows, self._lapses_us = state.windows, state.lapses_us
         for one in state.counters:
             kept = _Counters()
             kept.fields, kept.expires_us = one.fields, one.expires_us
@@ -334,72 +316,6 @@ class MemoryStore:
             else:
                 kept.first_us = min(kept.fields.values(), default=0)
                 self._leases[one.is_shadow][one.tag, one.limit] = kept
-
-    # ── Directory ────────────────────────────────────────────────────────────────────────────
-
-    async def put(
-        self, subject: Subject, credentials: Mapping[str, str] | None, *, ttl_us: int | None = None
-    ) -> Subject:
-        """Raises StoreError `conflict` when the account has changed since it was read."""
-        stored = self._subjects.get(subject.account_id)
-        old = stored.version if stored is not None else 0
-        if subject.version and subject.version != old:
-            raise StoreError("conflict", f"account {subject.account_id} has changed meanwhile")
-        if credentials is not None:
-            self._set_keys(subject.account_id, credentials)
-        subject = replace(
-            subject,
-            version=max(old + 1, self._now_us()),
-            pseudonym=subject.pseudonym or secrets.token_hex(12),
-        )
-        self._subjects[subject.account_id] = subject
-        return subject
-
-    async def get(self, account_id: str) -> Subject | None:
-        return self._subjects.get(account_id)
-
-    async def keys(self, account_id: str) -> Mapping[str, str]:
-        return dict(self._keys.get(account_id, {}))
-
-    async def remove(self, account_id: str) -> bool:
-        self._set_keys(account_id, {})
-        for counters in self._counters:
-            counters.pop(f"a:{account_id}", None)
-        self._windows.pop(account_id, None)
-        return self._subjects.pop(account_id, None) is not None
-
-    async def accounts(self) -> AsyncIterator[Subject]:
-        for subject in list(self._subjects.values()):
-            yield subject
-
-    async def account_of(self, pseudonym: str) -> str | None:
-        for subject in self._subjects.values():
-            if subject.pseudonym == pseudonym:
-                return subject.account_id
-        return None
-
-    async def set_shadow_all(self, shadow_all: bool) -> None:
-        self._shadow_all = shadow_all
-
-    async def is_shadow_all(self) -> bool:
-        return self._shadow_all
-
-    def _set_keys(self, account_id: str, credentials: Mapping[str, str]) -> None:
-        for credential in self._keys.pop(account_id, {}):
-            self._owners.pop(credential, None)
-        for credential, key_id in credentials.items():
-            former = self._owners.get(credential)
-            if former is not None and former[0] != account_id:
-                self._keys.get(former[0], {}).pop(credential, None)
-                self._touch(former[0])
-            self._owners[credential] = (account_id, key_id)
-        self._keys[account_id] = dict(credentials)
-
-    def _touch(self, account_id: str) -> None:
-        stored = self._subjects.get(account_id)
-        if stored is not None:
-            version = max(stored.version + 1, self._now_us())
-            self._subjects[account_id] = replace(stored, version=version)
 
 
 def _is_shadow(of: Step | Correction) -> bool:

@@ -27,3 +27,4 @@ class MemoryState(msgspec.Struct):
     charges: int
     shadow_all: bool
     windows: dict[str, bytes]
+    lapses_us: dict[str, int] = {}

@@ -21,15 +21,15 @@ from redis.exceptions import RedisError
 
 from ..errors import StoreError, StoreMismatchError
 from ..model import Charge, ChargeReply, Identity, Settlement, Status, Subject
+from ..ports import OnKeyMove
 from .codec import pack, split
-from .keys import ADOPTED_KEY_ID, Keys
+from .keys import ADOPTED_KEY_ID, ADOPTED_TTL_MS, Keys
 from .pages import scan_page
 from .routing import Router
 from .scripts import EXTEND, PUT_SUBJECT
 from .wire import Observe
 
 LAYOUT = b"1"
-ADOPTED_TTL_MS = 30 * 86_400 * 1000
 PSEUDONYM_BYTES = 12
 SCAN_COUNT = 1000
 READ_AT_ONCE = 32
@@ -139,7 +139,12 @@ class RedisStore:
     # ── Directory: the operator's side ───────────────────────────────────────────────────────
 
     async def put(
-        self, subject: Subject, credentials: Mapping[str, str] | None, *, ttl_us: int | None = None
+        self,
+        subject: Subject,
+        credentials: Mapping[str, str] | None,
+        *,
+        ttl_us: int | None = None,
+        on_move: OnKeyMove | None = None,
     ) -> Subject:
         """A subject with a version replaces that version only; with version 0, whatever is there.
 
@@ -155,7 +160,7 @@ class RedisStore:
             if subject.version and (stored or b"").partition(b"\n")[0] != b"%d" % subject.version:
                 raise conflict
             if credentials is not None:
-                await self._grant_keys(account_id, credentials)
+                await self._grant_keys(account_id, credentials, on_move)
             pseudonym = self._keys.pseudonym(str(subject.pseudonym))
             await self._client.set(pseudonym, account_id, px=ttl_ms or None)
             version = await self._client.eval(
@@ -264,16 +269,22 @@ class RedisStore:
             async for name in self._client.scan_iter(match=f"{self._keys.prefix}*", count=1000):
                 await self._client.delete(name)
 
-    async def _grant_keys(self, account_id: str, credentials: Mapping[str, str]) -> None:
+    async def _grant_keys(
+        self, account_id: str, credentials: Mapping[str, str], on_move: OnKeyMove | None = None
+    ) -> None:
         """Add keys; one that another account held changes hands, and that account is told."""
         for credential, key_id in credentials.items():
             name = self._keys.credential(credential)
             before = await self._client.set(name, f"{account_id}\n{key_id}", get=True)
             await self._client.hset(self._keys.account_keys(account_id), credential, key_id)
-            former = before.decode().partition("\n")[0] if before else account_id
+            former, _, former_id = (
+                before.decode().partition("\n") if before else (account_id, "", "")
+            )
             if former != account_id:
                 await self._client.hdel(self._keys.account_keys(former), credential)
                 await self._touch(former)
+                if on_move is not None and former_id:  # without an id it was only adopted
+                    on_move(key_id, former)
 
     async def _revoke_keys(self, account_id: str, kept: Mapping[str, str]) -> None:
         held = await self._client.hkeys(self._keys.account_keys(account_id))

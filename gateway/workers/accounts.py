@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ class AccountChange:
     credentials: Mapping[str, str] | None
     identity: str | None = None  # the credential under which an edge names the account
     is_removal: bool = False
+    source: str = ""  # the file and the line that say so, for complaints
+    line: int = 0
 
     def apply(self, subject: Subject | None) -> Subject:
         return replace(subject or Subject(self.account_id), **self.fields)
@@ -104,6 +107,11 @@ class ImportReport:
             if name not in self.unknown and len(self.unknown) < MAX_UNKNOWN:
                 self.unknown.add(name)
                 self._show(Problem(source, number, "", f"{text} (ignored)"))
+
+    def note_move(self, change: AccountChange, key_id: str, former: str) -> None:
+        """A key changes hands: meant perhaps, but then one account no longer has it."""
+        text = f"{key_id} was {former}'s, and is {change.account_id}'s from now on"
+        self._show(Problem(change.source, change.line, "keys", text, is_warning=True))
 
     def _show(self, problem: Problem) -> None:
         if len(self.problems) < MAX_PROBLEMS:
@@ -228,7 +236,7 @@ def read_changes(path: Path, reader: RecordReader, report: ImportReport) -> Iter
         try:
             if record is None:
                 raise RecordError(f"no JSON object, or over {MAX_LINE_BYTES} bytes")
-            yield reader.read(record)
+            yield replace(reader.read(record), source=str(path), line=number)
         except RecordError as error:
             report.add(Problem(str(path), number, "", str(error)))
         else:
@@ -244,23 +252,28 @@ async def import_accounts(
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """Write the changes; with `is_whole`, imported accounts that no record names are removed
-    (adopted ones stay). Records apply in order; those of one account never overtake each other.
+    (adopted ones stay). Records apply in order; those of one account, or of one key, never
+    overtake each other.
     """
     named: set[str] = set()
     batch: dict[str, Awaitable[None]] = {}
+    batch_keys: set[str] = set()
 
     async def flush() -> None:
         pending = list(batch.values())
         batch.clear()
+        batch_keys.clear()
         await asyncio.gather(*pending)
         if on_progress is not None:
             on_progress(report.imported)
 
     for change in changes:
-        if change.account_id in batch or len(batch) >= BATCH:
+        keys = change.credentials or {}
+        if change.account_id in batch or len(batch) >= BATCH or not batch_keys.isdisjoint(keys):
             await flush()
         if is_whole:
             named.add(change.account_id)
+        batch_keys.update(keys)
         batch[change.account_id] = _write(change, directory, report, is_whole=is_whole)
     await flush()
     if is_whole:
@@ -276,7 +289,8 @@ async def _write(
         return
     stored = await directory.get(change.account_id)
     base = change.base_for_replacement(stored) if is_whole and stored is not None else stored
-    await directory.put(change.apply(base), change.credentials_for(stored))
+    on_move = partial(report.note_move, change)
+    await directory.put(change.apply(base), change.credentials_for(stored), on_move=on_move)
     report.imported += 1
 
 

@@ -137,8 +137,7 @@ async def diff_policies(
                 if on_progress is not None and number % PROGRESS_EVERY == 0:
                     on_progress(number)
         except BrokenFeedError as error:
-            reads.lines += 1
-            reads.complain(feed.name, number + 1, str(error))
+            reads.complain_of_cut(feed.name, number + 1, str(error))
     return DiffResult(pair.tally, imports.problems + reads.problems, reads.is_unusable)
 
 

@@ -162,8 +162,7 @@ class ReplayRun:
                     if on_progress is not None and number % PROGRESS_EVERY == 0:
                         on_progress(number)
         except BrokenFeedError as error:
-            self._reads.lines += 1
-            self._reads.complain(self._plan.feed.name, self._taken + 1, str(error))
+            self._reads.complain_of_cut(self._plan.feed.name, self._taken + 1, str(error))
         if self._window is not None:
             for held in self._window.drain():
                 await self._decide(held, writer)

@@ -79,7 +79,8 @@ class TrafficLine(msgspec.Struct, gc=False):
 class ReadReport:
     """What reading came to. `late`: lines decided over a second of event time after their own.
 
-    `problems` is cut at `MAX_PROBLEMS`; `bad` counts them all.
+    `problems` is cut at `MAX_PROBLEMS`; `bad` counts them all. `is_cut`: the log ended before
+    its end, and nobody knows how much of it is missing.
     """
 
     lines: int = 0
@@ -87,11 +88,19 @@ class ReadReport:
     out_of_order: int = 0
     late: int = 0
     problems: list[Problem] = field(default_factory=list)
+    is_cut: bool = False
 
     @property
     def is_unusable(self) -> bool:
-        """More than 1 % of the lines are bad, or so late that their limits mean nothing."""
-        return self.bad + self.late > MAX_BAD_SHARE * self.lines
+        """Part of it is missing, or more than 1 % of the lines are bad, or so late that their
+        limits mean nothing."""
+        return self.is_cut or self.bad + self.late > MAX_BAD_SHARE * self.lines
+
+    def complain_of_cut(self, name: str, line: int, message: str) -> None:
+        """There is no such line, and there should be."""
+        self.lines += 1
+        self.is_cut = True
+        self.complain(name, line, message)
 
     def complain(self, name: str, line: int, message: str) -> None:
         self.bad += 1

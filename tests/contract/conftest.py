@@ -9,14 +9,22 @@ from typing import Any
 
 import pytest
 
+from gateway.model import Step
 from gateway.stores import RedisStore, open_store
 from gateway.stores.memory import MemoryStore
 from tests.stores.servers import binaries
+from tests.stores.steps import NOW_US, charge, look
 
 AnyStore = RedisStore | MemoryStore
 KINDS = ["memory", "cluster", *binaries()]
 FIXTURES = {"valkey": "valkey", "redis": "redis_server", "cluster": "redis_cluster"}
 PATIENT_S = 5.0  # these tests are about answers; tests/stores/test_faults.py is about time
+
+
+async def level_of(store: AnyStore, step: Step, now_us: int = NOW_US) -> int:
+    """Where the step's counter stands; changes nothing."""
+    reply = await store.charge(charge(look(step), now_us=now_us))
+    return reply.results[0].level
 
 
 @pytest.fixture(params=KINDS)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.gcra import increment_us
-from gateway.model import SECOND_US, Correction, Quota, Settlement
+from gateway.model import SECOND_US, Correction, Quota, Settlement, Status, Subject
 from gateway.stores import memory
 from gateway.stores.memory import MemoryStore
+from gateway.stores.memory_state import MemoryState
 
 from .steps import MINUTE_US, NOW_US, charge, gcra, lease, look
 
@@ -115,3 +117,34 @@ async def test_a_counter_lives_until_its_debt_has_drained_however_short_its_ttl(
     later = NOW_US + 59 * MINUTE_US
     assert not (await store.charge(charge(step, now_us=later))).applied
     assert (await store.charge(charge(look(step), now_us=later))).results[0].level > later
+
+
+# ── adopted accounts ─────────────────────────────────────────────────────────────────────────
+
+MONTH_US = 30 * 86_400 * SECOND_US  # what a request prolongs an adopted account to
+ADOPTED = Subject("key_1", status=Status.ADOPTED)
+
+
+async def test_an_adopted_account_lapses_unless_it_is_seen_or_written() -> None:
+    now_us = NOW_US
+    store = MemoryStore(lambda: now_us)
+    for name in ("a", "b", "c"):
+        await store.adopt(name, replace(ADOPTED, account_id=f"key_{name}"), ttl_us=MINUTE_US)
+    assert await store.resolve("a") is not None
+    await store.put(replace(ADOPTED, account_id="key_b"), None)
+    now_us += MINUTE_US
+    assert [one.account_id async for one in store.accounts()] == ["key_a", "key_b"]
+    assert await store.resolve("c") is None
+    now_us += MONTH_US
+    assert [one.account_id async for one in store.accounts()] == ["key_b"]
+
+
+async def test_what_has_lapsed_is_swept_up_and_a_snapshot_knows_what_will() -> None:
+    now_us = NOW_US
+    store, copy = MemoryStore(lambda: now_us), MemoryStore(lambda: now_us)
+    await store.adopt("a", ADOPTED, ttl_us=MINUTE_US)
+    copy.restore(msgspec.convert(msgspec.to_builtins(store.snapshot()), MemoryState))
+    now_us += MINUTE_US
+    for one in (store, copy):
+        one._sweep(now_us)
+        assert (one._subjects, one._owners, one._keys, one._lapses_us) == ({}, {}, {}, {})

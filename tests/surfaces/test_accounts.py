@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,22 @@ def test_an_import_names_a_misspelt_field_once_and_goes_on(
     assert result.output.count("note: no such field") == 1
 
 
+def test_a_key_that_an_import_takes_from_another_account_is_said_with_its_line(
+    server: GatewayProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "accounts.jsonl"
+    records = [{"account_id": name, "keys": ["sk-of-two-0123456789"]} for name in ("one", "two")]
+    file.write_text("".join(json.dumps({**r, "key_ids": ["key_7"]}) + "\n" for r in records))
+    result = run(server, "accounts", "import", str(file))
+    assert "2 imported, 0 removed, 0 bad" in result.stdout
+    assert result.stderr == "import:2: keys: warning: key_7 was one's, and is two's from now on\n"
+    status, shown = ask_admin(server, "PUT", "/api/accounts/one", {**records[0]})
+    assert status == 200
+    ((key_id, former),) = shown["moved_keys"].items()
+    assert (key_id.startswith("key_"), former) == (True, "two")
+    assert "moved_keys" not in ask_admin(server, "PUT", "/api/accounts/one", records[0])[1]
+
+
 def test_an_id_that_no_decision_has_is_no_path(server: GatewayProcess) -> None:
     result = run(server, "explain", "../mode")
     assert result.exit_code == 1
@@ -94,7 +111,11 @@ def test_the_audit_says_what_was_changed_and_not_to_what(server: GatewayProcess)
     file_words = ("accounts", "set", "acc_audited", 'status="banned"', "tier=secret-tier")
     ask_admin(server, "PUT", "/api/accounts/acc_audited", {"keys": ["sk-audited-0123456789"]})
     assert run(server, *file_words).exit_code == 0
+    ends = time.monotonic() + 10
+    patched = "audit account.patch acc_audited status=banned tier"
+    while not any(patched in line for line in server.output) and time.monotonic() < ends:
+        time.sleep(0.02)  # it comes through a pipe
     said = [line for line in server.output if "acc_audited" in line]
     assert any("audit account.put acc_audited keys" in line for line in said)
-    assert any("audit account.patch acc_audited status=banned tier" in line for line in said)
+    assert any(patched in line for line in said)
     assert not any("secret-tier" in line or "sk-audited" in line for line in said)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections import deque
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from gateway.errors import UsageError
 from gateway.workers.feeds import BrokenFeedError, FileFeed, lines_of
@@ -40,6 +42,24 @@ def test_a_truncated_archive_gives_what_came_before(tmp_path: Path) -> None:
     with pytest.raises(BrokenFeedError, match="the archive is broken here"):
         for _ in lines:
             pass
+
+
+@pytest.mark.parametrize("cut", [1, 3, 500, 40_000])
+def test_frames_of_zstandard_that_are_cut_give_what_came_before(tmp_path: Path, cut: int) -> None:
+    """The library's own reader would end there as if that were the end."""
+    parts = [b"".join(b"%d,%d\n" % (part, n * n) for n in range(50_000)) for part in (0, 1)]
+    frames = [zstandard.compress(part) for part in parts]
+    path = tmp_path / "t.jsonl.zst"
+    path.write_bytes(b"".join(frames))
+    assert b"".join(FileFeed(path).lines()) == b"".join(parts)
+    path.write_bytes(b"".join(frames)[:-cut])
+    read = bytearray()
+    lines = map(read.extend, FileFeed(path).lines())
+    with pytest.raises(BrokenFeedError, match="the archive is broken here"):
+        deque(lines, maxlen=0)
+    assert b"".join(parts).startswith(read)
+    assert read.startswith(parts[0])
+    assert read.endswith(b"\n")
 
 
 def test_a_file_that_is_not_there_is_an_error_of_usage(tmp_path: Path) -> None:
