@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -237,7 +237,7 @@ class VerificationConfig(_Closed):
             raise ValueError(f"'{url}' is no http(s) URL, such as https://api.example.com")
         if parts.query or parts.fragment or parts.username or parts.path.rstrip("/"):
             raise ValueError(f"'{url}' is more than scheme, host and port")
-        return url.rstrip("/")
+        return _as_origin(parts)
 
     @model_validator(mode="after")
     def _is_coherent(self) -> VerificationConfig:
@@ -313,6 +313,15 @@ class Settings(_Closed):
         if len(set(names)) != len(names):
             raise ValueError("two upstreams have the same name")
         return self
+
+
+def _as_origin(parts: SplitResult) -> str:
+    """As browsers write it in `Origin`: lower case, ASCII, without the scheme's own port."""
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host.encode("idna").decode()
+    if parts.port is None or parts.port == {"http": 80, "https": 443}[parts.scheme]:
+        return f"{parts.scheme}://{shown}"
+    return f"{parts.scheme}://{shown}:{parts.port}"
 
 
 def check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:

@@ -513,15 +513,19 @@ class Supervisor:
     async def _tell_of_news(self) -> None:
         """What waits for an operator; 0 where nobody is ever verified."""
         dead = appeals = 0
+        age_s = 0.0
         if self._book is not None:
             try:
                 async with asyncio.timeout(STATUS_TIMEOUT_S):
                     dead = await self._book.dead_count()
                     appeals = await self._book.appeal_count()
+                    since_us = await self._book.oldest_appeal_us()
+                    age_s = 0.0 if since_us is None else max(0.0, time.time() - since_us / 1e6)
             except (StoreError, TimeoutError):
                 return  # what was known stands
         self._metrics.own.set("hydragate_directory_dead", dead)
         self._metrics.own.set("hydragate_appeals_waiting", appeals)
+        self._metrics.own.set("hydragate_appeal_age_seconds", age_s)
 
     def _note(self, action: str, target: str) -> None:
         """What was done through the admin API, for the record."""

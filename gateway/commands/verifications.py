@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import sys
 import urllib.request
 from pathlib import Path
@@ -17,6 +18,7 @@ from .clusters import decision_options
 
 LEVELS = click.Choice(["email", "phone", "payment", "identity", "organization"])
 BATCH = 1_000
+BLOCK_BYTES = 65_536
 
 
 @click.group()
@@ -75,10 +77,12 @@ def export(admin: str, token_file: Path) -> None:
     )
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-            for line in answer:
-                sys.stdout.buffer.write(line)
-    except OSError as error:
-        raise AdminError(f"the export broke off: {error}") from None
+            # In blocks: read by lines, an answer that breaks off looks like one that has ended.
+            while block := answer.read(BLOCK_BYTES):
+                sys.stdout.buffer.write(block)
+    except (OSError, http.client.HTTPException) as error:
+        said = f"the export broke off, what was printed is not all: {type(error).__name__}"
+        raise AdminError(said) from None
 
 
 @verifications.command("import")
@@ -131,12 +135,20 @@ def answer(account_id: str, text: str, by: str, admin: str, token_file: Path) ->
 @click.option("--retry", is_flag=True, help="Tell it once more; what fails again stays.")
 @admin_options
 def dead(retry: bool, admin: str, token_file: Path) -> None:
-    """News that the directory was never told."""
+    """News that the directory was never told. With --retry exit code 1 while some are left."""
     client = connect(admin, token_file)
-    if retry:
-        _print(client.call("POST", "/api/verifications/dead/retry", b"{}"))
-    else:
+    if not retry:
         _print(client.call("GET", "/api/verifications/dead"))
+        return
+    delivered = 0
+    while True:
+        answer = client.call("POST", "/api/verifications/dead/retry", b"{}")
+        delivered += answer["delivered"]
+        if not answer["left"] or not answer["delivered"]:
+            break
+    _print({"delivered": delivered, "left": answer["left"]})
+    if answer["left"]:
+        raise AdminError("the directory does not take the news: see the gateway's log for why")
 
 
 def _order(admin: str, token_file: Path, path: str, **body: Any) -> None:

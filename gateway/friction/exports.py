@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import msgspec
 
 from ..model import Grant, Level, Subject
-from .record import MAX_GRANTS, with_proof
+from .record import MAX_GRANTS, MAX_PROOFS, with_proof
+
+_LEVELS = {level.name.lower(): level for level in Level if level is not Level.NONE}
+_PROOF = re.compile(r"[a-z]{2}:[0-9a-f]{20}")
 
 
 class _Grant(msgspec.Struct):
@@ -24,18 +28,24 @@ class _Line(msgspec.Struct):
     proofs: list[str] = []
 
 
-def read_export(line: dict[str, Any]) -> tuple[str, list[Grant], list[str]]:
-    """(account, grants, proofs). Raises ValueError that says what is wrong."""
+def read_export(line: dict[str, Any], now_us: int) -> tuple[str, list[Grant], list[str]]:
+    """(account, live grants, proofs). Raises ValueError that says what is wrong."""
     try:
         said = msgspec.convert(line, _Line)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
     if len(said.grants) > MAX_GRANTS:
         raise ValueError(f"over {MAX_GRANTS} grants")
-    unknown = [one.level for one in said.grants if one.level.upper() not in Level.__members__]
+    unknown = [one.level for one in said.grants if one.level not in _LEVELS]
     if unknown:
-        raise ValueError(f"no such level: {unknown[0]}")
-    grants = [Grant(Level[g.level.upper()], g.granted_us, g.expires_us) for g in said.grants]
+        raise ValueError(f"no such level: {unknown[0]}; there are {', '.join(_LEVELS)}")
+    if len(said.proofs) > MAX_PROOFS or not all(_PROOF.fullmatch(one) for one in said.proofs):
+        raise ValueError(f"proofs: at most {MAX_PROOFS}, as `export` prints them")
+    grants = [
+        Grant(_LEVELS[one.level], one.granted_us, one.expires_us)
+        for one in said.grants
+        if one.expires_us is None or one.expires_us > now_us
+    ]
     return said.account_id, grants, said.proofs
 
 

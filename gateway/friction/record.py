@@ -44,12 +44,14 @@ class Code(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True):
-    """A visit to a provider that has not told its result."""
+    """A visit to a provider that has not passed. One that has failed stays open: whoever's first
+    card is declined tries another in the same visit."""
 
     nonce: str
     provider: str
     level: int
     opened_us: int
+    has_failed: bool = False
 
 
 class Event(msgspec.Struct, array_like=True, frozen=True):
@@ -92,6 +94,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     holds: tuple[Hold, ...] = ()
     appeal: Appeal | None = None
     passed_us: int | None = None  # until it was looked at whether the account stayed clean
+    setback: str = ""  # what the last visit to a provider came to, if not to a pass
 
 
 EMPTY = Record()
@@ -121,7 +124,7 @@ def begin(record: Record, level: Level, rule: str, now_us: int) -> Record:
 def offer_code(record: Record, *, digest: bytes, proof: str, shown: str, now_us: int) -> Record:
     """A new code in place of an earlier one."""
     code = Code(digest, proof, shown, now_us, now_us + CODE_TTL_US)
-    return _replace(record, code=code, touched_us=now_us)
+    return _replace(record, code=code, setback="", touched_us=now_us)
 
 
 def pending_code(record: Record, now_us: int) -> Code | None:
@@ -148,7 +151,19 @@ def open_session(record: Record, *, nonce: str, provider: str, level: Level, now
     """The oldest of too many open sessions is given up."""
     live = [one for one in record.sessions if now_us - one.opened_us < SESSION_TTL_US]
     session = Session(nonce, provider, int(level), now_us)
-    return _replace(record, sessions=(*live[1 - MAX_SESSIONS :], session), touched_us=now_us)
+    sessions = (*live[1 - MAX_SESSIONS :], session)
+    return _replace(record, sessions=sessions, setback="", touched_us=now_us)
+
+
+def waiting_session(record: Record, *, provider: str, level: Level, now_us: int) -> bool:
+    """Whether a visit to this provider is still to tell its result."""
+    return any(
+        one.provider == provider
+        and one.level == level
+        and not one.has_failed
+        and now_us - one.opened_us < SESSION_TTL_US
+        for one in record.sessions
+    )
 
 
 def find_session(record: Record, *, nonce: str, provider: str, now_us: int) -> Session | Outcome:
@@ -160,6 +175,16 @@ def find_session(record: Record, *, nonce: str, provider: str, now_us: int) -> S
             expired = now_us - one.opened_us >= SESSION_TTL_US
             return Outcome.UNKNOWN_SESSION if expired else one
     return Outcome.UNKNOWN_SESSION
+
+
+def fail_session(record: Record, nonce: str, now_us: int) -> Record:
+    """The visit did not succeed so far; a pass that it tells later counts all the same."""
+    sessions = [
+        _replace(one, has_failed=True) if one.nonce == nonce else one for one in record.sessions
+    ]
+    return _replace(
+        record, sessions=tuple(sessions), setback=Outcome.FAILED.value, touched_us=now_us
+    )
 
 
 def close_session(record: Record, nonce: str, now_us: int) -> Record:
@@ -185,6 +210,7 @@ def granted(
         code=None,
         started_us=None,
         touched_us=now_us,
+        setback="",
         holds=holds,
         outbox=(*record.outbox, event)[-MAX_OUTBOX:],
         passed_us=now_us,
@@ -212,7 +238,7 @@ def _is_worth_keeping(held: Grant, new: Grant, now_us: int) -> bool:
 def over_reached(record: Record, subject: Subject, proof: str) -> tuple[Record, Subject]:
     """The proof serves as many accounts as it may: the code is spent, the reach is kept."""
     changed = replace(subject, proofs=with_proof(subject.proofs, proof))
-    return _replace(record, code=None), changed
+    return _replace(record, code=None, setback=Outcome.TOO_MANY_ACCOUNTS.value), changed
 
 
 def with_proof(proofs: tuple[str, ...], proof: str | None) -> tuple[str, ...]:
@@ -249,7 +275,7 @@ def abandoned(record: Record, now_us: int) -> Record | None:
     """The record without a verification that nobody goes on with; None while it is not one."""
     if record.started_us is None or now_us - record.touched_us < ABANDONED_US:
         return None
-    return _replace(record, level=0, rule="", started_us=None, code=None, sessions=())
+    return _replace(record, level=0, rule="", started_us=None, code=None, sessions=(), setback="")
 
 
 def next_look_us(record: Record) -> int | None:

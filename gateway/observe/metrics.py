@@ -48,6 +48,7 @@ class Definition:
 
 LEVELS = ("email", "phone", "payment", "identity", "organization")
 OUTCOMES = ("asked", "started", "passed", "failed", "abandoned", "clean", "tainted")
+MAIL_OUTCOMES = ("sent", "mail_failed")
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _STORE_CALLS = ("charge", "settle", "resolve", "adopt")
 _STORE_ERRORS = ("timeout", "unreachable", "overloaded", "refused")
@@ -162,8 +163,9 @@ TABLE = (
         COUNTER,
         ("level", "outcome"),
         "Verification, by account: asked, started (its page was opened), passed, abandoned, and "
-        "after a week clean or tainted; and single steps: sent, wrong_code, failed and others.",
-        starts=tuple(product(LEVELS, OUTCOMES)),
+        "after a week clean or tainted; and single steps: sent, mail_failed, wrong_code, "
+        "failed and others.",
+        starts=(*product(LEVELS, OUTCOMES), *product(("email",), MAIL_OUTCOMES)),
     ),
     Definition(
         "hydragate_verification_asks_total",
@@ -194,6 +196,12 @@ TABLE = (
     Definition("hydragate_directory_dead", GAUGE, (), "News that wait for an operator."),
     Definition("hydragate_appeals_waiting", GAUGE, (), "Accounts whose appeal waits."),
     Definition("hydragate_shadow_all", GAUGE, (), "1 while the kill switch stops every refusal."),
+    Definition(
+        "hydragate_appeal_age_seconds",
+        GAUGE,
+        (),
+        "Since the appeal that has waited longest was written; 0: none waits.",
+    ),
     Definition(
         "hydragate_policy_info", GAUGE, ("revision",), "Workers that decide by this revision."
     ),

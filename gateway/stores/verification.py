@@ -155,6 +155,14 @@ class VerificationBook:
         with _mapped():
             return int(await self._client.zcard(self._keys.verifications("appeals")))
 
+    async def oldest_appeal_us(self) -> int | None:
+        """When the appeal that has waited longest was written; None: none waits."""
+        with _mapped():
+            found = await self._client.zrange(
+                self._keys.verifications("appeals"), 0, 0, withscores=True
+            )
+        return int(found[0][1]) * 1000 if found else None
+
     async def bury(self, event_id: str, news: bytes) -> None:
         """Keep what could not be delivered; raises StoreError when there is too much of it."""
         with _mapped():

@@ -8,11 +8,13 @@ at any point leaves it where the next round finds it.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import logging
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 import msgspec
 
@@ -32,6 +34,7 @@ log = logging.getLogger("hydragate.verify")
 ROUND_S = 1.0
 LEASE_S = 15.0
 MAX_PER_ROUND = 64
+RETELL_US = 30 * SECOND_US  # in one call of an operator's
 AT_ONCE = 8
 TAINTED_STATES = ("suspected", "confirmed")
 Count = Callable[[Level, str], None]
@@ -67,6 +70,7 @@ class VerificationRounds:
         self._receiver = receiver
         self._count = count
         self._count_news = count_news
+        self._is_receiver_away = False  # as this round has found it
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -87,6 +91,7 @@ class VerificationRounds:
 
     async def round(self) -> int:
         """Look at whoever is due; how many that were. Raises StoreError."""
+        self._is_receiver_away = False
         due = await self._book.due(self._clock.now_us(), most=MAX_PER_ROUND)
         gate = asyncio.Semaphore(AT_ONCE)
 
@@ -135,12 +140,16 @@ class VerificationRounds:
         if receiver is None:
             return (_replace(record, outbox=()) if record.outbox else record), None
         for event in record.outbox:
+            if self._is_receiver_away:  # one attempt is enough: the lease outlasts no more
+                return record, self._clock.now_us() + wait_us(event.attempts)
             body = news_of(account_id, event)
-            if await self._post(receiver, body):
+            came_to = await self._post(receiver, body)
+            if came_to is Told.YES:
                 self._count_news("delivered")
                 record = without(record, event.id)
                 continue
             now_us = self._clock.now_us()
+            self._is_receiver_away |= came_to is Told.AWAY
             if now_us - event.at_us < receiver.give_up_us:
                 self._count_news("retried")
                 return failed(record, event.id), now_us + wait_us(event.attempts)
@@ -152,7 +161,7 @@ class VerificationRounds:
             record = without(record, event.id)
         return record, None
 
-    async def _post(self, receiver: Receiver, body: bytes) -> bool:
+    async def _post(self, receiver: Receiver, body: bytes) -> Told:
         headers = signed(body, receiver.secret, self._clock.now_us() // SECOND_US)
         return await asyncio.to_thread(post, receiver, body, headers)
 
@@ -175,15 +184,22 @@ class VerificationRounds:
             level = held_level(subject, self._clock.now_us())
             self._count(level, "tainted" if tainted else "clean")
 
-    async def redeliver(self, event_id: str) -> bool:
-        """One more attempt at news that was given up on; False when it failed or is gone."""
-        receiver = self._receiver
-        for found, body in await self._book.dead(most=MAX_DEAD):
-            if found == event_id and receiver is not None and await self._post(receiver, body):
+    async def retell_dead(self) -> int:
+        """One more attempt at the news that was given up on; how many were told. What the receiver
+        refuses stays and keeps none from being told; when it is away the rest is not tried."""
+        told, receiver = 0, self._receiver
+        if receiver is None:
+            return 0
+        until_us = self._clock.now_us() + RETELL_US
+        for event_id, body in await self._book.dead(most=MAX_DEAD):
+            came_to = await self._post(receiver, body)
+            if came_to is Told.YES:
                 await self._book.exhume(event_id)
                 self._count_news("delivered")
-                return True
-        return False
+                told += 1
+            if came_to is Told.AWAY or self._clock.now_us() > until_us:
+                break
+        return told
 
 
 def _forgettable(record: Record) -> Record:
@@ -197,16 +213,28 @@ def _forgettable(record: Record) -> Record:
     return EMPTY if is_idle and record.code is None else record
 
 
-def post(receiver: Receiver, body: bytes, headers: dict[str, str]) -> bool:
-    """Whether the receiver said 2xx. It is not followed elsewhere."""
+class Told(Enum):
+    """What came of telling: `NO` is an answer other than 2xx, `AWAY` none."""
+
+    YES = "yes"
+    NO = "no"
+    AWAY = "away"
+
+
+def post(receiver: Receiver, body: bytes, headers: dict[str, str]) -> Told:
+    """The receiver is not followed elsewhere."""
     request = urllib.request.Request(receiver.url, body, headers, method="POST")  # noqa: S310
     opener = urllib.request.build_opener(_NoRedirect)
     try:
         with opener.open(request, timeout=receiver.timeout_s) as answer:
-            return bool(200 <= answer.status < 300)
-    except (OSError, ValueError) as error:
+            return Told.YES if 200 <= answer.status < 300 else Told.NO
+    except urllib.error.HTTPError as error:
+        log.warning("the directory does not take news: status %d", error.code)
+        error.close()
+        return Told.NO
+    except (OSError, ValueError, http.client.HTTPException) as error:
         log.warning("the directory does not take news: %s", type(error).__name__)
-        return False
+        return Told.AWAY
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

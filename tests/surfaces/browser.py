@@ -20,6 +20,10 @@ from typing import Any
 TIMEOUT_S = 60.0
 
 
+class BrowserError(AssertionError):
+    """The browser said that it could not."""
+
+
 class Browser:
     """One page. Scripts of pages are off unless said otherwise."""
 
@@ -44,7 +48,8 @@ class Browser:
         while True:
             told = self._next()
             if told.get("id") == self._number:
-                assert "error" not in told, told["error"]
+                if "error" in told:
+                    raise BrowserError(str(told["error"]))
                 return told["result"]
 
     def resize(self, width: int, height: int) -> None:
@@ -73,7 +78,11 @@ class Browser:
 
     def _is_painted(self) -> bool:
         root = self.call("DOM.getDocument")["root"]["nodeId"]
-        return bool(self.call("DOM.querySelector", nodeId=root, selector="main")["nodeId"])
+        try:
+            found = self.call("DOM.querySelector", nodeId=root, selector="main")
+        except BrowserError:  # another document has come in between
+            return False
+        return bool(found["nodeId"])
 
     @property
     def url(self) -> str:

@@ -15,12 +15,14 @@ SECRET = b"the directory's own secret"
 
 
 class Inbox:
-    """`told` is everything it was told, repeats too; while `is_down` it answers 503."""
+    """`told` is everything it was told, repeats too; while `is_down` it answers 503, and 400 to
+    news of an account that it `refuses`."""
 
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] = []
         self.forged = 0
         self.is_down = False
+        self.refuses = ""
         self.url = ""
 
     def of(self, account_id: str) -> dict[str, dict[str, Any]]:
@@ -35,7 +37,10 @@ class Inbox:
             return 401
         if self.is_down:
             return 503
-        self.told.append(json.loads(body))
+        news = json.loads(body)
+        if news["account_id"] == self.refuses:
+            return 400
+        self.told.append(news)
         return 204
 
 

@@ -2,110 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, replace
+import asyncio
+from dataclasses import replace
 
 import pytest
 
 from gateway.adapters.verify.port import Offer
-from gateway.core.keyed import KeyedHash
 from gateway.friction.mail_address import parse_address
-from gateway.friction.record import ABANDONED_US, CLEAN_US, EMPTY, Outcome
-from gateway.model import SECOND_US, Level, Subject
-from gateway.stores import RedisStore, open_store
+from gateway.friction.record import ABANDONED_US, CLEAN_US, EMPTY
+from gateway.model import SECOND_US
 from gateway.stores.verification import VerificationBook
-from gateway.workers.verification_desk import DeskTerms, VerificationDesk
-from gateway.workers.verification_rounds import Receiver, VerificationRounds
 
-from ..core.builders import policy
-from ..stores.servers import Server
-from .receiver import SECRET, Inbox, inbox
+from .verification_house import HOUR_US, House, directory, house
 
-KEYED = KeyedHash(b"s" * 32)
-HOUR_US = 3600 * SECOND_US
-
-
-@pytest.fixture
-def directory() -> Iterator[Inbox]:
-    with inbox() as one:
-        yield one
-
-
-@dataclass
-class Clock:
-    us: int = 1_800_000_000 * SECOND_US
-
-    def now_us(self) -> int:
-        return self.us
-
-
-@dataclass
-class House:
-    store: RedisStore
-    inbox: Inbox
-    clock: Clock = field(default_factory=Clock)
-    counted: list[tuple[str, str]] = field(default_factory=list)
-    news: list[str] = field(default_factory=list)
-
-    def count(self, level: Level, outcome: str) -> None:
-        self.counted.append((level.name.lower(), outcome))
-
-    @property
-    def desk(self) -> VerificationDesk:
-        return VerificationDesk(
-            self.store,
-            keyed=KEYED,
-            clock=self.clock,
-            terms=DeskTerms(frozenset({Level.EMAIL}), codes_per_hour=1_000_000),
-            policy=policy,
-            count=self.count,
-        )
-
-    @property
-    def rounds(self) -> VerificationRounds:
-        return VerificationRounds(
-            self.store,
-            clock=self.clock,
-            receiver=Receiver(self.inbox.url, SECRET, 2 * HOUR_US, 5.0),
-            count=self.count,
-            count_news=self.news.append,
-        )
-
-    async def start(self, account_id: str) -> str:
-        """The page of a new account has been opened; its token."""
-        subject = await self.store.put(Subject(account_id), {})
-        token = self.desk.token_for(subject, Level.EMAIL, "rule")
-        assert token is not None
-        visit = await self.desk.visit(token)
-        assert visit is not None
-        await self.desk.start(visit)
-        return token
-
-    async def pass_mail(self, account_id: str) -> None:
-        token = await self.start(account_id)
-        visit = await self.desk.visit(token)
-        assert visit is not None
-        address = parse_address(f"{account_id}@example.org")
-        offer = await self.desk.offer_mail_code(visit, address, account_id)
-        assert isinstance(offer, Offer)
-        visit = await self.desk.visit(token)
-        assert visit is not None
-        assert await self.desk.enter_mail_code(visit, offer.code, account_id) is Outcome.PASSED
-
-
-@pytest.fixture
-async def house(valkey: Server, directory: Inbox) -> AsyncIterator[House]:
-    store = await open_store(
-        valkey.url,
-        secret_fingerprint=KEYED.fingerprint(),
-        prefix=f"vr{id(directory)}:",
-        timeout_s=2.0,
-    )
-    try:
-        yield House(store, directory)
-    finally:
-        await store.wipe()
-        await store.aclose()
+__all__ = ["directory", "house"]
 
 
 async def test_nothing_is_lost_while_the_receiver_is_down(house: House) -> None:
@@ -150,11 +60,44 @@ async def test_what_is_given_up_on_lies_with_the_dead_until_it_is_told(house: Ho
     book = VerificationBook(house.store)
     (event_id, _), *others = await book.dead(most=10)
     assert others == []
-    assert not await house.rounds.redeliver(event_id)
+    assert await house.rounds.retell_dead() == 0
     house.inbox.is_down = False
-    assert await house.rounds.redeliver(event_id)
+    assert await house.rounds.retell_dead() == 1
     assert await book.dead_count() == 0
     assert [news["id"] for news in house.inbox.told] == [event_id]
+
+
+async def test_dead_news_that_is_refused_keeps_no_other_from_being_told(house: House) -> None:
+    house.inbox.is_down = True
+    for number in range(3):
+        await house.pass_mail(f"acc_{number}")
+    house.clock.us += 3 * HOUR_US
+    await house.rounds.round()
+    house.inbox.is_down, house.inbox.refuses = False, "acc_1"
+    assert await house.rounds.retell_dead() == 2
+    assert [news["account_id"] for news in house.inbox.told] != ["acc_1"]
+    assert await VerificationBook(house.store).dead_count() == 1
+
+
+async def test_a_receiver_that_does_not_answer_is_waited_for_once_a_round(house: House) -> None:
+    for number in range(30):
+        await house.pass_mail(f"acc_{number}")
+    attempts = 0
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal attempts
+        attempts += 1
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as away:
+        port = away.sockets[0].getsockname()[1]
+        home, house.inbox.url = house.inbox.url, f"http://127.0.0.1:{port}/"
+        assert await house.rounds.round() == 30
+    assert 1 <= attempts <= 8
+    house.inbox.url = home
+    house.clock.us += 60 * SECOND_US
+    await house.rounds.round()
+    assert len(house.inbox.told) == 30
 
 
 async def test_who_gives_up_is_counted_once_and_forgotten(house: House) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ...friction.record import pending_code
+from ...friction.record import pending_code, waiting_session
 from ...friction.visit import Visit
 from ...model import Level
 from .html import Html, tag
 from .port import Provider
-from .state import GONE, WORDS, Notice, providers_for, status_of, why
+from .state import GONE, SETBACKS, WORDS, Notice, providers_for, status_of, why
 
 STYLE_PATH = "/.hydragate/style.css"
 
@@ -34,7 +34,9 @@ def verification_page(
         parts.append(tag("p", "Nothing more is needed. Send your API request again: it is served."))
     else:
         parts.append(tag("p", why(visit)))
-    if status == "waiting":
+    if status != "verified" and notice is None and visit.record.setback in SETBACKS:
+        parts.append(tag("p", SETBACKS[visit.record.setback], class_="error", role="alert"))
+    if status == "waiting" and go_on is None:
         parts += _steps(visit, providers, forms, now_us, code)
     if status == "unavailable":
         parts.append(tag("p", "This cannot be done online here. Please write to us below."))
@@ -91,7 +93,8 @@ def _steps(
     if Level.EMAIL in visit.steps:
         parts += _email(visit, forms, now_us, code)
     for level, provider in providers_for(visit, providers):
-        parts.append(_provider(level, provider, forms))
+        waits = waiting_session(visit.record, provider=provider.name, level=level, now_us=now_us)
+        parts.append(_provider(level, provider, forms, waits=waits))
     return parts
 
 
@@ -135,16 +138,19 @@ def _email(visit: Visit, forms: Forms, now_us: int, code: str) -> list[Html]:
     return [enter, again]
 
 
-def _provider(level: Level, provider: Provider, forms: Forms) -> Html:
+def _provider(level: Level, provider: Provider, forms: Forms, *, waits: bool) -> Html:
+    said = (
+        f"We wait for the result from {provider.title}: load this page again in a moment. "
+        "If you have not finished there, go on."
+        if waits
+        else f"{provider.title} checks {WORDS[level]} on pages of their own and tells us only "
+        "whether it went well."
+    )
     return forms.form(
         "provider",
         tag("input", type="hidden", name="provider", value=provider.name),
         tag("input", type="hidden", name="level", value=level.name.lower()),
-        tag(
-            "p",
-            f"{provider.title} checks {WORDS[level]} on pages of their own and tells us only "
-            "whether it went well.",
-        ),
+        tag("p", said),
         tag("button", f"Go on with {provider.title}", type="submit"),
     )
 

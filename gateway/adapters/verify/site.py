@@ -140,7 +140,7 @@ class VerificationSite:
         """State, and what can be done. With `?code=` the field is filled, no more."""
         visit = await self._visit(request)
         await self._desk.start(visit)
-        code = request.query_params.get("code", "")
+        code = request.query_params.get("code", "")[:16]
         notice = NOTICES.get(request.query_params.get("said", ""))
         return self._answer(request, visit, notice, code=code if code.isdigit() else "")
 
@@ -227,7 +227,9 @@ class VerificationSite:
                 offer.to.deliver_to, offer.code, link, minutes=CODE_MINUTES
             )
         except MailError:
+            self._desk.note_mail(is_sent=False)
             return Done(NOTICES["mail_failed"])
+        self._desk.note_mail(is_sent=True)
         return Done(NOTICES["code_sent"])
 
     async def _code(self, posted: Posted) -> Done:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...friction.record import pending_code
+from ...friction.record import pending_code, waiting_session
 from ...friction.visit import Visit
 from ...model import SECOND_US, Level
 from .port import Provider
@@ -61,6 +61,15 @@ GONE = (
 )
 
 
+SETBACKS = {
+    "failed": "The last check did not succeed. You can try again, or write to us below.",
+    "too_many_accounts": (
+        "What was last checked cannot be used for another account. Please use something else, or "
+        "write to us below."
+    ),
+}
+
+
 def why(visit: Visit) -> str:
     """The rule's public text."""
     if visit.ask is not None:
@@ -96,7 +105,9 @@ def as_json(
     for level, provider in providers_for(visit, providers):
         name = level.name.lower()
         body = {"provider": provider.name, "level": name}
-        steps.append({"level": name, "start": {"post": f"{url}/provider", "body": body}})
+        waits = waiting_session(visit.record, provider=provider.name, level=level, now_us=now_us)
+        start = {"post": f"{url}/provider", "body": body}
+        steps.append({"level": name, "start": start, "waits_for_result": waits})
     return {
         "status": status_of(visit),
         "required_level": visit.required.name.lower(),
@@ -104,6 +115,7 @@ def as_json(
         "why": why(visit),
         "steps": steps,
         "link_expires_at": visit.link.expires_us // SECOND_US,
+        "setback": visit.record.setback or None,
         "appeal": None if appeal is None else {"text": appeal.text, "answer": appeal.answer},
         "appeal_at": f"{url}/appeal",
         **({} if notice is None else {"code": notice.code, "message": notice.text}),
