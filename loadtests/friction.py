@@ -153,16 +153,20 @@ def prices(told: Told, script: Mapping[str, Any], groups: Iterable[str]) -> list
                 "exchanges": told.exchanges[group],
                 "served": served,
                 "asked": dict(told.asked[group]),
+                "passed": dict(told.passed[group]),
                 "bought": bought,
                 "usd": round(spent, 2),
-                "per_million_served": {
-                    level: round(1e6 * n / served, 1) if served else None
-                    for level, n in bought.items()
-                },
+                "per_million_exchanges": _per_million(bought, told.exchanges[group]),
+                "per_million_served": _per_million(bought, served),
                 "usd_per_million_served": round(1e6 * spent / served, 2) if served else None,
             }
         )
     return rows
+
+
+def _per_million(bought: Mapping[str, int], exchanges: int) -> dict[str, float]:
+    """{} where there were no exchanges."""
+    return {level: round(1e6 * n / exchanges, 1) for level, n in bought.items() if exchanges}
 
 
 def met(told: Told, groups: Iterable[str]) -> list[dict[str, Any]]:
