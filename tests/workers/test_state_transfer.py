@@ -16,39 +16,25 @@ from click.testing import CliRunner
 
 from gateway.cli import main
 from gateway.core.keyed import KeyedHash
-from gateway.friction.record import Appeal, Record
 from gateway.linking.linker import Linker
-from gateway.model import Grant, Level, Status, Subject
+from gateway.model import Status, Subject
 from gateway.stores import RedisStore, open_store
-from gateway.stores.lease import Lease
 from gateway.stores.mailbox import Mailbox, read_letter
-from gateway.stores.snapshots import Snapshots
 from gateway.stores.state import StateBook
 from gateway.stores.stream import START
 from gateway.stores.verification import VerificationBook
 from gateway.workers.linker_orders import obey
-from gateway.workers.linker_state import Progress, pack_state
+from gateway.workers.linker_state import Progress
 from gateway.workers.state_file import StateFileError, StateWriter, read_head
 from gateway.workers.state_transfer import Hand, export, import_file
+from tests.stores.decided import ADOPTED, BANNED, DAY_US, appeal, fill, verified
 
 SECRET = "5ec2e7"
-DAY_US = 86_400_000_000
 HAND = Hand("ada", "the old store goes")
 KINDS = ("account", "proof", "appeal", "news", "decision", "mode")
 ROUTES = [("valkey", "redis_cluster"), ("redis_cluster", "valkey")]
 NOW_US = time.time_ns() // 1000
-BANNED = Subject("acc_banned", status=Status.BANNED, tier="start", email_domain="example.org")
-VERIFIED = Subject(
-    "acc verified ü",  # what is no plain name is kept under its hash
-    grants=(Grant(Level.PHONE, NOW_US, NOW_US + DAY_US),),
-    proofs=("ab" * 16,),
-    quotas={"account-requests": "9/min"},
-    contracts=("aggregator",),
-    cluster_id="c_1",
-    cluster_state="confirmed",
-    cluster_size=3,
-)
-ADOPTED = Subject("acc_adopted", status=Status.ADOPTED)
+VERIFIED = verified(NOW_US)
 
 
 class Now:
@@ -65,28 +51,6 @@ async def opened(running: Any) -> AsyncIterator[RedisStore]:
     finally:
         await store.wipe()
         await store.aclose()
-
-
-async def fill(store: RedisStore) -> None:
-    """All that people decide, as the gateway and its linker would have written it."""
-    await store.put(BANNED, {"k" * 32: "key_1", "l" * 32: "key_2"})
-    await store.put(VERIFIED, {"m" * 32: "key_3"})
-    await store.adopt("n" * 32, ADOPTED, ttl_us=DAY_US)
-    book = VerificationBook(store)
-    entry = await book.read(BANNED.account_id)
-    assert entry is not None
-    assert await book.commit(entry, Record(appeal=Appeal("it was not me", NOW_US)))
-    await book.list_appeal(BANNED.account_id, NOW_US)
-    assert await book.claim(
-        "ab" * 16, VERIFIED.account_id, most=2, now_us=NOW_US, until_us=NOW_US + DAY_US
-    )
-    await book.bury("event_1", b"\x00news")
-    await store.set_shadow_all(True)
-    lease = Lease(store, "lease", lease_s=10)
-    assert await lease.hold()
-    linker = Linker()
-    linker.pin("acc_pinned", None, by="ada", reason="a shared flat", now_us=NOW_US)
-    await Snapshots(store, "snapshot").save(pack_state(Progress(), linker), lease)
 
 
 async def export_to(path: Path, store: RedisStore) -> list[str]:
@@ -118,7 +82,7 @@ async def test_everything_arrives_and_works(
         opened(request.getfixturevalue(origin)) as old,
         opened(request.getfixturevalue(target)) as new,
     ):
-        await fill(old)
+        await fill(old, NOW_US)
         assert await export_to(path, old) == []
         assert path.stat().st_mode & 0o777 == 0o600
         assert b"it was not me" not in path.read_bytes()  # packed, and nothing needs to read it
@@ -141,7 +105,7 @@ async def test_everything_arrives_and_works(
             assert replace(found.subject, version=0, pseudonym=None) == subject
         entry = await VerificationBook(new).read(BANNED.account_id)
         assert entry is not None
-        assert entry.record.appeal == Appeal("it was not me", NOW_US)
+        assert entry.record == appeal(NOW_US)
         assert await decisions_that_a_linker_takes_over(new) == [("pin", ["acc_pinned"], "ada")]
 
 
@@ -160,7 +124,7 @@ async def test_a_store_with_accounts_is_not_written_unless_it_is_said(
 ) -> None:
     path = tmp_path / "state.jsonl"
     async with opened(valkey) as old, opened(valkey) as new:
-        await fill(old)
+        await fill(old, NOW_US)
         await export_to(path, old)
         other = await new.put(Subject("acc_other"), {"o" * 32: "key_o"})
         before = await new.put(Subject("acc_banned"), {"k" * 32: "key_1", "z" * 32: "key_z"})
@@ -178,7 +142,7 @@ async def test_a_store_with_accounts_is_not_written_unless_it_is_said(
 
 async def test_an_order_that_nobody_has_obeyed_is_told(valkey: Any, tmp_path: Path) -> None:
     async with opened(valkey) as old, opened(valkey) as new:
-        await fill(old)
+        await fill(old, NOW_US)
         await export_to(tmp_path / "first", old)
         await import_file(new, tmp_path / "first", clock=Now(), hand=HAND, replace=False)
         (missing,) = await export_to(tmp_path / "second", new)
@@ -208,7 +172,7 @@ def sound(valkey: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
     async def make() -> None:
         async with opened(valkey) as store:
-            await fill(store)
+            await fill(store, NOW_US)
             await export_to(path, store)
 
     asyncio.run(make())
