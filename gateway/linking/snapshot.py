@@ -21,7 +21,7 @@ READABLE = (1, VERSION)  # 1 knew no kin
 
 def pack_state(state: State) -> bytes:
     names = {number: account.account_id for number, account in state.graph.accounts.items()}
-    keys = {n: (value.key.family, value.key.value) for n, value in state.graph.values.items()}
+    keys = {n: state.graph.key_of(value) for n, value in state.graph.values.items()}
     return msgspec.msgpack.encode(
         {
             "version": VERSION,
@@ -80,8 +80,9 @@ def _unpacked(kept: dict[str, Any]) -> State:
         state.relay = Relay.unpack(kept["relay"])
     for account_id, first_us, last_us, created_us, is_exempt, keys in kept["accounts"]:
         number = graph.account(account_id, first_us)
-        account = graph.accounts[number]
-        account.created_us, account.is_exempt = created_us, is_exempt
+        graph.accounts[number].created_us = created_us
+        if is_exempt:
+            graph.exempt.add(number)
         for pair in keys:
             graph.show(number, Key(*pair), last_us)
     for record in kept["clusters"]:
