@@ -38,10 +38,11 @@ class Value:
     """One value of one family and who has shown it, in that order. Most are shown by one account
     and never again, so that a dictionary of holders comes with the second."""
 
-    __slots__ = ("block", "family", "holders", "last_us", "text")
+    __slots__ = ("block", "family", "holders", "last_us", "text", "was")
 
     def __init__(self, text: str, family: int, block: Block, at_us: int) -> None:
         self.text = text  # the keyed hash
+        self.was = ""  # the same under the linking key before; empty where nobody told
         self.family = family  # its number in `Graph.families`
         self.block = block
         self.holders: dict[int, None] | tuple[int, ...] = ()
@@ -105,10 +106,11 @@ class Graph:
         family = self._family_numbers.get(key.family)
         if family is None:
             return None
-        numbers = self._value_numbers[family]
-        value_number = numbers.get(key.value)
+        value_number = self._value_numbers[family].get(key.value)
         if value_number is None:
-            value_number = numbers[key.value] = self._next_value
+            value_number = self._renamed(family, key)
+        if value_number is None:
+            value_number = self._value_numbers[family][key.value] = self._next_value
             self._next_value += 1
             self.values[value_number] = Value(key.value, family, self._blocks[family], at_us)
         value, account = self.values[value_number], self.accounts[number]
@@ -116,6 +118,8 @@ class Graph:
             value.last_us = at_us
         if at_us > account.last_us:
             account.last_us = at_us
+        if key.was and not value.was:
+            self.know_as(value_number, key.was)
         if value_number in account.values:
             return None
         if len(value.holders) >= MAX_HOLDERS:  # a pool that takes up what is popular is seen
@@ -126,6 +130,27 @@ class Graph:
         self._hold(value, value_number, number)
         return value_number
 
+    def know_as(self, number: int, was: str) -> None:
+        """Gateways that have not heard of the new linking key tell of the value as `was`. Where a
+        value of that name is known by itself, it keeps its name and fades."""
+        value = self.values[number]
+        if self._value_numbers[value.family].setdefault(was, number) == number:
+            value.was = was
+
+    def _renamed(self, family: int, key: Key) -> int | None:
+        """The number of a value that was known under the linking key before, and from now on is
+        under this one; None where there is none. Its holders, and clusters, go with it."""
+        numbers = self._value_numbers[family]
+        number = numbers.get(key.was) if key.was else None
+        if number is None:
+            return None
+        value = self.values[number]
+        if value.was:  # of a key before the one before
+            numbers.pop(value.was, None)
+        numbers[key.value] = number
+        value.text, value.was = key.value, value.text
+        return number
+
     def forget_before(self, now_us: int) -> None:
         """Drop what is too old to matter."""
         for number, value in list(self.values.items()):
@@ -134,6 +159,8 @@ class Graph:
                 for holder in list(value.holders):
                     self._withdraw(holder, number)
                 del self.values[number], self._value_numbers[value.family][value.text]
+                if value.was:
+                    del self._value_numbers[value.family][value.was]
         for number, account in list(self.accounts.items()):
             if not account.values and now_us - account.last_us > KEPT_US:
                 self._uncount(account)

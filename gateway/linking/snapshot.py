@@ -26,6 +26,7 @@ def pack_state(state: State) -> bytes:
         {
             "version": VERSION,
             "accounts": list(state.graph.records()),
+            "was": [(*keys[n], v.was) for n, v in state.graph.values.items() if v.was],
             "clusters": [_packed(c, names, keys) for c in state.clusters.by_id.values()],
             "relay": state.relay.pack(),
             "founded": state.clusters.founded,
@@ -85,6 +86,9 @@ def _unpacked(kept: dict[str, Any]) -> State:
             graph.exempt.add(number)
         for pair in keys:
             graph.show(number, Key(*pair), last_us)
+    for family, value, was in kept.get("was", []):
+        for number in _values(state, [[family, value]]):
+            graph.know_as(number, was)
     for record in kept["clusters"]:
         cluster = Cluster(record["id"], record["first_us"], record["state"], record["score"])
         clusters.by_id[cluster.cluster_id] = cluster
