@@ -182,13 +182,14 @@ def _crosswise(graph: Graph, ties: Ties) -> dict[int, list[int]]:
 
 
 def _is_crosswise(graph: Graph, component: set[int], ties: Ties) -> bool:
-    """No single fact explains the component, and more than one kind of value ties it. A ring
-    explains nothing: it is what is to be explained."""
+    """Neither a single fact nor a single aggregator explains the component, and more than one kind
+    of value ties it. A ring explains nothing: it is what is to be explained."""
     facts = [len(who) for number, who in ties.items() if graph.values[number].block is Block.FACTS]
     families = {graph.values[number].family for number in ties}
     return (
         len(component) >= LEAST_COMPONENT
-        and max(facts, default=0) <= MOST_EXPLAINED * len(component)
+        and max([*facts, graph.most_of_one_aggregator(component)])
+        <= MOST_EXPLAINED * len(component)
         and (len(families) > 1 or len(facts) < len(ties))
     )
 

@@ -144,6 +144,8 @@ class Extractor:
         self._of_subject = [known[name] for name in wanted if known[name].of_subject]
         of_request = [known[name] for name in wanted if not known[name].of_subject]
         self._of_request = [one for one in of_request if not one.is_joined]
+        # The client and the network of an aggregator's request are the aggregator's.
+        self._of_sub_user = [one for one in self._of_request if one.block is not Block.ORIGIN]
         self._accounts: dict[str, _Shown] = {}
 
     def wants(self, subject: Subject) -> bool:
@@ -167,7 +169,8 @@ class Extractor:
         is_sampled = shown.is_sampled(1)
         shown.seen += 1
         if is_sampled:
-            self._read(self._of_request, sight, shown, found)
+            is_own = sight.subject.sub_user is None
+            self._read(self._of_request if is_own else self._of_sub_user, sight, shown, found)
         return found
 
     def counts(self) -> dict[str, tuple[int, int]]:

@@ -8,8 +8,9 @@ never drives out another's, nor chatter in one family another family's; a value 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from ..core.sub_users import parts_of
 from ..model import SECOND_US
 from .evidence import Block, Key, all_families
 
@@ -54,7 +55,7 @@ class Graph:
 
     `ties` has of each account those of its values that tie it: of a block in `TYING`, and shown by
     another account too. Most accounts have none, and groups are examined by nothing else. `exempt`
-    are the accounts that are never linked.
+    are the accounts that are never linked, `users` the sub-users of each aggregator.
     """
 
     def __init__(self) -> None:
@@ -63,6 +64,7 @@ class Graph:
         self.values: dict[int, Value] = {}
         self.ties: dict[int, dict[int, None]] = {}
         self.exempt: set[int] = set()
+        self.users: dict[str, dict[int, None]] = {}
         self.sharing = [0] * len(self.families)  # accounts that share a value, by family
         self._blocks = [all_families()[name].block for name in self.families]
         self._family_numbers = {name: number for number, name in enumerate(self.families)}
@@ -78,7 +80,34 @@ class Graph:
             self._next_account += 1
             self._account_numbers[account_id] = number
             self.accounts[number] = Account(account_id, at_us)
+            owner, user = parts_of(account_id)
+            if user is not None:
+                self.users.setdefault(owner, {})[number] = None
         return number
+
+    def most_of_one_aggregator(self, numbers: Iterable[int]) -> int:
+        """How many of these accounts are users of that aggregator which has most of them."""
+        if not self.users:
+            return 0
+        found: Counter[str] = Counter()
+        for number in numbers:
+            owner, user = parts_of(self.accounts[number].account_id)
+            found[owner] += user is not None
+        return max(found.values(), default=0)
+
+    def drop(self, number: int) -> None:
+        """Forget one account and what it has shown."""
+        account = self.accounts[number]
+        for value_number in list(account.values):
+            self._withdraw(number, value_number)
+        self._uncount(account)
+        self.exempt.discard(number)
+        owner, user = parts_of(account.account_id)
+        if user is not None:
+            self.users[owner].pop(number, None)
+            if not self.users[owner]:
+                del self.users[owner]
+        del self.accounts[number], self._account_numbers[account.account_id]
 
     def block_of(self, family: int) -> Block:
         return self._blocks[family]
@@ -163,9 +192,7 @@ class Graph:
                     del self._value_numbers[value.family][value.was]
         for number, account in list(self.accounts.items()):
             if not account.values and now_us - account.last_us > KEPT_US:
-                self._uncount(account)
-                self.exempt.discard(number)
-                del self.accounts[number], self._account_numbers[account.account_id]
+                self.drop(number)
 
     def records(self) -> Iterator[tuple[str, int, int, int | None, bool, list[tuple[str, str]]]]:
         """Every account with its keys, for a snapshot: `load` makes the same graph from them."""

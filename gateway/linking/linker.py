@@ -18,6 +18,7 @@ from itertools import islice
 from math import exp, log
 from typing import Any
 
+from ..core.sub_users import parts_of
 from ..model import SECOND_US
 from . import people
 from .clusters import CONFIRMED, DISMISSED, SUSPECTED, Cluster
@@ -30,6 +31,7 @@ from .traces import TRACES
 
 MAX_WHY = 12
 LEAST_BLOCKS = 2
+MAX_SUB_USERS = 8_192  # of one aggregator
 USED_BEFORE_US = 7 * 86_400 * SECOND_US
 LOOK_SHARE = 16  # of those who are looked at, one part in this many must be new
 LEAST_COMPANY = 0.5  # of a ring's members, how many show a value that is looked at with it
@@ -114,7 +116,10 @@ class Linker:
 
     def observe(self, evidence: Evidence) -> None:
         graph = self._state.graph
-        number = graph.account(evidence.account_id, evidence.at_us)
+        known = graph.find(evidence.account_id)
+        if known is None:
+            self._make_room_for(evidence.account_id)
+        number = graph.account(evidence.account_id, evidence.at_us) if known is None else known
         account = graph.accounts[number]
         if evidence.is_exempt:
             graph.exempt.add(number)
@@ -130,6 +135,17 @@ class Linker:
                 self._show(number, key, evidence.at_us)
         if traces and not evidence.is_exempt:
             self._state.relay.note(evidence.account_id, evidence.at_us, traces)
+
+    def _make_room_for(self, account_id: str) -> None:
+        """Of an aggregator's users, who has been there longest and is in no cluster goes; made-up
+        users drive out no real ones that are linked."""
+        owner, user = parts_of(account_id)
+        users = self._state.graph.users.get(owner, {}) if user is not None else {}
+        if len(users) >= MAX_SUB_USERS:
+            of_account = self._state.clusters.of_account
+            gone = next((one for one in users if one not in of_account), next(iter(users)))
+            self._state.clusters.leave(gone)
+            self._state.graph.drop(gone)
 
     def _show(self, number: int, key: Key, at_us: int) -> None:
         shown = self._state.graph.show(number, key, at_us)
