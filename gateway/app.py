@@ -24,6 +24,7 @@ from .classifiers.reader import TaskReader
 from .core.keyed import MIN_SECRET_BYTES, KeyedHash
 from .engine import Engine, PolicySource
 from .errors import UsageError
+from .linking.evidence import LinkingKeys
 from .model import OnStoreError, Policy
 from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
@@ -33,7 +34,7 @@ from .observe.recorder import MetricsRecorder
 from .observe.series import PolicySeries
 from .policy.load import PolicyHolder
 from .ports import Recorder
-from .settings import GeoConfig, LogConfig, Settings, UpstreamConfig
+from .settings import GeoConfig, LinkerConfig, LogConfig, Settings, UpstreamConfig
 from .stores import RedisStore, open_store
 from .stores.late import LateStore
 from .stores.memory import MemoryStore
@@ -82,6 +83,18 @@ def secret_path(settings: Settings) -> tuple[Path, bool]:
     if settings.secret_file is not None:
         return settings.secret_file, False
     return settings.data_dir / "secret", True
+
+
+def linking_keys(config: LinkerConfig, secret: KeyedHash) -> LinkingKeys:
+    """What evidence is hashed under: a key of its own where one is set, else the secret.
+
+    Raises UsageError as `read_secret` does.
+    """
+    keyed = [
+        None if path is None else KeyedHash(read_secret(path, may_create=False))
+        for path in (config.key_file, config.previous_key_file)
+    ]
+    return LinkingKeys(keyed[0] or secret, keyed[1])
 
 
 def build_targets(settings: Settings) -> tuple[Target, ...]:

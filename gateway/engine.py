@@ -28,6 +28,7 @@ from .core.keyed import KeyedHash
 from .core.prepare import Prepared, Preparer
 from .core.settle import settlement
 from .core.sighting import sighting_of
+from .core.sub_users import DIGITS, for_decision
 from .errors import RequestError, StoreError
 from .model import (
     SECOND_US,
@@ -89,7 +90,7 @@ class Known:
     """An identity as it was found at `found_us`, and what was worked out for it, under which
     policy and which epoch's jitter."""
 
-    __slots__ = ("found_us", "identity", "jitter", "policy", "prepared")
+    __slots__ = ("found_us", "identity", "jitter", "policy", "prepared", "users")
 
     def __init__(self, identity: Identity, found_us: int) -> None:
         self.identity = identity
@@ -97,6 +98,22 @@ class Known:
         self.policy: Policy | None = None
         self.jitter: Jitter | None = None
         self.prepared: Prepared | None = None
+        self.users: dict[str, Known] | None = None  # of an aggregator, those who are linked
+
+    def asking_for(self, end_user: str | None) -> Known:
+        """The same where the user that is named is not linked. There are at most as many views
+        as the account has linked users."""
+        user = None if end_user is None else end_user[:DIGITS]
+        subject = self.identity.subject
+        if user is None or user not in subject.linked_users:
+            return self
+        if self.users is None:
+            self.users = {}
+        view = self.users.get(user)
+        if view is None:
+            identity = Identity(for_decision(subject, user), self.identity.key_id)
+            view = self.users[user] = Known(identity, self.found_us)
+        return view
 
 
 class SubjectCache:
@@ -202,6 +219,8 @@ class Engine:
                 known = self._known(facts)
                 if known is None:
                     known = await self._resolve(facts)
+                if known.identity.subject.linked_users:
+                    known = known.asking_for(facts.end_user)
                 identity = known.identity
                 if self._reads_windows:
                     self._show_window(facts, identity.subject)
@@ -374,7 +393,7 @@ class Engine:
             known = self._cache.get(facts.credential, 0)
         if known is None:
             return judge_unidentified(policy, facts, ANONYMOUS, shadow_all=self._shadow_all)
-        identity = known.identity
+        identity = known.asking_for(facts.end_user).identity
         assessment = assess(policy, facts, identity.subject)
         return judge_without_store(policy, facts, identity, assessment, shadow_all=self._shadow_all)
 

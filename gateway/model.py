@@ -190,6 +190,8 @@ class RequestFacts:
 
 
 OWNERSHIPS = ("attested", "unsupported-majority")
+LinkedUser = tuple[str, str, int, float]
+"""What is said of an aggregator's user: cluster, its state, its size, suspicion."""
 
 
 @record
@@ -235,6 +237,8 @@ class Subject:
     cluster_size: int | None = None
     cluster_since_us: int | None = None  # first evidence of the cluster; a merge keeps the earliest
     suspicion: float | None = None
+    linked_users: Mapping[str, LinkedUser] = field(default_factory=dict)  # of an aggregator
+    sub_user: str | None = None  # of whom a decision is; never stored
 
 
 @record

@@ -83,14 +83,24 @@ class LinkerConfig(_Closed):
     """The linker, and whether this gateway collects evidence for it.
 
     `run`: inside `serve`; false where `hydragate linker` runs by itself. `families` null: all.
+    `key_file`: what evidence is hashed under, instead of the secret; `previous_key_file` the one
+    before it, until whatever is active has been seen under both (docs/runbooks).
     """
 
+    key_file: Path | None = None
+    previous_key_file: Path | None = None
     collect: bool = True
     run: bool = True
     families: tuple[str, ...] | None = None
     tick_s: Seconds = 2.0
     snapshot_s: Seconds = 30.0
     lease_s: float = Field(default=10.0, ge=1, le=300)
+
+    @model_validator(mode="after")
+    def _has_a_current_key(self) -> LinkerConfig:
+        if self.previous_key_file is not None and self.key_file is None:
+            raise ValueError("previous_key_file goes with key_file, the key that follows it")
+        return self
 
 
 class ClassifierConfig(_Closed):

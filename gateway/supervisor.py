@@ -27,7 +27,15 @@ import zstandard
 
 from . import __name__ as package_name
 from .adapters.probe import warn_of_open_upstreams
-from .app import SystemClock, build_targets, geo_holder, policies_for, read_secret, secret_path
+from .app import (
+    SystemClock,
+    build_targets,
+    geo_holder,
+    linking_keys,
+    policies_for,
+    read_secret,
+    secret_path,
+)
 from .classifiers.load import ModelHolder, load_cluster_model
 from .console.admin import AdminContext, admin_app
 from .console.verifications import VerificationContext
@@ -167,6 +175,7 @@ class Supervisor:
         secret_file, may_create = secret_path(settings)
         self._secret = read_secret(secret_file, may_create=may_create)
         self._keyed = KeyedHash(self._secret)
+        linking_keys(settings.linker, self._keyed)  # a file that cannot be read ends it here
         self._policies = PolicyHolder(settings.policy)
         self._geo = geo_holder(settings.geo)
         self._geo.warn_if_old(settings.geo.warn_after_days)

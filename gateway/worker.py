@@ -37,6 +37,7 @@ from .app import (
     build_targets,
     geo_holder,
     guard_config,
+    linking_keys,
     policies_for,
     read_secret,
 )
@@ -157,8 +158,9 @@ async def serve(orders: Orders) -> None:
     forwarder = Forwarder(targets)
     sender = EvidenceSender(MessageLog(store, "evidence", most=EVIDENCE_MESSAGES))
     families = settings.linker.families
+    keys = linking_keys(settings.linker, keyed)
     tap = EvidenceTap(
-        Extractor(keyed, families), Tracer(keyed, families), sender.offer, clock=SystemClock()
+        Extractor(keys, families), Tracer(keys, families), sender.offer, clock=SystemClock()
     )
     guard = Guard(
         forwarder,

@@ -18,6 +18,7 @@ from ..linking.evidence import Extractor, Key, Sight
 from ..linking.exempt import is_exempt
 from ..linking.linker import Evidence
 from ..linking.opening import NO_OPENING, read_opening
+from ..linking.sub_users import Doorkeeper
 from ..linking.traces import Tracer
 from ..model import RequestFacts, Status, Subject
 from ..ports import Clock
@@ -79,41 +80,59 @@ class EvidenceTap:
         self._offer = offer
         self._clock = clock
         self._room = CopyRoom()
+        self._door = Doorkeeper()
 
     def see(
         self, facts: RequestFacts, subject: Subject | None, members: Members, headers: Headers
     ) -> None:
-        if subject is not None and _is_known(facts, subject):
-            if self._extractor.wants(subject):
-                at_us = facts.received_us
-                self._tell(subject, at_us, lambda: self._keys(facts, subject, members, headers))
-            else:
-                self._extractor.pass_over(subject)
+        if subject is None or not _is_known(facts, subject):
+            return
+        who = self._door.meet(facts, subject)
+        if who is None:
+            return
+        if self._extractor.wants(who):
+            at_us = facts.received_us
+            self._tell(who, at_us, lambda: self._keys(facts, who, members, headers))
+        else:
+            self._extractor.pass_over(who)
 
     def see_refusal(self, facts: RequestFacts, subject: Subject | None, members: Members) -> None:
-        if subject is not None and _is_known(facts, subject):
-            self._tell(subject, facts.received_us, lambda: self._tracer.of_refusal(_views(members)))
+        who = self._who(facts, subject)
+        if who is not None:
+            self._tell(who, facts.received_us, lambda: self._tracer.of_refusal(_views(members)))
 
     def see_failure(self, facts: RequestFacts, subject: Subject | None, body: bytes) -> None:
-        if subject is not None and self._is_traced(facts, subject):
+        who = self._traced(facts, subject)
+        if who is not None:
             now_us = self._clock.now_us()
-            self._tell(subject, now_us, lambda: self._tracer.of_refusal(_views(_read(body))))
+            self._tell(who, now_us, lambda: self._tracer.of_refusal(_views(_read(body))))
 
     def room_for(self, facts: RequestFacts, subject: Subject | None) -> CopyRoom | None:
-        if subject is None or not facts.is_inference or not self._tracer.follows_answers:
+        if not facts.is_inference or not self._tracer.follows_answers:
             return None
-        return self._room if self._is_traced(facts, subject) else None
+        return self._room if self._traced(facts, subject) is not None else None
 
     def see_answer(self, facts: RequestFacts, subject: Subject | None, raw: bytes) -> None:
-        if subject is not None:
-            self._tell(subject, self._clock.now_us(), lambda: self._tracer.of_answer(raw))
+        who = self._who(facts, subject)
+        if who is not None:
+            self._tell(who, self._clock.now_us(), lambda: self._tracer.of_answer(raw))
 
     def see_stream(self, facts: RequestFacts, subject: Subject | None, raw: bytes) -> None:
-        if subject is not None:
-            self._tell(subject, self._clock.now_us(), lambda: self._tracer.of_stream(raw))
+        who = self._who(facts, subject)
+        if who is not None:
+            self._tell(who, self._clock.now_us(), lambda: self._tracer.of_stream(raw))
 
-    def _is_traced(self, facts: RequestFacts, subject: Subject) -> bool:
-        return self._tracer.is_needed and _is_known(facts, subject) and not is_exempt(subject)
+    def _who(self, facts: RequestFacts, subject: Subject | None) -> Subject | None:
+        """The account, or the user it names; None for whoever is not known (yet)."""
+        if subject is None or not _is_known(facts, subject):
+            return None
+        return self._door.known(facts, subject)
+
+    def _traced(self, facts: RequestFacts, subject: Subject | None) -> Subject | None:
+        if not self._tracer.is_needed:
+            return None
+        who = self._who(facts, subject)
+        return None if who is None or is_exempt(who) else who
 
     def _keys(
         self, facts: RequestFacts, subject: Subject, members: Members, headers: Headers

@@ -8,8 +8,11 @@ from ..model import Ask, Decision, Policy, Status, Subject, Verdict
 
 
 def ask_in(decision: Decision, policy: Policy) -> Ask | None:
-    """The heaviest ask in force among the findings, graces included; None: nothing is asked."""
+    """The heaviest ask in force among the findings, graces included; None: nothing is asked. What
+    is asked because of an aggregator's user is not asked of the aggregator."""
     if not decision.findings or not policy.asks or decision.shadow_all:
+        return None
+    if decision.subject is not None and decision.subject.sub_user is not None:
         return None
     asks = [
         policy.asks[finding.rule]

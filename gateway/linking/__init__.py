@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 # Importing a family's file registers it.
-from . import client, echo, facts, network, parameters, provenance, template, verification
+from . import (
+    client,
+    echo,
+    facts,
+    network,
+    parameters,
+    provenance,
+    template,
+    verification,
+)
 
 __all__ = [
     "client",

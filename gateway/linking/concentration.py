@@ -33,7 +33,7 @@ from itertools import islice
 from math import log
 
 from .evidence import Block
-from .graph import Graph, Value
+from .graph import TYING, Graph, Value
 from .lots import Lots, loose_lots
 
 LEAST_HOLDERS = 8
@@ -48,7 +48,6 @@ LEAST_OWN = 0.9
 LEAST_OWN_HOLDERS = 12
 LEAST_TIED = 0.4  # of those who show a seed and a rare origin, how many are tied
 VAGUE = frozenset({"question_head"})
-TYING = frozenset({Block.FACTS, Block.RELAY})
 
 Ties = Mapping[int, list[int]]
 """A coincidence's number → the holders of the seed that share it."""
@@ -87,9 +86,11 @@ def examine(graph: Graph, seed: int) -> Candidate | None:
     if len(holders) < LEAST_HOLDERS:
         return None
     ties = _coincidences(graph, value, holders)
+    if not ties:
+        return None
     crosswise = _crosswise(graph, ties)
     score = _crosswise_score(graph, holders, crosswise)
-    is_plain = value.key.family not in VAGUE
+    is_plain = graph.name_of(value) not in VAGUE
     lots = loose_lots(graph, ties, holders) if is_plain else Lots(0.0, {})
     if not score and not lots.score:
         return None
@@ -108,8 +109,9 @@ def examine(graph: Graph, seed: int) -> Candidate | None:
 
 def _holders(graph: Graph, value: Value) -> list[int]:
     """Whoever may be linked, the latest first, at most `MOST_SCORED`."""
+    exempt = graph.exempt
     latest = islice(reversed(value.holders), MOST_SCORED)
-    return [number for number in latest if not graph.accounts[number].is_exempt]
+    return [number for number in latest if number not in exempt]
 
 
 def _sharers(graph: Graph, holders: list[int]) -> int:
@@ -122,18 +124,19 @@ def _sharers(graph: Graph, holders: list[int]) -> int:
 
 def _coincidences(graph: Graph, seed: Value, holders: list[int]) -> dict[int, list[int]]:
     """value → the holders that share it, where the value is mostly theirs."""
-    values, accounts = graph.values, graph.accounts
+    values = graph.values
     found: dict[int, list[int]] = defaultdict(list)
-    for holder in holders:
-        for number in accounts[holder].values:
-            value = values[number]
-            if value.block in TYING and value.block is not seed.block and len(value.holders) > 1:
+    for holder, ties in zip(holders, map(graph.ties.get, holders), strict=True):
+        if ties is not None:
+            for number in ties:
                 found[number].append(holder)
-    held = len(seed.holders) / max(1, len(accounts))
+    held = len(seed.holders) / max(1, len(graph.accounts))
     return {
         number: who
         for number, who in found.items()
-        if len(who) >= 2 and is_exclusive(len(who), len(values[number].holders), held)
+        if len(who) >= 2
+        and values[number].block is not seed.block
+        and is_exclusive(len(who), len(values[number].holders), held)
     }
 
 
@@ -179,13 +182,14 @@ def _crosswise(graph: Graph, ties: Ties) -> dict[int, list[int]]:
 
 
 def _is_crosswise(graph: Graph, component: set[int], ties: Ties) -> bool:
-    """No single fact explains the component, and more than one kind of value ties it. A ring
-    explains nothing: it is what is to be explained."""
+    """Neither a single fact nor a single aggregator explains the component, and more than one kind
+    of value ties it. A ring explains nothing: it is what is to be explained."""
     facts = [len(who) for number, who in ties.items() if graph.values[number].block is Block.FACTS]
     families = {graph.values[number].family for number in ties}
     return (
         len(component) >= LEAST_COMPONENT
-        and max(facts, default=0) <= MOST_EXPLAINED * len(component)
+        and max([*facts, graph.most_of_one_aggregator(component)])
+        <= MOST_EXPLAINED * len(component)
         and (len(families) > 1 or len(facts) < len(ties))
     )
 
@@ -193,9 +197,11 @@ def _is_crosswise(graph: Graph, component: set[int], ties: Ties) -> bool:
 def _crosswise_score(graph: Graph, holders: list[int], ties: Ties) -> float:
     """In nats; 0 where there is too little."""
     draws = sum(_draws(graph, number, who) for number, who in ties.items())
+    if draws < LEAST_COINCIDENCES / 2:
+        return 0.0
     members = {number for who in ties.values() for number in who}
     share = len(members) / max(1, _sharers(graph, holders))
-    if draws < LEAST_COINCIDENCES / 2 or share < max(LEAST_SHARE, NULL_SHARE):
+    if share < max(LEAST_SHARE, NULL_SHARE):
         return 0.0
     return draws * _divergence(min(1.0, share), NULL_SHARE)
 

@@ -19,6 +19,7 @@ from ..core.keyed import KeyedHash
 from ..model import RequestFacts, Subject
 from .opening import NO_OPENING, Opening
 
+HASH_DIGITS = 16
 MAX_VALUES_PER_FAMILY = 8  # of one exchange; more are cut
 
 
@@ -96,10 +97,27 @@ def all_families() -> Mapping[str, Family]:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One piece of evidence: a family and the keyed hash of a value (16 hex digits)."""
+    """One piece of evidence: a family and the keyed hash of a value (16 hex digits). `was`: the
+    same value under the linking key before, while that one is still known; else empty."""
 
     family: str
     value: str
+    was: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkingKeys:
+    """What values are hashed under: the linking key, and the one before it while a rotation lasts
+    (docs/adr/0017)."""
+
+    current: KeyedHash
+    previous: KeyedHash | None = None
+
+    def key(self, family: str, text: str) -> Key:
+        value = self.current.value(family, text)[:HASH_DIGITS]
+        if self.previous is None:
+            return Key(family, value)
+        return Key(family, value, self.previous.value(family, text)[:HASH_DIGITS])
 
 
 class Extractor:
@@ -115,17 +133,19 @@ class Extractor:
     SAMPLED_AFTER = 24
     SAMPLE = 8
 
-    def __init__(self, keyed: KeyedHash, enabled: Iterable[str] | None = None) -> None:
+    def __init__(self, keys: LinkingKeys | KeyedHash, enabled: Iterable[str] | None = None) -> None:
         """`enabled` None: every family that is registered. Raises ValueError for unknown ones."""
         known = all_families()
         wanted = tuple(known if enabled is None else enabled)
         unknown = sorted(set(wanted) - set(known))
         if unknown:
             raise ValueError(f"no such evidence family: {', '.join(unknown)}")
-        self._keyed = keyed
+        self._keys = keys if isinstance(keys, LinkingKeys) else LinkingKeys(keys)
         self._of_subject = [known[name] for name in wanted if known[name].of_subject]
         of_request = [known[name] for name in wanted if not known[name].of_subject]
         self._of_request = [one for one in of_request if not one.is_joined]
+        # The client and the network of an aggregator's request are the aggregator's.
+        self._of_sub_user = [one for one in self._of_request if one.block is not Block.ORIGIN]
         self._accounts: dict[str, _Shown] = {}
 
     def wants(self, subject: Subject) -> bool:
@@ -149,7 +169,8 @@ class Extractor:
         is_sampled = shown.is_sampled(1)
         shown.seen += 1
         if is_sampled:
-            self._read(self._of_request, sight, shown, found)
+            is_own = sight.subject.sub_user is None
+            self._read(self._of_request if is_own else self._of_sub_user, sight, shown, found)
         return found
 
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -174,7 +195,7 @@ class Extractor:
                 if len(shown.pairs) >= self.KEPT_PER_ACCOUNT:
                     shown.pairs.pop(next(iter(shown.pairs)))
                 shown.pairs[pair] = None
-                found.append(Key(one.name, self._keyed.value(one.name, text)[:16]))
+                found.append(self._keys.key(one.name, text))
 
     def _admit(self, account_id: str) -> _Shown:
         if len(self._accounts) >= self.MAX_ACCOUNTS:

@@ -18,18 +18,20 @@ from itertools import islice
 from math import exp, log
 from typing import Any
 
+from ..core.sub_users import parts_of
 from ..model import SECOND_US
 from . import people
 from .clusters import CONFIRMED, DISMISSED, SUSPECTED, Cluster
-from .concentration import MOST_SCORED, TYING, Candidate, examine, kin_of, own_of
+from .concentration import MOST_SCORED, Candidate, examine, kin_of, own_of
 from .evidence import Block, Key
-from .graph import Account
+from .graph import TYING, Account
 from .snapshot import pack_state, unpack_state
 from .state import State
 from .traces import TRACES
 
 MAX_WHY = 12
 LEAST_BLOCKS = 2
+MAX_SUB_USERS = 8_192  # of one aggregator
 USED_BEFORE_US = 7 * 86_400 * SECOND_US
 LOOK_SHARE = 16  # of those who are looked at, one part in this many must be new
 LEAST_COMPANY = 0.5  # of a ring's members, how many show a value that is looked at with it
@@ -114,9 +116,15 @@ class Linker:
 
     def observe(self, evidence: Evidence) -> None:
         graph = self._state.graph
-        number = graph.account(evidence.account_id, evidence.at_us)
+        known = graph.find(evidence.account_id)
+        if known is None:
+            self._make_room_for(evidence.account_id)
+        number = graph.account(evidence.account_id, evidence.at_us) if known is None else known
         account = graph.accounts[number]
-        account.is_exempt = evidence.is_exempt
+        if evidence.is_exempt:
+            graph.exempt.add(number)
+        else:
+            graph.exempt.discard(number)
         account.created_us = evidence.created_us
         account.last_us = max(account.last_us, evidence.at_us)
         traces = []
@@ -127,6 +135,17 @@ class Linker:
                 self._show(number, key, evidence.at_us)
         if traces and not evidence.is_exempt:
             self._state.relay.note(evidence.account_id, evidence.at_us, traces)
+
+    def _make_room_for(self, account_id: str) -> None:
+        """Of an aggregator's users, who has been there longest and is in no cluster goes; made-up
+        users drive out no real ones that are linked."""
+        owner, user = parts_of(account_id)
+        users = self._state.graph.users.get(owner, {}) if user is not None else {}
+        if len(users) >= MAX_SUB_USERS:
+            of_account = self._state.clusters.of_account
+            gone = next((one for one in users if one not in of_account), next(iter(users)))
+            self._state.clusters.leave(gone)
+            self._state.graph.drop(gone)
 
     def _show(self, number: int, key: Key, at_us: int) -> None:
         shown = self._state.graph.show(number, key, at_us)
@@ -185,7 +204,7 @@ class Linker:
         }
 
     def _take(self, candidate: Candidate, now_us: int) -> None:
-        members = {n for n in candidate.members if not self._state.graph.accounts[n].is_exempt}
+        members = candidate.members - self._state.graph.exempt
         if len(members) < self._settings.least_members:
             return
         cluster = self._state.clusters.home_of(members, now_us)
@@ -196,14 +215,13 @@ class Linker:
         if candidate.score >= self._settings.suspect_nats:
             cluster.kin |= kin_of(graph, candidate.seed, inside)
         cluster.own = own_of(graph, inside) | cluster.kin
-        for number in self._state.graph.values[candidate.seed].holders:
-            self._state.fresh[number] = (
-                None  # who holds the seed may be one of them by another mark
-            )
+        for number in graph.values[candidate.seed].holders:
+            if number not in self._state.clusters.of_account:
+                self._state.fresh[number] = None  # it may be one of them by another mark
         if candidate.score >= cluster.score:
             cluster.score = candidate.score
             cluster.why = self._why(candidate)
-        families = [self._state.graph.values[candidate.seed].key.family]
+        families = [graph.name_of(graph.values[candidate.seed])]
         for family in families + [one.family for one in candidate.agreements]:
             score = round(candidate.score, 1)
             cluster.families[family] = max(score, cluster.families.get(family, 0.0))
@@ -220,11 +238,15 @@ class Linker:
     def _welcome(self, now_us: int) -> None:
         """Accounts that show what the cluster shows, in two blocks, are born into it."""
         fresh, self._state.fresh = self._state.fresh, {}
+        if not fresh:
+            return
+        graph = self._state.graph
         homes = {mark: c for c in self._state.clusters.by_id.values() for mark in c.marks | c.own}
         copied: list[tuple[str, int, Cluster]] = []
         for number in sorted(fresh) if homes else ():
-            account = self._state.graph.accounts.get(number)
-            if account is None or account.is_exempt or number in self._state.clusters.of_account:
+            account = graph.accounts.get(number)
+            is_placed = number in graph.exempt or number in self._state.clusters.of_account
+            if account is None or is_placed:
                 continue
             home, is_tied = self._home_of(account, homes)
             if home is None:
@@ -264,8 +286,9 @@ class Linker:
         return copied, False
 
     def _why(self, candidate: Candidate) -> list[str]:
-        seed = self._state.graph.values[candidate.seed]
-        lines = [f"{candidate.holders:,} accounts show the same {_words(seed.key.family)}."]
+        graph = self._state.graph
+        family = _words(graph.name_of(graph.values[candidate.seed]))
+        lines = [f"{candidate.holders:,} accounts show the same {family}."]
         reason = (
             "no single one of them explains it"
             if candidate.is_crosswise

@@ -76,7 +76,7 @@ def _is_borne_out(graph: Graph, number: int, who: list[int]) -> bool:
     for holder in who:
         counts.update(list(graph.accounts[holder].values))
     lot = graph.values[number]
-    if lot.key.family == "signup_network" and _is_one_event(graph, who):
+    if graph.name_of(lot) == "signup_network" and _is_one_event(graph, who):
         return True
     inner: set[int] = set()
     for other, count in counts.items():

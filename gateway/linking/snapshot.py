@@ -21,11 +21,12 @@ READABLE = (1, VERSION)  # 1 knew no kin
 
 def pack_state(state: State) -> bytes:
     names = {number: account.account_id for number, account in state.graph.accounts.items()}
-    keys = {n: (value.key.family, value.key.value) for n, value in state.graph.values.items()}
+    keys = {n: state.graph.key_of(value) for n, value in state.graph.values.items()}
     return msgspec.msgpack.encode(
         {
             "version": VERSION,
             "accounts": list(state.graph.records()),
+            "was": [(*keys[n], v.was) for n, v in state.graph.values.items() if v.was],
             "clusters": [_packed(c, names, keys) for c in state.clusters.by_id.values()],
             "relay": state.relay.pack(),
             "founded": state.clusters.founded,
@@ -80,10 +81,14 @@ def _unpacked(kept: dict[str, Any]) -> State:
         state.relay = Relay.unpack(kept["relay"])
     for account_id, first_us, last_us, created_us, is_exempt, keys in kept["accounts"]:
         number = graph.account(account_id, first_us)
-        account = graph.accounts[number]
-        account.created_us, account.is_exempt = created_us, is_exempt
+        graph.accounts[number].created_us = created_us
+        if is_exempt:
+            graph.exempt.add(number)
         for pair in keys:
             graph.show(number, Key(*pair), last_us)
+    for family, value, was in kept.get("was", []):
+        for number in _values(state, [[family, value]]):
+            graph.know_as(number, was)
     for record in kept["clusters"]:
         cluster = Cluster(record["id"], record["first_us"], record["state"], record["score"])
         clusters.by_id[cluster.cluster_id] = cluster

@@ -20,7 +20,7 @@ from msgspec import Raw
 from ..core.keyed import KeyedHash
 from .answers import issued_in, issued_in_stream
 from .artefacts import returned_in
-from .evidence import Key
+from .evidence import HASH_DIGITS, Key, LinkingKeys
 from .opening import Opening
 
 TALK, RETURNED, ASKED, ISSUED, REFUSED = "talk", "returned", "asked", "issued", "refused"
@@ -30,19 +30,20 @@ LEAST_CONTENT_BYTES = 96
 CONTENT_BYTES = 65_536  # of longer ones the end is what counts, and the length
 _PURPOSES = {TALK: "talk", RETURNED: "artefact", ISSUED: "artefact", ASKED: "asked"}
 _PURPOSES[REFUSED] = "asked"
+_BROUGHT = frozenset({RETURNED, ASKED})
 Members = Mapping[str, bytes | memoryview]
 
 
 class Tracer:
     """Reads traces; of families that are switched off it reads none."""
 
-    def __init__(self, keyed: KeyedHash, enabled: Iterable[str] | None = None) -> None:
+    def __init__(self, keys: LinkingKeys | KeyedHash, enabled: Iterable[str] | None = None) -> None:
         """`enabled` None: provenance and echo."""
         wanted = {"provenance", "echo"} if enabled is None else set(enabled)
         self.follows_answers = "provenance" in wanted
         self.follows_refusals = "echo" in wanted
         self.is_needed = self.follows_answers or self.follows_refusals
-        self._keyed = keyed
+        self._epochs = keys if isinstance(keys, LinkingKeys) else LinkingKeys(keys)
 
     def of_request(self, members: Members, opening: Opening) -> list[Key]:
         found = []
@@ -65,8 +66,14 @@ class Tracer:
         return self._keys(REFUSED, _content_of(members)) if self.follows_refusals else []
 
     def _keys(self, trace: str, texts: Iterable[str]) -> list[Key]:
-        purpose = _PURPOSES[trace]
-        return [Key(trace, self._keyed.value(purpose, text)[:16]) for text in texts]
+        purpose, epochs = _PURPOSES[trace], [self._epochs.current]
+        if trace in _BROUGHT and self._epochs.previous is not None:
+            epochs.append(self._epochs.previous)
+        return [
+            Key(trace, keyed.value(purpose, text)[:HASH_DIGITS])
+            for text in texts
+            for keyed in epochs
+        ]
 
 
 def _content_of(members: Members) -> list[str]:

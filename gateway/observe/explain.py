@@ -66,6 +66,12 @@ def _headline(line: dict[str, Any], account: str | None) -> Iterator[str]:
     details = [f"tier {subject['tier']}"] if subject.get("tier") else []
     details += [str(subject["status"])] if subject.get("status") else []
     yield f"Account: {who}" + (f" ({', '.join(details)})" if details else "") + "."
+    if subject.get("sub_user"):
+        yield (
+            f"It was for the aggregator's user {subject['sub_user']}, who is linked "
+            f"({subject.get('cluster_state')}, cluster {subject.get('cluster_id')}); the "
+            "aggregator and its other users are not concerned."
+        )
     asked = f"{facts.get('method')} {facts.get('path')}"
     model = f", model {facts['model']}" if facts.get("model") else ""
     yield f"Asked: {asked}{model}, {facts.get('body_bytes', 0)} bytes, by way of {line['surface']}."

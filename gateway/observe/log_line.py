@@ -20,7 +20,9 @@ VERSION = 1
 HIDDEN_SIGNALS = frozenset({"account", "account_id", "key", "key_id", "org", "org_id"})
 _SUBJECT_DEFAULTS = {f.name: f.default for f in fields(Subject)}
 _SUBJECT_NAMES = tuple(
-    f.name for f in fields(Subject) if f.name not in ("account_id", "pseudonym", "org_id")
+    f.name
+    for f in fields(Subject)
+    if f.name not in ("account_id", "pseudonym", "org_id", "linked_users")
 )
 MAX_SUBJECTS = 16_384
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
+from ..core.sub_users import parts_of
 from ..linking.linker import Publication
-from ..model import Subject
+from ..linking.sub_users import relinked
 from .codec import pack, split
 from .redis import RedisStore, _mapped
 from .scripts import PUT_SUBJECT
@@ -40,22 +40,28 @@ class Relinker:
         self._keys = store._keys
 
     async def publish(self, publications: Sequence[Publication]) -> list[Written]:
-        """One outcome each, in order."""
-        outcomes: list[Written] = []
-        for start in range(0, len(publications), AT_ONCE):
-            part = publications[start : start + AT_ONCE]
-            outcomes += await asyncio.gather(*map(self._publish, part))
-        return outcomes
+        """One outcome each, in order. What is said of one account's users is written at once."""
+        by_account: dict[str, list[Publication]] = {}
+        for one in publications:
+            by_account.setdefault(parts_of(one.account_id)[0], []).append(one)
+        accounts = list(by_account)
+        outcomes: dict[str, Written] = {}
+        for start in range(0, len(accounts), AT_ONCE):
+            part = accounts[start : start + AT_ONCE]
+            found = await asyncio.gather(*(self._publish(one, by_account[one]) for one in part))
+            outcomes.update(zip(part, found, strict=True))
+        return [outcomes[parts_of(one.account_id)[0]] for one in publications]
 
-    async def _publish(self, publication: Publication) -> Written:
-        name = self._keys.subject(publication.account_id)
+    async def _publish(self, account_id: str, publications: Sequence[Publication]) -> Written:
+        name = self._keys.subject(account_id)
         with _mapped():
             for _ in range(TRIES):
                 stored = await self._client.get(name)
                 if stored is None:
                     return Written.UNKNOWN
-                before = split(stored)
-                after = relinked(before, publication)
+                before = after = split(stored)
+                for publication in publications:
+                    after = relinked(after, publication)
                 if after == before:
                     return Written.SAME
                 version = await self._client.eval(
@@ -65,14 +71,3 @@ class Relinker:
                 if version:
                     return Written.WRITTEN
         return Written.BUSY
-
-
-def relinked(subject: Subject, publication: Publication) -> Subject:
-    return replace(
-        subject,
-        cluster_id=publication.cluster_id,
-        cluster_state=publication.state,
-        cluster_size=publication.size,
-        cluster_since_us=publication.since_us,
-        suspicion=publication.suspicion,
-    )

@@ -35,6 +35,7 @@ FLUSH_S = 0.25
 RETRY_S = 1.0
 MAX_RETRY_S = 10.0
 VALUE_BYTES = 8
+WAS = "was:"  # before a family: its values under the linking key before, in the same order
 
 
 class MessageLog:
@@ -102,8 +103,10 @@ def evidence_of(message: Message) -> list[Evidence]:
 def _keys(values: dict[str, bytes]) -> tuple[Key, ...]:
     return tuple(
         [
-            Key(family, joined[start : start + VALUE_BYTES].hex())
+            Key(family, joined[start : start + VALUE_BYTES].hex(), was[start:][:VALUE_BYTES].hex())
             for family, joined in values.items()
+            if not family.startswith(WAS)
+            for was in [values.get(WAS + family, b"")]
             for start in range(0, len(joined), VALUE_BYTES)
         ]
     )
@@ -113,6 +116,8 @@ def _record(evidence: Evidence) -> tuple[str, int, bool, int | None, dict[str, b
     values: dict[str, bytes] = {}
     for key in evidence.keys:
         values[key.family] = values.get(key.family, b"") + bytes.fromhex(key.value)
+        if key.was:  # then every key of its family has one
+            values[WAS + key.family] = values.get(WAS + key.family, b"") + bytes.fromhex(key.was)
     one = evidence
     return one.account_id, one.at_us, one.is_exempt, one.created_us, values
 

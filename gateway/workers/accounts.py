@@ -84,6 +84,7 @@ class AccountChange:
             cluster_size=stored.cluster_size,
             cluster_since_us=stored.cluster_since_us,
             suspicion=stored.suspicion,
+            linked_users=stored.linked_users,
         )
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from ..core.keyed import KeyedHash
+from ..core.sub_users import parts_of
 from ..linking.evidence import Extractor, Key, Sight
 from ..linking.exempt import is_exempt
-from ..linking.linker import Evidence, Linker, LinkerSettings, Publication
+from ..linking.linker import Evidence, Linker, LinkerSettings
 from ..linking.opening import NO_OPENING, read_opening
+from ..linking.sub_users import Doorkeeper, Kept, relinked
 from ..linking.traces import REFUSALS, REFUSED, Tracer
 from ..model import SECOND_US, Decision, RequestFacts, Subject
 from ..ports import Directory
@@ -30,7 +31,7 @@ class Awaited(msgspec.Struct, array_like=True, gc=False):
     refused: list[str]
 
 
-_Snapshot = tuple[bytes, dict[str, tuple[int, int]], dict[int, Awaited]]
+_Snapshot = tuple[bytes, dict[str, tuple[int, int]], dict[int, Awaited], Kept]
 
 
 class LinkingHook:
@@ -47,15 +48,18 @@ class LinkingHook:
         self._settings = settings
         self._extractor = Extractor(keyed, families)
         self._tracer = Tracer(keyed, families)
+        self._door = Doorkeeper()
         self._awaited: dict[int, Awaited] = {}  # by line
         self._linker = Linker(settings)
 
     def on_request(
         self, number: int, now_us: int, line: TrafficLine, facts: RequestFacts, decision: Decision
     ) -> None:
-        subject = decision.subject
-        if subject is None or subject.pseudonym is None:
+        if decision.subject is None or decision.subject.pseudonym is None:
             return  # unknown credentials have no account that could be linked
+        subject = self._door.meet(facts, decision.subject)
+        if subject is None:
+            return
         keys: list[Key] = []
         if self._extractor.wants(subject):
             sight = _sight(now_us, line, facts, subject)
@@ -107,9 +111,9 @@ class LinkingHook:
 
     async def on_tick(self, now_us: int, directory: Directory) -> None:
         for said in self._linker.tick(now_us):
-            stored = await directory.get(said.account_id)
+            stored = await directory.get(parts_of(said.account_id)[0])
             if stored is not None:
-                await directory.put(published(stored, said), None)
+                await directory.put(relinked(stored, said), None)
 
     def clusters(self) -> Iterable[Mapping[str, Any]]:
         for view in self._linker.clusters():
@@ -126,26 +130,15 @@ class LinkingHook:
 
     def snapshot(self) -> bytes:
         return msgspec.msgpack.encode(
-            (self._linker.snapshot(), self._extractor.counts(), self._awaited)
+            (self._linker.snapshot(), self._extractor.counts(), self._awaited, self._door.pack())
         )
 
     def restore(self, state: bytes) -> None:
         """What accounts have shown is told again, which changes nothing."""
-        linker, counts, self._awaited = msgspec.msgpack.decode(state, type=_Snapshot)
+        linker, counts, self._awaited, door = msgspec.msgpack.decode(state, type=_Snapshot)
+        self._door = Doorkeeper.unpack(door)
         self._linker = Linker.restore(linker, self._settings)
         self._extractor.recount(counts)
-
-
-def published(subject: Subject, said: Publication) -> Subject:
-    """The subject with what the linker says of it, and nothing else changed."""
-    return replace(
-        subject,
-        cluster_id=said.cluster_id,
-        cluster_state=said.state,
-        cluster_size=said.size,
-        cluster_since_us=said.since_us,
-        suspicion=said.suspicion,
-    )
 
 
 def _members_of(line: TrafficLine) -> Mapping[str, memoryview]:

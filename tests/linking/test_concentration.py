@@ -6,7 +6,7 @@ import pytest
 
 from gateway.linking import graph as graphs
 from gateway.linking.concentration import examine, is_exclusive
-from gateway.linking.evidence import Block, Key
+from gateway.linking.evidence import Key
 from gateway.linking.graph import Graph
 
 from .worlds import NOW_US
@@ -21,12 +21,10 @@ def ringed(size: int, *, payer: bool) -> tuple[Graph, int]:
     for n in range(size):
         number = graph.account(f"ring_{n}", NOW_US)
         graph.show(number, Key("system_prompt", "t"), NOW_US)
-        graph.show(number, Key("network", "ring"), NOW_US)
+        graph.show(number, Key("provenance", "ring"), NOW_US)
         graph.show(number, Key("payment", "one" if payer else f"card {n}"), NOW_US)
-    ring, prompt = graph.value(Key("network", "ring")), graph.value(Key("system_prompt", "t"))
-    assert ring is not None
+    prompt = graph.value(Key("system_prompt", "t"))
     assert prompt is not None
-    graph.values[ring].block = Block.RELAY
     return graph, prompt
 
 
