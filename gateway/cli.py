@@ -24,7 +24,14 @@ from .commands.serve import serve
 from .commands.state import state
 from .commands.train import train
 from .commands.verifications import verifications
-from .errors import HydragateError, PolicyError, UsageError
+from .errors import HydragateError, PolicyError, StoreError, UsageError
+
+DOCTOR = "hydragate doctor looks closer"
+STORE_FIX = {
+    "unreachable": "bring it up, or name another with --store",
+    "timeout": f"it hangs or is far away: {DOCTOR}",
+    "refused": f"it answers and says no: look at its login, rights and room; {DOCTOR}",
+}
 
 
 class HydragateGroup(click.Group):
@@ -39,6 +46,9 @@ class HydragateGroup(click.Group):
         except UsageError as error:
             click.echo(f"hydragate: {error}", err=True)
             sys.exit(2)
+        except StoreError as error:
+            click.echo(f"hydragate: {error}; {STORE_FIX.get(error.kind, DOCTOR)}", err=True)
+            sys.exit(1)
         except HydragateError as error:
             click.echo(f"hydragate: {error}", err=True)
             sys.exit(1)

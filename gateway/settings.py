@@ -6,8 +6,9 @@ Everything here is plain data, so that the supervisor can hand it to its workers
 from __future__ import annotations
 
 import ipaddress
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import SplitResult, urlsplit
 
 import yaml
@@ -357,13 +358,34 @@ def load_settings(config: Path | None, overrides: dict[str, Any]) -> Settings:
     except ValidationError as error:
         where = f"{config}: " if config else ""
         lines = [
-            f"{where}{'.'.join(map(str, e['loc']))}: {_said(e['msg'])}" for e in error.errors()
+            f"{where}{'.'.join(map(str, e['loc']))}: {_said(e['msg'], e['type'], e['loc'])}"
+            for e in error.errors()
         ]
         raise UsageError("\n".join(lines)) from None
 
 
-def _said(message: str) -> str:
+def _said(message: str, kind: str, loc: tuple[int | str, ...]) -> str:
+    if kind == "extra_forbidden":
+        close = get_close_matches(str(loc[-1])[:80], _names_beside(loc), n=1)
+        return "no such setting" + (f"; did you mean {close[0]}?" if close else "")
     return message.removeprefix("Value error, ")  # what pydantic puts before our own words
+
+
+def _names_beside(loc: tuple[int | str, ...]) -> set[str]:
+    """The settings that there are where `loc` is not."""
+    model: type[BaseModel] | None = Settings
+    for part in loc[:-1]:
+        if model is not None and part in model.model_fields:
+            model = _model_in(model.model_fields[str(part)].annotation)
+    return set() if model is None else set(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The settings inside `tuple[X, ...]`, `X | None` and the like."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = [_model_in(part) for part in get_args(annotation)]
+    return next((one for one in found if one is not None), None)
 
 
 def _read(config: Path) -> dict[str, Any]:

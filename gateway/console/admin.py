@@ -31,7 +31,7 @@ from ..workers.accounts import (
 from ..workers.cluster_behaviour import ClusterBehaviour
 from ..workers.cluster_desk import ClusterDesk
 from .clusters import add_clusters
-from .verifications import VerificationContext, add_verifications
+from .verifications import VerificationContext, add_no_verifications, add_verifications
 
 MAX_IMPORT_BYTES = 256 * 1024 * 1024
 MAX_RECORD_BYTES = 1024 * 1024
@@ -78,6 +78,8 @@ def admin_app(context: AdminContext) -> FastAPI:
     guard = [Depends(operator)]
     if context.verifications is not None:
         add_verifications(app, context.verifications, guard)
+    else:
+        add_no_verifications(app, guard)
     _add_accounts(app, context, guard)
     _add_operations(app, context, guard)
     add_clusters(app, context.desk, context.behaviour, guard)

@@ -50,6 +50,17 @@ def add_verifications(app: FastAPI, context: VerificationContext, guard: list[An
     _add_dead(app, context, guard)
 
 
+def add_no_verifications(app: FastAPI, guard: list[Any]) -> None:
+    """Where nobody is verified the same paths say so, instead of that there are none."""
+
+    @app.api_route("/api/appeals{rest:path}", methods=["GET", "POST"], dependencies=guard)
+    @app.api_route("/api/verifications{rest:path}", methods=["GET", "POST"], dependencies=guard)
+    async def not_set_up(rest: str) -> None:
+        raise HTTPException(
+            404, "verification is not set up: `verification:` in the settings; docs/verification.md"
+        )
+
+
 def _add_grants(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
     @app.get("/api/verifications", dependencies=guard)
     async def export() -> StreamingResponse:

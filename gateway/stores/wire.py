@@ -28,6 +28,7 @@ MAX_IN_FLIGHT = 8_192
 HANDSHAKE_TIMEOUT_S = 1.0
 FIRST_PAUSE_S = 0.02
 MAX_PAUSE_S = 0.5
+TOLD_AGAIN_S = 60.0
 CLIENT_NAME = "hydragate"
 
 NO_GRACE = -1
@@ -166,6 +167,8 @@ class Wire:
         self._wanted = asyncio.Event()
         self._is_up = asyncio.Event()
         self._is_closed = False
+        self._away_since_s: float | None = None  # None while it answers
+        self._told_s = 0.0
 
     async def open(self) -> None:
         """Connect once, then keep connected. Raises StoreError when the first try fails."""
@@ -257,11 +260,34 @@ class Wire:
                         self.address = await self._locate()
                     self._connection = await self._connect()
                     self._is_up.set()
+                    self._tell_of_return()
                 except Exception as error:  # whatever it is, a later try may do better
                     if not isinstance(error, StoreError):
                         log.exception("connecting to the store at %s", self.address)
+                    self._tell_of_absence(error)
                     await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
                     pause_s = min(2 * pause_s, MAX_PAUSE_S)
+
+    def _tell_of_absence(self, error: Exception) -> None:
+        """At once, and again every `TOLD_AGAIN_S`: who reads the log sees that it lasts."""
+        now_s = time.monotonic()
+        if self._away_since_s is None:
+            self._away_since_s = now_s
+        elif now_s - self._told_s < TOLD_AGAIN_S:
+            return
+        self._told_s = now_s
+        away_s = now_s - self._away_since_s
+        log.error(
+            "the store is away for %.0f s: every limit does as its on_store_error says: %s",
+            away_s,
+            error,
+        )
+
+    def _tell_of_return(self) -> None:
+        if self._away_since_s is not None:
+            away_s = time.monotonic() - self._away_since_s
+            log.warning("the store at %s answers again, after %.1f s", self.address, away_s)
+            self._away_since_s = None
 
     async def _connect(self) -> _Connection:
         """A connection that has logged in and answered; nothing else may use it before."""

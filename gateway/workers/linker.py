@@ -37,6 +37,7 @@ LETTERS_AT_ONCE = 32
 PUBLISH_AT_ONCE = 512
 IDLE_S = 0.2
 STORE_PAUSE_S = 1.0
+WARNED_AGAIN_S = 60.0
 EARLY_S = 5.0
 
 
@@ -71,6 +72,7 @@ class LinkerProcess:
         pace: Pace = Pace(),
     ) -> None:
         self.is_leading = False
+        self._warned_s: dict[str, float] = {}
         self._evidence = MessageLog(store, "evidence", most=EVIDENCE_MESSAGES)
         self._mailbox = Mailbox(store)
         self._snapshots = Snapshots(store, "snapshot")
@@ -94,7 +96,7 @@ class LinkerProcess:
             except LeaseLostError:
                 log.warning("the lease is lost; standing by")
             except StoreError as error:
-                log.warning("standing by: %s", error)
+                self._warn("standing by: %s", error)
                 await _pause(stopping, STORE_PAUSE_S)
             finally:
                 self.is_leading = False
@@ -112,7 +114,7 @@ class LinkerProcess:
                 except StoreError as error:
                     if error.kind == "conflict":
                         raise LeaseLostError from None
-                    log.warning("the store fails: %s", error)
+                    self._warn("the store fails: %s", error)
                     await _pause(stopping, STORE_PAUSE_S)
                     continue
                 if is_idle:
@@ -123,6 +125,13 @@ class LinkerProcess:
             await renewing
             with contextlib.suppress(StoreError):
                 await self._lease.give_back()
+
+    def _warn(self, message: str, error: StoreError) -> None:
+        """A store that is away fails every second: once in `WARNED_AGAIN_S` is enough."""
+        now_s = time.monotonic()
+        if now_s - self._warned_s.get(message, -WARNED_AGAIN_S) >= WARNED_AGAIN_S:
+            self._warned_s[message] = now_s
+            log.warning(message, error)
 
     async def _renew(self, ending: asyncio.Event) -> None:
         while True:

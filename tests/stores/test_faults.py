@@ -85,7 +85,9 @@ async def test_with_a_stopped_server_charges_fail_fast_and_work_again_when_it_go
             await store.aclose()
 
 
-async def test_a_killed_and_restarted_server_is_found_again_under_load(tmp_path: Path) -> None:
+async def test_a_killed_and_restarted_server_is_found_again_under_load(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with server(tmp_path) as own:
         store = await open_store(own.url, secret_fingerprint="0", timeout_s=1.0)
         outcomes: list[str] = []
@@ -116,6 +118,9 @@ async def test_a_killed_and_restarted_server_is_found_again_under_load(tmp_path:
         assert set(outcomes) <= {"ok", "unreachable", "timeout"}
         assert "unreachable" in outcomes
         assert outcomes[before + 20 :].count("ok") > 0
+        away, back = [one.getMessage() for one in caplog.records if one.name == "hydragate.store"]
+        assert away.startswith("the store is away for 0 s: every limit does as its on_store_error")
+        assert "answers again, after" in back
 
 
 async def test_nobody_is_left_waiting_when_the_store_closes(valkey: Server) -> None:
