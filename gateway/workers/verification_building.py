@@ -104,7 +104,7 @@ def build_site(
             for one in config.providers
         ]
     )
-    smtp = None if config.smtp is None else _smtp(config.smtp, secrets)
+    smtp = None if config.smtp is None else smtp_of(config.smtp, secrets)
     return VerificationSite(
         desk,
         terms=SiteTerms(config.public_url, config.service_name, providers, edge),
@@ -127,7 +127,7 @@ def link_maker(desk: VerificationDesk, site: VerificationSite) -> Callable[[Deci
     return link
 
 
-def _smtp(config: SmtpConfig, secrets: Secrets) -> Smtp:
+def smtp_of(config: SmtpConfig, secrets: Secrets) -> Smtp:
     password = None if config.password_file is None else secrets(config.password_file).decode()
     return Smtp(
         config.host,

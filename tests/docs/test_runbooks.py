@@ -52,7 +52,7 @@ def test_an_alert_is_tested_quiet_and_firing(name: str) -> None:
         for case in group["alert_rule_test"]
         if case["alertname"] == name
     ]
-    assert [bool(case["exp_alerts"]) for case in asked] == [False, True]
+    assert {bool(case["exp_alerts"]) for case in asked} == {False, True}
 
 
 def test_no_section_is_left_of_an_alert_that_is_gone() -> None:

@@ -21,6 +21,7 @@ from gateway.settings import load_settings
 from gateway.stores import open_store
 from tests.ports import free_port
 from tests.stores.servers import Server
+from tests.surfaces.mailbox import mailbox
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -157,6 +158,23 @@ def test_nobody_answers(tmp_path: Path) -> None:
     found = findings(tmp_path, store=f"redis://127.0.0.1:{free_port()}")
     assert any("unreachable" in said for said in of(found, "store", State.BAD))
     assert any("does not answer" in said for said in of(found, "upstream", State.BAD))
+
+
+def test_the_mail_server_is_knocked_at_and_gets_no_mail(tmp_path: Path) -> None:
+    with mailbox() as mail:
+        for port, state, said in (
+            (mail.port, State.OK, f"127.0.0.1:{mail.port} answers"),
+            (free_port(), State.BAD, "cannot be used: ConnectionRefusedError"),
+        ):
+            smtp = {"host": "127.0.0.1", "port": port, "tls": "none", "sender": "v@example.org"}
+            verification = {
+                "public_url": "http://127.0.0.1:1",
+                "service_name": "Example API",
+                "smtp": smtp,
+            }
+            (found,) = of(findings(tmp_path, verification=verification), "mail server", state)
+            assert said in found
+        assert mail.messages == []
 
 
 def test_more_workers_than_cores(tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ class Mailer:
         finally:
             self._under_way -= 1
 
+    async def knock(self) -> None:
+        """Connect and sign in as for a code, and send nothing. Raises MailError, with the server's
+        words: there is no address in them."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._try_door)
+
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -73,6 +78,13 @@ class Mailer:
             kind = type(error).__name__
             log.warning("a code could not be mailed: %s", kind)  # the text may hold the address
             raise MailError(kind) from None
+
+    def _try_door(self) -> None:
+        try:
+            with self._connected() as server:
+                server.noop()
+        except (OSError, smtplib.SMTPException) as error:
+            raise MailError(f"{type(error).__name__}: {error}") from None
 
     def _connected(self) -> smtplib.SMTP:
         smtp = self._smtp

@@ -1,0 +1,46 @@
+"""The mail server that codes are handed to: connected, TLS, signed in; no mail is sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from ..adapters.verify.mail import Mailer, MailError
+from ..app import read_secret
+from ..errors import UsageError
+from ..settings import Settings
+from ..workers.verification_building import smtp_of
+from .finding import Finding, bad, ok
+
+TOPIC = "mail server"
+LEAST_PASSWORD_BYTES = 1
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    config = settings.verification
+    if config is None or config.smtp is None:
+        return
+    where = f"{config.smtp.host}:{config.smtp.port}"
+    try:
+        smtp = smtp_of(config.smtp, _password)
+    except UsageError as error:
+        yield bad(TOPIC, str(error), "repair verification.smtp.password_file")
+        return
+    mailer = Mailer(smtp, service_name=config.service_name)
+    try:
+        await mailer.knock()
+    except MailError as error:
+        yield bad(
+            TOPIC,
+            f"{where} cannot be used: {error}",
+            "check verification.smtp: host, port, tls, user; whoever is asked for a mail address "
+            "cannot go on",
+        )
+    else:
+        yield ok(TOPIC, f"{where} answers" + (" and lets us in" if smtp.user else ""))
+    finally:
+        mailer.close()
+
+
+def _password(path: Path) -> bytes:
+    return read_secret(path, may_create=False, least=LEAST_PASSWORD_BYTES)
