@@ -131,7 +131,10 @@ BARE_SUBJECT = Subject("acc_1", status=Status.PROVISIONAL)
 
 # What an account's window says has a file of its own: test_behaviour.
 @pytest.mark.parametrize(
-    "name", sorted(name for name, spec in all_signals().items() if spec.needs != "window")
+    "name",
+    sorted(
+        name for name, spec in all_signals().items() if spec.needs not in ("window", "workspace")
+    ),
 )
 def test_a_known_fact_is_read(name: str) -> None:
     value = all_signals()[name].read(FACTS, SUBJECT)
