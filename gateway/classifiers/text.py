@@ -46,14 +46,16 @@ _MAY_BE_COMPATIBLE = frozenset(b"\xef\xf0\xe2\xc2")  # full-width, mathematical,
 _MARKS = frozenset(b"\xcc\xcd")
 _MAY_BE_HIDDEN = frozenset(b"\xe2\xef\xc2\xf3\xd8\xe1")
 _TWO_ALPHABETS = frozenset(b"\xc9\xce\xcf\xd0\xd1\xd2\xd4\xd5")
-# Punctuation that is not ASCII, by how its characters begin in UTF-8, the common ones first.
+# Punctuation and spaces beyond ASCII, by how their characters begin; the common ones come first.
 _PUNCTUATION = tuple(
     [
         (lead, tuple([char.encode() for char in chars]))
         for lead, chars in (
             (b"\xef\xbc", "，？：！；（）"),
-            (b"\xe2\x80", "’“”–—…‘•„‐‚"),
-            (b"\xc2", "\u00a0»«¿¡·"),
+            (b"\xe2\x80", "’“”–—…‘•„‐‚\u2028\u2029"),
+            (b"\xc2", "\u00a0»«¿¡·\u0085"),
+            (b"\xe3\x80\x80", "\u3000"),
+            (b"\xe1\x9a\x80", "\u1680"),
         )
     ]
 )
@@ -73,7 +75,7 @@ def folded(raw: bytes) -> bytes:
     scripts without spaces, runs of them.
 
     Escapes are undone, punctuation is gone, look-alikes and hidden characters too. A part that
-    is cut in the middle of a character loses that character, or keeps what cannot be read.
+    is cut in the middle of a character loses that character.
     """
     if b"\\" in raw:
         if b"\\u" in raw:
@@ -98,9 +100,9 @@ def _plain(raw: bytes) -> bytes:
                 break
             raw = raw.replace(char, b" ")
     leads = frozenset(raw.translate(None, _NO_LEADS))
-    if leads <= _AS_THEY_ARE:
-        return raw
     text = raw.decode("utf-8", "ignore")
+    if leads <= _AS_THEY_ARE:
+        return text.encode()
     has_marks = not _MARKS.isdisjoint(leads)
     if has_marks or not _MAY_BE_COMPATIBLE.isdisjoint(leads):
         text = unicodedata.normalize("NFKC", text)

@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from gateway.classifiers.text import HEAD_BYTES, TAIL_BYTES, ends_of, folded
 
 
+def words_of(raw: bytes) -> list[bytes]:
+    return folded(raw).split()
+
+
 def raw(text: str, *, is_ascii: bool = False) -> bytes:
     return json.dumps(text, ensure_ascii=is_ascii).encode()
 
