@@ -162,6 +162,8 @@ def test_every_fact_of_request_and_account_is_a_signal() -> None:
         "proofs": "the linker's",
         "quotas": "limits",
         "window": "requests_24h and its like",
+        "linked_users": "cluster_id and its like, of the user",
+        "sub_user": "the same",
     }
     facts = {f.name for f in (*fields(RequestFacts), *fields(Subject))}
     assert facts - read_otherwise.keys() <= all_signals().keys()
