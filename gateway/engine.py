@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from .classifiers.body import Body
-from .classifiers.reader import ACCOUNT, TaskReader
+from .classifiers.reader import ACCOUNT, WORKSPACE, TaskReader
 from .core.assess import assess
 from .core.estimate import TokenEstimator
 from .core.jitter import Jitter, epoch_of
@@ -56,7 +56,7 @@ CACHE_AGE_US = 300 * SECOND_US  # an adopted account's expiry is refreshed on re
 ADOPTED_TTL_US = 30 * 86_400 * SECOND_US
 MAX_STALE_ROUNDS = 4
 NO_TIMINGS = Timings()
-WINDOWED = frozenset({"window", ACCOUNT})  # what signals of an account's window need
+WINDOWED = frozenset({"window", ACCOUNT, WORKSPACE})  # what signals of an account's window need
 NO_USAGE = Usage()
 ANONYMOUS = Identity(Subject("anonymous", status=Status.PROVISIONAL), None)
 _PROVISIONAL = Status.PROVISIONAL

@@ -145,11 +145,13 @@ TASKS = (
 class TaskReading:
     """What a classifier made of one request. `scores` are 0..1, in the order of `TASKS`;
     `features` one digit each (9: all of it), from which the scores follow under the model of that
-    `version`; no text."""
+    `version`; no text. `workspace`, 1..65535, tells projects apart: folders, languages of code; 0
+    where the request names none."""
 
     version: str
     features: str
     scores: tuple[float, ...]
+    workspace: int = 0
 
 
 @record

@@ -223,7 +223,7 @@ async def report_bytes(store: RedisStore, client: Any) -> None:
 
 def settled(number: int, turn: int) -> Settlement:
     second = 1_800_000_000 + turn * 7_000
-    bits = (number % 32, turn, number % 31, turn, number % 3)
+    bits = (number % 16, turn, number % 31, turn % 16, number % 16, number % 3)
     packed = SIGHTING.pack(second, 1, 90_000, 40_000, 2, *bits, turn, 77, 17_477)
     return Settlement("l", (), second * SECOND_US, Sighting(f"many_{number:08}", packed))
 

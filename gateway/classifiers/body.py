@@ -19,6 +19,7 @@ _SYSTEM_ROLES = frozenset({"system", "developer"})
 _TOOL_ROLES = frozenset({"tool", "function"})
 _ASSISTANT_TYPES = frozenset({"function_call", "reasoning"})
 _RESULT_LOOKED_AT_BYTES = 256
+_LIST = ord("[")
 LONG_BYTES = 16_384
 _BEGINNING_BYTES = 128
 _BEGINNING = re.compile(rb'\{ ?"role" ?: ?"([a-z]{1,16})" ?, ?"content" ?: ?')
@@ -112,10 +113,15 @@ def _read_turn(raw: Raw, parts: Parts) -> None:
 
 
 def _read_user(turn: _Turn, parts: Parts) -> None:
-    start = bytes(memoryview(turn.content)[:_RESULT_LOOKED_AT_BYTES])
-    if start[:1] == b"[" and b'"tool_result"' in start:
+    if _begins_with_result(memoryview(turn.content)):
         parts.has_tool_results = True
     elif not parts.question:
         parts.question = turn.content
     else:
         parts.latest = turn.content
+
+
+def _begins_with_result(content: memoryview) -> bool:
+    if not content or content[0] != _LIST:
+        return False
+    return b'"tool_result"' in bytes(content[:_RESULT_LOOKED_AT_BYTES])

@@ -4,7 +4,7 @@ Law: a score is the logistic function of a sum of named contributions, and nothi
 reads a file of this format can work every score out by hand. One format serves requests, accounts
 and clusters: what differs is the `FeatureSet` that a level computes.
 
-    {"format": 1, "features": "request/1", "about": {...},
+    {"format": 1, "features": "request/2", "about": {...},
      "heads": {"grading": {"bias": -4.1, "weights": {"asks_for_a_score": 2.7},
                            "slope": 1.0, "offset": 0.0, "threshold": 0.97}}}
 """
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from hashlib import blake2b
-from math import exp, isfinite
+from math import isfinite, tanh
 from typing import Any
 
 import msgspec
@@ -130,11 +130,9 @@ class LinearModel:
 
 def scores_of(logits: Sequence[float]) -> tuple[float, ...]:
     """Logits as scores in 0..1, to `DECIMALS`."""
-    return tuple([int(_ONE / (1.0 + exp(-_bounded(logit))) + 0.5) / _ONE for logit in logits])
-
-
-def _bounded(logit: float) -> float:
-    return min(MAX_LOGIT, max(-MAX_LOGIT, logit))
+    # The logistic function as a hyperbolic tangent, which no logit is too large for.
+    half = 0.5 * _ONE
+    return tuple([int(half + half * tanh(0.5 * logit) + 0.5) / _ONE for logit in logits])
 
 
 def in_words(head: str, score: float, found: Sequence[Contribution]) -> str:

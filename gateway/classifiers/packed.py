@@ -8,6 +8,8 @@ same on every machine and in any order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
+from operator import getitem
 from struct import Struct
 
 from .model import MAX_LOGIT, LinearModel, ModelError
@@ -23,7 +25,7 @@ MAX_SUM = _HALF // UNIT - 1
 class PackedSum:
     """Sums logits of the model's `heads`, in that order, from levels of 0..9."""
 
-    __slots__ = ("_columns", "_size", "_start", "_unpack")
+    __slots__ = ("_size", "_start", "_steps", "_unpack")
 
     def __init__(self, model: LinearModel, heads: Sequence[str]) -> None:
         """Raises ModelError where sums could leave their fields: weights in the millions."""
@@ -36,16 +38,18 @@ class PackedSum:
         # Half of each field on top, so that no field is ever below zero and borrows.
         halves = _packed([_HALF] * len(places))
         self._start = halves + _packed([round(model.start[n] * UNIT) for n in places])
-        self._columns = tuple(
-            [_packed([round(column[n] * UNIT / FULL) for n in places]) for column in model.columns]
+        columns = [
+            _packed([round(column[n] * UNIT / FULL) for n in places]) for column in model.columns
+        ]
+        # By feature and level: looked up, not multiplied.
+        self._steps = tuple(
+            [tuple([column * level for level in range(FULL + 1)]) for column in columns]
         )
 
     def logits(self, levels: bytes) -> list[float]:
         """One a head."""
-        total, columns = self._start, self._columns
-        for place, level in enumerate(levels):
-            if level:
-                total += columns[place] * level
+        there = compress(self._steps, levels)
+        total = sum(map(getitem, there, levels.translate(None, b"\0")), self._start)
         fields = self._unpack(total.to_bytes(self._size, "little"))
         return [(field - _HALF) / UNIT for field in fields]
 

@@ -16,7 +16,8 @@ from .request import TaskClassifier, TaskFeatures
 
 TASK = "task"  # what signals that need scores say
 ACCOUNT = "account"  # of the account as well, whose window counts tasks
-WANTED = frozenset({TASK, ACCOUNT})
+WORKSPACE = "workspace"  # of its window, with the workspaces that texts name
+WANTED = frozenset({TASK, ACCOUNT, WORKSPACE})
 
 
 class ModelSource(Protocol):
@@ -69,7 +70,7 @@ class TaskReader:
         if not self._is_wanted:
             return None
         try:
-            levels = self.features.levels(body, caller)
+            found = self.features.read(body, caller)
         # Whatever it is: what is foreseen (half characters, bad JSON, deep nesting) is dealt with
         # where it is read, so what comes here is a mistake of ours, which no caller should feel.
         except Exception as error:
@@ -77,8 +78,11 @@ class TaskReader:
             if self._complain is not None:
                 self._complain(error)
             return None
-        if levels is None:
+        if found is None:
             return None
         if self._classifier.model is not self._models.current:
             self._classifier = TaskClassifier(self._models.current)
-        return self._classifier.read(levels)
+        reading = self._classifier.read(found[0])
+        if found[1]:
+            return TaskReading(reading.version, reading.features, reading.scores, found[1])
+        return reading

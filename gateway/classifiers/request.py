@@ -20,7 +20,7 @@ from .recurrence import Recurrence
 from .text import ENDS_BYTES
 from .wording import Reading, Wording
 
-FEATURES = FeatureSet("request/1", (*structure.FEATURES, *wording.FEATURES, *recurrence.FEATURES))
+FEATURES = FeatureSet("request/2", (*structure.FEATURES, *wording.FEATURES, *recurrence.FEATURES))
 SHAPES = frozenset({"chat", "responses", "messages", "completions", "batch"})
 MAX_READINGS = 16_384
 MAX_TOOLS_BYTES = 4_096  # of the tools' schemas tell templates apart
@@ -45,8 +45,14 @@ class TaskFeatures:
         self._wording = Wording()
 
     def levels(self, body: Body, caller: str | None) -> bytes | None:
-        """0..9 for each of `FEATURES`; None where there is no text to go by. `caller` is the
-        credential's keyed hash; the request counts as one of its latest from now on."""
+        """0..9 for each of `FEATURES`, see `read`."""
+        found = self.read(body, caller)
+        return None if found is None else found[0]
+
+    def read(self, body: Body, caller: str | None) -> tuple[bytes, int] | None:
+        """0..9 for each of `FEATURES`, and the workspace (0: none named); None where there is no
+        text to go by. `caller` is the credential's keyed hash; the request counts as one of its
+        latest from now on."""
         if body.shape not in SHAPES:
             return None
         parts = parts_of(body)
@@ -58,12 +64,12 @@ class TaskFeatures:
         found = structure.levels(
             body, parts, _letters(parts.system, system), _letters(parts.question, question)
         )
-        found += wording.levels(system, question, latest)
         template = _template(body, system.head, parts)
-        found += self.recurrence.levels(
+        repeats = self.recurrence.levels(
             caller, template, (latest if parts.latest else question).head
         )
-        return bytes(found)
+        levels = bytes(found) + wording.levels(system, question, latest) + bytes(repeats)
+        return levels, system.workspace or latest.workspace or question.workspace
 
 
 class TaskClassifier:

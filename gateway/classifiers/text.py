@@ -1,7 +1,7 @@
 """Text of a request as words that can be looked up, at a bounded price and without decoding it all.
 
 Works on raw JSON (a string, or a list of parts) and on bytes, because most text is ASCII and bytes
-are looked through and taken apart several times faster. What is not ASCII is normalised first:
+are looked through several times faster. What is not ASCII is normalised first:
 NFKC, format characters removed, look-alike letters folded where scripts are mixed inside words
 (Unicode Technical Standard 39 calls the result a skeleton). No regular expression repeats, so
 none can blow up.
@@ -46,7 +46,21 @@ _MAY_BE_COMPATIBLE = frozenset(b"\xef\xf0\xe2\xc2")  # full-width, mathematical,
 _MARKS = frozenset(b"\xcc\xcd")
 _MAY_BE_HIDDEN = frozenset(b"\xe2\xef\xc2\xf3\xd8\xe1")
 _TWO_ALPHABETS = frozenset(b"\xc9\xce\xcf\xd0\xd1\xd2\xd4\xd5")
-_FULL_WIDTH = tuple([char.encode() for char in "，：；？！（）"])  # everyday Chinese and Japanese
+# Punctuation and spaces beyond ASCII, by how their characters begin; the common ones come first.
+_PUNCTUATION = tuple(
+    [
+        (lead, tuple([char.encode() for char in chars]))
+        for lead, chars in (
+            (b"\xef\xbc", "，？：！；（）"),
+            (b"\xe2\x80", "’“”–—…‘•„‐‚\u2028\u2029"),
+            (b"\xc2", "\u00a0»«¿¡·\u0085"),
+            (b"\xe3\x80\x80", "\u3000"),
+            (b"\xe1\x9a\x80", "\u1680"),
+        )
+    ]
+)
+# Kana, ideographs, most of Hangul: nothing there is a capital, hidden, or another form of a letter.
+_AS_THEY_ARE = frozenset(b"\xe3\xe4\xe5\xe6\xe7\xe8\xe9\xeb\xec\xed")
 
 
 def ends_of(raw: bytes | memoryview) -> bytes:
@@ -56,28 +70,39 @@ def ends_of(raw: bytes | memoryview) -> bytes:
     return bytes(raw[:HEAD_BYTES]) + b" " + bytes(raw[-TAIL_BYTES:])
 
 
-def words_of(raw: bytes) -> list[bytes]:
-    """Raw JSON text as lower-case words, UTF-8; of scripts without spaces, runs of them.
+def folded(raw: bytes) -> bytes:
+    """Raw JSON text as lower-case words, UTF-8, with one space before, between and after them; of
+    scripts without spaces, runs of them.
 
     Escapes are undone, punctuation is gone, look-alikes and hidden characters too. A part that
     is cut in the middle of a character loses that character.
     """
-    if b"\\u" in raw:
-        raw = _unescaped(raw)
     if b"\\" in raw:
+        if b"\\u" in raw:
+            raw = _unescaped(raw)
         raw = raw.replace(b"\\n", b" ").replace(b"\\t", b" ").replace(b"\\r", b" ")
     if not raw.isascii():
         raw = _plain(raw)
-    return raw.translate(_TABLE).split()
+    text = raw.translate(_TABLE)
+    if text[:1] != b" " or text[-1:] != b" ":  # JSON ends in marks, of which spaces were made
+        text = b" %b " % text
+    # Each turn halves the longest run of spaces; splitting by words costs three times as much.
+    while len(pieces := text.split(b"  ")) > 1:
+        text = b" ".join(pieces)
+    return text
 
 
 def _plain(raw: bytes) -> bytes:
     """What is not ASCII as the letters it is meant to look like, in lower case."""
-    if b"\xef\xbc" in raw:
-        for char in _FULL_WIDTH:
+    for lead, chars in _PUNCTUATION:
+        for char in chars:
+            if lead not in raw:
+                break
             raw = raw.replace(char, b" ")
     leads = frozenset(raw.translate(None, _NO_LEADS))
     text = raw.decode("utf-8", "ignore")
+    if leads <= _AS_THEY_ARE:
+        return text.encode()
     has_marks = not _MARKS.isdisjoint(leads)
     if has_marks or not _MAY_BE_COMPATIBLE.isdisjoint(leads):
         text = unicodedata.normalize("NFKC", text)

@@ -7,17 +7,17 @@ out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from operator import add
 from zlib import crc32
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from .concepts import CONCEPTS
-from .lexicon import Counts, Lexicon, has_glyphs
+from .encoded import legible
+from .lexicon import Lexicon
 from .model import Feature
 from .structure import FULL, length_level
-from .text import ends_of, words_of
+from .text import ENDS_BYTES, ends_of, folded
+from .workspace import workspace_of
 
 LAYOUT_FEATURES = (
     Feature("lines", "is laid out in many lines"),
@@ -35,26 +35,30 @@ FEATURES = (
 )
 HEAD_WORDS = 8
 HEAD_BYTES = 48
+HEAD_LOOKED_AT_BYTES = 64
 MAX_KEPT = 8_192
-_BY_COUNT = (0, 5, 7, FULL)
+_BY_COUNT = bytes([0, 5, 7]).ljust(256, bytes([FULL]))
+# By how many of the marks of one sort the ends of a text have.
+_DOUBLINGS = bytes([length_level(count, 0) for count in range(2 * ENDS_BYTES)])
 _DIGITS = b"0123456789"
 _CONTINUED = bytes(range(0x80, 0xC0))  # of UTF-8: what follows a first byte
-_NO_GLYPHS = bytes(range(0xE3))
+_NO_GLYPHS = bytes([c for c in range(256) if not 0xE3 <= c < 0xEE])  # first bytes of U+3000–U+DFFF
 _WIDE_QUESTION_MARK = "？".encode()
 _MARKS = b"\\-*:#[<|/`()={?."
 _NO_MARKS = bytes([c for c in range(256) if c not in _MARKS and c not in _DIGITS])
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one text came to. `head` tells texts apart that begin differently; `letters` is how
-    many its ends have, a Chinese, Japanese or Korean character counting as three: a word or so
-    of each script is about as long, however many bytes it takes."""
+class Reading(Struct, frozen=True, gc=False):
+    """What one text came to. `counts` are the lexicon's; `head` tells texts apart that begin
+    differently; `letters` is how many its ends have, a Chinese, Japanese or Korean character
+    counting as three: a word or so of each script is about as long, however many bytes it takes;
+    `workspace` see `workspace`."""
 
-    counts: Counts
-    layout: Counts
+    counts: int
+    layout: bytes
     head: int
     letters: int = 0
+    workspace: int = 0
 
 
 class _Kept:
@@ -87,7 +91,7 @@ class Wording:
         self._lexicon = lexicon or Lexicon()
         self._systems = _Kept()
         self._questions = _Kept()
-        self.nothing = Reading(self._lexicon.nothing, (0,) * len(LAYOUT_FEATURES), 0)
+        self.nothing = Reading(0, bytes(len(LAYOUT_FEATURES)), 0)
 
     def system(self, raw: Raw | bytes) -> Reading:
         return self._read(raw, self._systems, has_layout=False) if raw else self.nothing
@@ -100,47 +104,51 @@ class Wording:
         key = hash(ends)
         found = kept.get(key)
         if found is None:
+            ends = legible(ends)
             layout = _layout(ends) if has_layout else self.nothing.layout
             found = self._read_anew(ends, layout)
             kept.put(key, found)
         return found
 
-    def _read_anew(self, ends: bytes, layout: Counts) -> Reading:
-        words = words_of(ends)
-        counts = self._lexicon.counts(words)
-        head = b" ".join(words[:HEAD_WORDS])[:HEAD_BYTES]
+    def _read_anew(self, ends: bytes, layout: bytes) -> Reading:
+        text = folded(ends)
+        head = b" ".join(text[:HEAD_LOOKED_AT_BYTES].split(None, HEAD_WORDS)[:HEAD_WORDS])
         letters = len(ends)
         if not ends.isascii() or b"\\u" in ends:
-            joined = b" ".join(words)
-            letters = len(joined.translate(None, _CONTINUED))
-            if has_glyphs(joined):
-                letters += 2 * len(joined.translate(None, _NO_GLYPHS))
-                counts = self._lexicon.with_glyphs(counts, joined.decode("utf-8", "ignore"))
-        return Reading(counts, layout, crc32(head), letters)
+            letters = len(text.translate(None, _CONTINUED)) - 2
+            letters += 2 * len(text.translate(None, _NO_GLYPHS))
+        return Reading(
+            self._lexicon.counts(text),
+            layout,
+            crc32(head[:HEAD_BYTES]),
+            letters,
+            workspace_of(ends),
+        )
 
 
-def levels(system: Reading, question: Reading, latest: Reading) -> list[int]:
+def levels(system: Reading, question: Reading, latest: Reading) -> bytes:
     """0..9 for each of `FEATURES`: instructions count wherever they stand."""
-    counts = map(add, system.counts, question.counts)
-    if latest.head:
-        counts = map(add, counts, latest.counts)
-    return [*[_BY_COUNT[count] if count < 3 else FULL for count in counts], *question.layout]
+    counts = system.counts + question.counts + latest.counts
+    return counts.to_bytes(len(CONCEPTS), "little").translate(_BY_COUNT) + question.layout
 
 
-def _layout(raw: bytes) -> Counts:
+def _layout(raw: bytes) -> bytes:
     """0..9 for each of `LAYOUT_FEATURES`."""
     # What is left without letters and spaces is short: a line break is its backslash.
     marks = raw.translate(None, _NO_MARKS)
     count = marks.count
+    has_breaks = b"\\" in marks
     digits = len(marks) - len(marks.translate(None, _DIGITS))
     asked = count(b"?") + (0 if raw.isascii() else raw.count(_WIDE_QUESTION_MARK))
-    return (
-        length_level(raw.count(b"\\n"), 0),
-        length_level(count(b"\\-") + count(b"\\*") + count(b"\\1."), 0),
-        length_level(count(b":"), 0),
-        length_level(count(b"##") + count(b"[[") + count(b"<|") + count(b"</"), 0),
-        length_level(count(b"```") + count(b"()") + count(b"="), 0),
-        length_level(count(b"{"), 0),
-        length_level(asked, 0),
-        min(FULL, 20 * digits // (len(raw) + 1)),
+    return bytes(
+        (
+            _DOUBLINGS[raw.count(b"\\n") if has_breaks else 0],
+            _DOUBLINGS[count(b"\\-") + count(b"\\*") + count(b"\\1.") if has_breaks else 0],
+            _DOUBLINGS[count(b":")],
+            _DOUBLINGS[count(b"##") + count(b"[[") + count(b"<|") + count(b"</")],
+            _DOUBLINGS[count(b"```") + count(b"()") + count(b"=")],
+            _DOUBLINGS[count(b"{")],
+            _DOUBLINGS[asked],
+            min(FULL, 20 * digits // (len(raw) + 1)),
+        )
     )

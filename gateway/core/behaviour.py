@@ -20,13 +20,17 @@ from .sighting import country_of
 
 MAX_READ = 256
 DAY_INDEX: Final = 1
-FULL_DISTINCT = round(at.SKETCH_BITS * log(at.SKETCH_BITS))
-"""What a full sketch counts as, at least: 111."""
-_DISTINCT = (
-    *(round(at.SKETCH_BITS * log(at.SKETCH_BITS / (at.SKETCH_BITS - n))) for n in range(32)),
-    FULL_DISTINCT,
-)
-"""By the number of bits that are set."""
+
+
+def _by_bits(size: int) -> tuple[int, ...]:
+    """Values that were counted in a sketch of `size` bits, by the number of bits that are set; a
+    full one says what it is at least."""
+    return (*(round(size * log(size / (size - n))) for n in range(size)), round(size * log(size)))
+
+
+_DISTINCT, _DISTINCT_NARROW = _by_bits(at.SKETCH_BITS), _by_bits(at.NARROW_BITS)
+FULL_DISTINCT, FULL_NARROW = _DISTINCT[-1], _DISTINCT_NARROW[-1]
+"""111 and 44."""
 _N_LOG_N = (0.0, *(n * log(n) for n in range(1, at.U8 + 1)))
 
 
@@ -105,8 +109,10 @@ class Behaviour:
     # ── variety ──────────────────────────────────────────────────────────────────────────────
 
     def distinct(self, sketch: int) -> int:
-        """Different values in this period of 12 hours and the last; a full sketch says 111."""
-        return _DISTINCT[(self._w[sketch] | self._w[sketch + 1]).bit_count()]
+        """Different values in this period of 12 hours and the last; full ones say 111 (networks,
+        users) and 44 (parameters, clients, workspaces)."""
+        bits = (self._w[sketch] | self._w[sketch + 1]).bit_count()
+        return (_DISTINCT if sketch < at.MODELS else _DISTINCT_NARROW)[bits]
 
     @property
     def newest_model(self) -> int:

@@ -17,15 +17,16 @@ from .window import (
     IS_HOSTING,
     IS_REFUSED,
     IS_STREAMED,
+    NARROW_BITS,
     NO_BIT,
     SKETCH_BITS,
     U32,
 )
 
-MASK = SKETCH_BITS - 1
+MASK, NARROW_MASK = SKETCH_BITS - 1, NARROW_BITS - 1
 LEAST_SCORE = 0.5
 MAX_KINDS = 16_384  # half a kilobyte each
-HEAD, TAIL = Struct("<4IB"), Struct("<6B2H")  # together `window.SIGHTING`
+HEAD, TAIL = Struct("<4IB"), Struct("<7B2H")  # together `window.SIGHTING`
 _ALLOW = Verdict.ALLOW
 
 
@@ -46,6 +47,7 @@ def sighting_of(
         flags = IS_FAILED
     if usage is not None:
         input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
+    task = facts.task
     kind = _kind(
         facts.network_class,
         facts.stream,
@@ -56,7 +58,8 @@ def sighting_of(
         facts.user_agent,
         facts.model,
         facts.country,
-        NO_BIT if facts.task is None else task_of(facts.task.scores),
+        NO_BIT if task is None else task_of(task.scores),
+        NO_BIT if task is None or not task.workspace else task.workspace & NARROW_MASK,
     )
     second = facts.received_us // 1_000_000
     if input_tokens > U32 or output_tokens > U32:
@@ -77,6 +80,7 @@ def _kind(
     model: str | None,
     country: str | None,
     task: int,
+    workspace_bit: int,
 ) -> tuple[int, bytes]:
     """(flags, all that comes behind them): mostly the same from one request of an account to
     its next."""
@@ -88,7 +92,8 @@ def _kind(
         parameters_bit(temperature, max_output_tokens, stream),
         bit_of(network),
         bit_of(end_user),
-        bit_of(agent),
+        NO_BIT if agent is None else bit_of(agent) & NARROW_MASK,
+        workspace_bit,
         model_bit,
         task,
         model_number,
@@ -104,7 +109,7 @@ def task_of(scores: Sequence[float]) -> int:
 
 def parameters_bit(temperature: float | None, most: int | None, stream: bool | None) -> int:
     """Numbers hash to the same everywhere, which None and text do not."""
-    return MASK & hash(
+    return NARROW_MASK & hash(
         (
             -1.0 if temperature is None else temperature,
             -1 if most is None else most,

@@ -1,4 +1,4 @@
-"""What one account did of late, in 188 bytes: sliding counters, kept with the account.
+"""What one account did of late, in 184 bytes: sliding counters, kept with the account.
 
 Law: `see` is the twin of the window part of `settle.lua`, number by number, so that a replay counts
 what a live gateway counts. All is integer arithmetic on data, never on a clock: an exchange counts
@@ -9,7 +9,8 @@ halved with those that it is compared with; nothing here grows.
     volume    requests, input and output tokens of this hour, day and week (UTC) and the one before
     hours     requests of each of the last 24 hours, up to 255 an hour
     gaps      seconds between requests, in powers of four, the last few hundred of them
-    sketches  one bit a value, two generations of 12 hours: parameters, networks, users, clients
+    sketches  one bit a value, two generations of 12 hours: parameters, networks, users, clients,
+              workspaces
     shares    what kind of requests they were, halved every 12 hours
     usual     requests a day and active hours a day as they were before today
 """
@@ -29,12 +30,14 @@ VOLUMES_S = (HOUR_S, DAY_S, WEEK_S)
 
 LAST_S, NEW_MODEL_S, REFUSED_S, COUNTRY_S, USUAL_DAY = range(5)
 VOLUME = 5  # of each of VOLUMES_S: requests, input, output; then the same of the one before
-PARAMETERS, NETWORKS, USERS, CLIENTS = 23, 25, 27, 29  # this period's bits, then the last one's
-MODELS = 31
-FIRST_DAY, NEWEST_MODEL, COUNTRY = 32, 33, 34
-SEEN, HOSTING, STREAMED, REFUSED, FAILED, RETRIED = range(35, 41)
-HOURS, GAPS, TASKS, USUAL_HOURS = 41, 65, 73, 82
-COUNT = 83
+NETWORKS, USERS = 23, 25  # this period's bits, then the last one's; 32 bits each
+MODELS = 27
+PARAMETERS, CLIENTS, WORKSPACES = 28, 30, 32  # likewise; 16 bits each
+FIRST_DAY, NEWEST_MODEL, COUNTRY = 34, 35, 36
+SEEN, HOSTING, STREAMED, REFUSED, FAILED, RETRIED = range(37, 43)
+HOURS, GAPS, TASKS, USUAL_HOURS = 43, 67, 75, 84
+COUNT = 85
+SKETCHES = (PARAMETERS, NETWORKS, USERS, CLIENTS, WORKSPACES)
 GAP_CLASSES = 8  # under 1, 4, 16, 64, 256, 1024, 4096 seconds, and beyond
 TASK_CLASSES = 9
 
@@ -42,18 +45,18 @@ U32, U16, U8 = (1 << 32) - 1, (1 << 16) - 1, (1 << 8) - 1
 USUAL_SCALE, HOURS_SCALE = 16, 8
 USUAL_WEIGHT = 8  # a day moves what is usual by an eighth
 NO_BIT = 255
-SKETCH_BITS = 32
+SKETCH_BITS, NARROW_BITS = 32, 16
 
-LAYOUT = Struct("<32I9H42B")
+LAYOUT = Struct("<28I15H42B")
 WINDOW_BYTES = LAYOUT.size
 
 # ── one exchange ─────────────────────────────────────────────────────────────────────────────
 
 IS_REFUSED, IS_HOSTING, IS_STREAMED, IS_FAILED = 1, 2, 4, 8
-SIGHTING = Struct("<4I7B2H")
+SIGHTING = Struct("<4I8B2H")
 """Second of arrival, requests, input tokens, output tokens; flags, the bits of its parameters,
-network, end user, client and model (NO_BIT: unknown), task (NO_BIT: none); model and country (0:
-unknown)."""
+network, end user, client, workspace and model (NO_BIT: unknown), task (NO_BIT: none); model and
+country (0: unknown)."""
 
 
 def see(packed: bytes | None, sighting: bytes, now_s: int) -> bytes:
@@ -115,7 +118,7 @@ def roll(w: list[int], at_s: int) -> None:
         w[HOURS + hour % 24] = 0
     periods = at_s // PERIOD_S - last_s // PERIOD_S
     if periods:
-        for sketch in (PARAMETERS, NETWORKS, USERS, CLIENTS):
+        for sketch in SKETCHES:
             w[sketch + 1] = w[sketch] if periods == 1 else 0
             w[sketch] = 0
         _halve(w, range(SEEN, RETRIED + 1), periods)
@@ -159,8 +162,9 @@ def _count_volume(w: list[int], at_s: int, amounts: tuple[int, int, int]) -> Non
 
 
 def _mark(w: list[int], bits: Iterable[int], at_s: int, model: int) -> None:
-    for place, bit in zip((PARAMETERS, NETWORKS, USERS, CLIENTS, MODELS), bits, strict=True):
-        if bit >= SKETCH_BITS or w[place] >> bit & 1:
+    for place, bit in zip((*SKETCHES, MODELS), bits, strict=True):
+        most = SKETCH_BITS if place <= MODELS else NARROW_BITS
+        if bit >= most or w[place] >> bit & 1:
             continue
         if place == MODELS:
             w[NEWEST_MODEL] = model

@@ -108,6 +108,7 @@ class RawRequest(Raw):
     temperature: float | None = None
     collecting: Annotated[float, Field(ge=0, le=1)] | None = None
     tasks: dict[TaskName, Annotated[float, Field(ge=0, le=1)]] | None = None
+    workspace: Annotated[int, Field(ge=0, le=65_535)] = 0
     input_tokens: Tokens = 0
     output_tokens: Tokens = 0
 
@@ -342,10 +343,11 @@ class _CaseReader:
 
 def _task(raw: RawRequest) -> TaskReading | None:
     """Scores that a case gives; those it does not name are 0."""
-    if raw.tasks is None:
+    if raw.tasks is None and not raw.workspace:
         return None
-    scores = {str(name): score for name, score in raw.tasks.items()}
-    return TaskReading("case", "", tuple([scores.get(task, 0.0) for task in TASKS]))
+    scores = {str(name): score for name, score in (raw.tasks or {}).items()}
+    ordered = tuple([scores.get(task, 0.0) for task in TASKS])
+    return TaskReading("case", "", ordered, raw.workspace)
 
 
 def _usage(raw: RawUsed | None) -> Usage:

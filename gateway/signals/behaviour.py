@@ -104,7 +104,8 @@ def distinct_networks_24h(facts: RequestFacts, subject: Subject) -> int | None:
 
 @signal("distinct_parameters_24h", type=int, needs="window")
 def distinct_parameters_24h(facts: RequestFacts, subject: Subject) -> int | None:
-    """Different pairs of temperature and output bound in the last 12 to 24 hours; estimated."""
+    """Different pairs of temperature and output bound in the last 12 to 24 hours; estimated, 44
+    at most."""
     seen = behaviour_of(facts)
     return None if seen is None else seen.distinct(at.PARAMETERS)
 
@@ -118,9 +119,18 @@ def distinct_end_users_24h(facts: RequestFacts, subject: Subject) -> int | None:
 
 @signal("distinct_clients_24h", type=int, needs="window")
 def distinct_clients_24h(facts: RequestFacts, subject: Subject) -> int | None:
-    """Different user agents of the account in the last 12 to 24 hours; estimated, 111 at most."""
+    """Different user agents of the account in the last 12 to 24 hours; estimated, 44 at most."""
     seen = behaviour_of(facts)
     return None if seen is None else seen.distinct(at.CLIENTS)
+
+
+@signal("distinct_workspaces_24h", type=int, needs="workspace")
+def distinct_workspaces_24h(facts: RequestFacts, subject: Subject) -> int | None:
+    """Different projects in the last 12 to 24 hours, told apart by the folder of their file paths
+    and the language of their code; estimated, 44 at most. Requests that name neither count for
+    none."""
+    seen = behaviour_of(facts)
+    return None if seen is None else seen.distinct(at.WORKSPACES)
 
 
 @signal("model_switch_age_s", type=int, needs="window")

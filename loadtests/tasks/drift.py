@@ -12,6 +12,7 @@ from typing import Any
 from ...adapters.body import read_body
 from ...classifiers.model import LinearModel
 from ...classifiers.request import TaskClassifier, TaskFeatures
+from ...classifiers.wording import Wording
 from ...model import TASKS
 from ...policy.source import Report, parse_yaml
 from ..worlds.phrases import phrases, plain
@@ -150,18 +151,36 @@ def _worded(template: Any, rng: Random | None) -> tuple[str, str]:
 
 def languages(model: LinearModel) -> dict[str, Any]:
     """Everyday sentences that say the same, bare and under one English system prompt: scores by
-    language, and how far they lie apart for each task (the largest less the least)."""
-    scorer = Scorer(model)
+    language, for each task the largest less the least (`apart`), and the largest distance from
+    an English text of the same length (`from_english`), which is what the language itself does."""
+    scorer, wording = Scorer(model), Wording()
     found: dict[str, Any] = {}
     for name, system in (("bare", ""), ("under one prompt", "Score the answer from 1 to 5.")):
         by_language = {code: scorer.scores(system, text) for code, text in EVERYDAY.items()}
-        apart = {
-            task: round(
-                max(one[task] for one in by_language.values())
-                - min(one[task] for one in by_language.values()),
-                3,
-            )
-            for task in TASKS
+        english = {
+            code: scorer.scores(system, _english_as_long_as(text, wording))
+            for code, text in EVERYDAY.items()
         }
-        found[name] = {"scores": by_language, "apart": apart}
+        found[name] = {
+            "scores": by_language,
+            "apart": {task: _spread(by_language.values(), task) for task in TASKS},
+            "from_english": {
+                task: max(
+                    round(abs(one[task] - english[code][task]), 3)
+                    for code, one in by_language.items()
+                )
+                for task in TASKS
+            },
+        }
     return found
+
+
+def _english_as_long_as(text: str, wording: Wording) -> str:
+    """By the letters that the classifier counts, quotation marks of JSON among them."""
+    letters = wording.question(json.dumps(text, ensure_ascii=False).encode()).letters
+    return (EVERYDAY["en"] * 9)[: letters - 2]
+
+
+def _spread(scores: Iterable[Mapping[str, float]], task: str) -> float:
+    values = [one[task] for one in scores]
+    return round(max(values) - min(values), 3)

@@ -25,7 +25,7 @@ def behaviour(*seen: tuple[int, ...]) -> Behaviour:
     """`seen`: second of the day, output tokens, parameters' bit, task."""
     packed = None
     for second, tokens, parameters, task in seen:
-        bits = (parameters, 3, at.NO_BIT, 4, 5)
+        bits = (parameters, 3, at.NO_BIT, 4, at.NO_BIT, 5)
         one = at.SIGHTING.pack(NOW_S + second, 1, 200, tokens, 0, *bits, task, 9, 0)
         packed = at.see(packed, one, NOW_S + second)
     numbers = at.opened(packed, END_S)
@@ -141,7 +141,7 @@ def test_the_score_of_a_window_is_the_models_own(seed: int) -> None:
     rng, model = Random(seed), load_account_model()
     packed = None
     for second in sorted(rng.randrange(at.DAY_S) for _ in range(rng.randrange(1, 80))):
-        bits = [rng.randrange(40) for _ in range(5)]
+        bits = [rng.randrange(40) for _ in range(6)]
         one = at.SIGHTING.pack(NOW_S + second, 1, 100, 900, second % 16, *bits, second % 12, 7, 0)
         packed = at.see(packed, one, NOW_S + second)
     seen = read_window(packed, END_S)

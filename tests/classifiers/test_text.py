@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.classifiers.text import HEAD_BYTES, TAIL_BYTES, ends_of, words_of
+from gateway.classifiers.text import HEAD_BYTES, TAIL_BYTES, ends_of, folded
 
 
-def folded(raw: bytes) -> bytes:
-    return b" ".join(words_of(raw))
+def words_of(raw: bytes) -> list[bytes]:
+    return folded(raw).split()
 
 
 def raw(text: str, *, is_ascii: bool = False) -> bytes:
@@ -25,23 +25,33 @@ def raw(text: str, *, is_ascii: bool = False) -> bytes:
     [
         "Grade the answer",
         "GRADE\nthe\tanswer!",
+        "“Grade”—‘the’ «answer»…",
         "Gr\u200bade t\u00adhe ans\ufeffwer",
         "Ｇｒａｄｅ ｔｈｅ ａｎｓｗｅｒ",
         "𝐆𝐫𝐚𝐝𝐞 𝐭𝐡𝐞 𝐚𝐧𝐬𝐰𝐞𝐫",
         "Grаde the аnswer",  # Cyrillic а
         "Gr\u0334ade the a\u0336nswer",
     ],
-    ids=["plain", "case", "hidden", "full_width", "mathematical", "look_alikes", "struck_through"],
+    ids=[
+        "plain",
+        "case",
+        "quoted",
+        "hidden",
+        "full_width",
+        "mathematical",
+        "look_alikes",
+        "struck_through",
+    ],
 )
 @pytest.mark.parametrize("is_ascii", [False, True], ids=["utf8", "escaped"])
 def test_every_writing_of_a_text_is_one_text(text: str, is_ascii: bool) -> None:
-    assert folded(raw(text, is_ascii=is_ascii)) == b"grade the answer"
+    assert folded(raw(text, is_ascii=is_ascii)) == b" grade the answer "
 
 
 def test_letters_of_one_alphabet_stay_what_they_are() -> None:
-    assert folded(raw("Оцени ответ")).decode() == "оцени ответ"
-    assert folded(raw("Über Größe")).decode() == "über größe"
-    assert folded(raw("请打分：好")).decode() == "请打分 好"
+    assert folded(raw("Оцени ответ")).decode().strip() == "оцени ответ"
+    assert folded(raw("Über Größe")).decode().strip() == "über größe"
+    assert folded(raw("请打分：好")).decode().strip() == "请打分 好"
 
 
 @given(st.binary(max_size=400))
@@ -49,6 +59,7 @@ def test_no_bytes_break_it(data: bytes) -> None:
     words = folded(data)
     assert words.decode("utf-8", "replace") is not None
     assert b"  " not in words
+    assert words[:1] == words[-1:] == b" "
 
 
 @given(st.text(max_size=300), st.integers(0, 1_800))

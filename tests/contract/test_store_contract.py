@@ -320,7 +320,7 @@ async def test_a_window_is_counted_beside_corrections_of_other_accounts_and_tags
     store: AnyStore,
 ) -> None:
     """On a Cluster they lie on other nodes."""
-    packed = SIGHTING.pack(NOW_US // SECOND_US, 1, 10, 20, 0, *[1] * 6, 7, 0)
+    packed = SIGHTING.pack(NOW_US // SECOND_US, 1, 10, 20, 0, *[1] * 7, 7, 0)
     expected = see(None, packed, NOW_US // SECOND_US)
     for name in ("acc_1", "acc_2", "acc_3"):
         steps = [gcra(tag=f"a:{name}"), gcra(tag="o:org_1"), gcra("all", tag="g:all:0")]

@@ -9,10 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core import window as at
-from gateway.core.behaviour import FULL_DISTINCT, Behaviour, evenness, read_window
+from gateway.core.behaviour import FULL_DISTINCT, FULL_NARROW, Behaviour, evenness, read_window
 from gateway.core.judge import judge
 from gateway.core.sighting import HEAD, TAIL, country_number, country_of, sighting_of, task_of
-from gateway.model import TASKS, Assessment, ChargeReply, Decision, Usage, Verdict
+from gateway.model import (
+    TASKS,
+    Assessment,
+    ChargeReply,
+    Decision,
+    TaskReading,
+    Usage,
+    Verdict,
+)
 
 from .builders import FACTS, IDENTITY, NOW_US, policy
 
@@ -27,10 +35,11 @@ def sighting(
     tokens: tuple[int, int] = (0, 0),
     flags: int = 0,
     network: int = at.NO_BIT,
+    workspace: int = at.NO_BIT,
     model: tuple[int, int] = (at.NO_BIT, 0),
     task: int = at.NO_BIT,
 ) -> bytes:
-    bits = (at.NO_BIT, network, at.NO_BIT, at.NO_BIT, model[0])
+    bits = (at.NO_BIT, network, at.NO_BIT, at.NO_BIT, workspace, model[0])
     return at.SIGHTING.pack(at_s, requests, *tokens, flags, *bits, task, model[1], 0)
 
 
@@ -90,6 +99,13 @@ def test_networks_are_counted_for_at_most_a_day() -> None:
     assert read(packed, NOW_S + 2 * at.PERIOD_S).distinct(at.NETWORKS) == 0
     full = after(*[sighting(NOW_S, network=n) for n in range(at.SKETCH_BITS)])
     assert read(full, NOW_S).distinct(at.NETWORKS) == FULL_DISTINCT
+
+
+def test_workspaces_are_told_apart_in_sixteen_bits() -> None:
+    packed = after(*[sighting(NOW_S, workspace=n) for n in (1, 2, 2, 15, 16, 31, at.NO_BIT)])
+    assert read(packed, NOW_S).distinct(at.WORKSPACES) == 3
+    full = after(*[sighting(NOW_S, workspace=n) for n in range(at.NARROW_BITS)])
+    assert read(full, NOW_S).distinct(at.WORKSPACES) == FULL_NARROW
 
 
 def test_a_second_model_is_a_switch_and_the_first_is_none() -> None:
@@ -162,7 +178,7 @@ def test_a_task_counts_where_its_score_reaches_one_half() -> None:
 
 
 def test_head_and_tail_are_a_sighting() -> None:
-    assert HEAD.format + TAIL.format[1:] == "<4IB6B2H"
+    assert HEAD.format + TAIL.format[1:] == "<4IB7B2H"
     assert HEAD.size + TAIL.size == at.SIGHTING.size
 
 
@@ -174,6 +190,7 @@ def test_a_sighting_holds_the_exchange_and_no_name() -> None:
         network_class="hosting",
         user_agent="agent",
         country="DE",
+        task=TaskReading("m", "", (0.0,) * len(TASKS), 0xBEEF),
     )
     decision = judge(
         policy(), facts, IDENTITY, Assessment((), (), ()), ChargeReply(NOW_US, applied=True)
@@ -181,8 +198,11 @@ def test_a_sighting_holds_the_exchange_and_no_name() -> None:
     packed = sighting_of("acc_1", facts, decision, Usage(10, 0, 20), 200).packed
     numbers = at.SIGHTING.unpack(packed)
     assert numbers[:5] == (NOW_US // 1_000_000, 1, 10, 20, at.IS_HOSTING | at.IS_STREAMED)
-    assert all(bit < at.SKETCH_BITS for bit in (*numbers[5:7], *numbers[8:10]))
-    assert numbers[7] == at.NO_BIT  # no end user was named
+    parameters, network, user, client, workspace, model = numbers[5:11]
+    assert max(network, model) < at.SKETCH_BITS
+    assert max(parameters, client) < at.NARROW_BITS
+    assert workspace == 0xBEEF % at.NARROW_BITS
+    assert user == at.NO_BIT  # none was named
     assert country_of(numbers[-1]) == "DE"
     refused: Decision = replace(decision, verdict=Verdict.DENY)
     assert at.SIGHTING.unpack(sighting_of("a", facts, refused, None, None).packed)[4] & 1

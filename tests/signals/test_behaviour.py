@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.window import IS_HOSTING, SIGHTING, see
+from gateway.engine import WINDOWED as WINDOW_NEEDS
 from gateway.model import SECOND_US
 from gateway.signals import all_signals
 from tests.core.builders import FACTS, NOW_US, SUBJECT
 
 NOW_S = NOW_US // SECOND_US
-WINDOWED = [spec for spec in all_signals().values() if spec.needs == "window"]
+WINDOWED = [spec for spec in all_signals().values() if spec.needs in ("window", "workspace")]
 EXPECTED = {
     "requests_1h": 4,
     "requests_24h": 4,
@@ -32,6 +33,7 @@ EXPECTED = {
     "tokens_7d": 120,
     "distinct_parameters_24h": 1,
     "distinct_clients_24h": 0,
+    "distinct_workspaces_24h": 3,
     "failed_share_24h": 0.0,
     "retried_share_24h": 0.0,
     "usual_requests_24h": 64.0,
@@ -42,11 +44,11 @@ EXPECTED = {
 
 def window() -> bytes:
     """Four requests a second apart, of a second model from the second on; before, a busy day."""
-    yesterday = SIGHTING.pack(NOW_S - 86_400, 64, 0, 0, 0, *[255] * 6, 0, 0)
+    yesterday = SIGHTING.pack(NOW_S - 86_400, 64, 0, 0, 0, *[255] * 7, 0, 0)
     packed = see(None, yesterday, NOW_S - 86_400)
     for n in range(4):
         flags = IS_HOSTING if n % 2 else 0
-        bits = (7, n, 9, 255, 1 if n < 1 else 2)
+        bits = (7, n, 9, 255, n % 3, 1 if n < 1 else 2)
         country = ord("F") << 8 | ord("R")
         at_s = NOW_S - 3 + n
         one = SIGHTING.pack(at_s, 1, 10, 20, flags, *bits, 255, 5, country)
@@ -74,5 +76,5 @@ def test_every_signal_of_the_file_says_that_it_reads_the_window() -> None:
     facts = replace(FACTS, window=window())
     for spec in all_signals().values():
         if spec.read.__module__.endswith("behaviour"):
-            assert spec.needs in ("window", "account"), spec.name
+            assert spec.needs in WINDOW_NEEDS, spec.name
             spec.read(facts, SUBJECT)

@@ -59,7 +59,7 @@ def test_declared_ownership() -> None:
 
 def travelled(country: str | None, *, before_s: int, now: str | None) -> object:
     code = 0 if country is None else ord(country[0]) << 8 | ord(country[1])
-    sighting = SIGHTING.pack(NOW_S - before_s, 1, 1, 1, 0, *[255] * 6, 0, code)
+    sighting = SIGHTING.pack(NOW_S - before_s, 1, 1, 1, 0, *[255] * 7, 0, code)
     window = see(None, sighting, NOW_S - before_s)
     return value("travel_kmh", replace(at(now), window=window))
 

@@ -131,7 +131,10 @@ BARE_SUBJECT = Subject("acc_1", status=Status.PROVISIONAL)
 
 # What an account's window says has a file of its own: test_behaviour.
 @pytest.mark.parametrize(
-    "name", sorted(name for name, spec in all_signals().items() if spec.needs != "window")
+    "name",
+    sorted(
+        name for name, spec in all_signals().items() if spec.needs not in ("window", "workspace")
+    ),
 )
 def test_a_known_fact_is_read(name: str) -> None:
     value = all_signals()[name].read(FACTS, SUBJECT)
@@ -159,6 +162,8 @@ def test_every_fact_of_request_and_account_is_a_signal() -> None:
         "proofs": "the linker's",
         "quotas": "limits",
         "window": "requests_24h and its like",
+        "linked_users": "cluster_id and its like, of the user",
+        "sub_user": "the same",
     }
     facts = {f.name for f in (*fields(RequestFacts), *fields(Subject))}
     assert facts - read_otherwise.keys() <= all_signals().keys()

@@ -43,7 +43,7 @@ numbers = st.tuples(
     st.sampled_from([0, 17, 90_000, U32]),
     st.sampled_from([0, 400, U32]),
     st.integers(0, 15),
-    *[st.sampled_from([0, 1, 30, 31, 255])] * 5,
+    *[st.sampled_from([0, 1, 14, 15, 16, 30, 31, 255])] * 6,
     st.sampled_from([0, 3, 8, 255]),
     st.integers(0, 65_535),
     st.sampled_from([0, ord("D") << 8 | ord("E")]),
@@ -122,7 +122,7 @@ async def settle_both_ways(store: RedisStore | MemoryStore) -> None:
     asked = charge(gcra())
     reply = await store.charge(asked)
     corrected = settlement_of(Settling(0, 0, 5, is_repeated=False), asked, reply, NOW_US)
-    sighting = Sighting("acc_1", SIGHTING.pack(NOW_S, 1, 5, 6, 0, *[255] * 6, 0, 0))
+    sighting = Sighting("acc_1", SIGHTING.pack(NOW_S, 1, 5, 6, 0, *[255] * 7, 0, 0))
     await asyncio.gather(
         store.settle(corrected),
         store.settle(Settlement("m", corrected.corrections, NOW_US, sighting)),
@@ -132,7 +132,7 @@ async def settle_both_ways(store: RedisStore | MemoryStore) -> None:
 
 async def test_a_window_that_is_none_of_ours_is_begun_anew(valkey: Server) -> None:
     opened = await open_store(valkey.url, secret_fingerprint="0", prefix="w:", timeout_s=5.0)
-    sighting = Sighting("acc_1", SIGHTING.pack(NOW_S, 1, 5, 6, 0, *[255] * 6, 0, 0))
+    sighting = Sighting("acc_1", SIGHTING.pack(NOW_S, 1, 5, 6, 0, *[255] * 7, 0, 0))
     try:
         await opened._client.set(opened._keys.window("acc_1"), b"from an older version")
         await opened.settle(Settlement("l", (), NOW_US, sighting))

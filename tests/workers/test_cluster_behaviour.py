@@ -51,10 +51,10 @@ async def fill(store: RedisStore | MemoryStore) -> list[str]:
     rng = Random(1)
     for n in range(40):
         hours = sorted(rng.randrange(6, 22) * 3600 for _ in range(rng.randrange(3, 12)))
-        await see(store, f"customer_{n}", hours, (n % 9, 3, 255, 4, n % 3, n % 9))
+        await see(store, f"customer_{n}", hours, (n % 9, 3, 255, 4, 255, n % 3, n % 9))
     pool = [f"pool_{n}" for n in range(8)]
     for name in pool:
-        await see(store, name, list(range(0, 86_400, 3_600)), (1, 3, 255, 4, 5, 1))
+        await see(store, name, list(range(0, 86_400, 3_600)), (1, 3, 255, 4, 255, 5, 1))
     return pool
 
 

@@ -6,23 +6,25 @@ local VOLUMES = {3600, 86400, 604800}
 local KEPT_S, KEPT_MS = 691200, '691200000'
 local RETRY_WITHIN_S = 5
 local LAST, NEW_MODEL, REFUSED_AT, COUNTRY_AT, USUAL_DAY = 1, 2, 3, 4, 5
-local VOLUME, SKETCHES, MODELS = 6, 24, 32
-local FIRST_DAY, NEWEST_MODEL, COUNTRY = 33, 34, 35
-local SEEN, HOSTING, STREAMED, REFUSED, FAILED, RETRIED = 36, 37, 38, 39, 40, 41
-local WORDS, BYTES = 41, 42
+local VOLUME, NETWORKS, USERS, MODELS = 6, 24, 26, 28
+local PARAMETERS, CLIENTS, WORKSPACES = 29, 31, 33  -- of 16 bits; the others of 32
+local SKETCHES = {PARAMETERS, NETWORKS, USERS, CLIENTS, WORKSPACES}
+local FIRST_DAY, NEWEST_MODEL, COUNTRY = 35, 36, 37
+local SEEN, HOSTING, STREAMED, REFUSED, FAILED, RETRIED = 38, 39, 40, 41, 42, 43
+local WORDS, BYTES = 43, 42
 local HOURS, GAPS, TASKS, USUAL_HOURS = 1, 25, 33, 42  -- in the table of bytes behind the words
 local U32, U16, U8 = 4294967295, 65535, 255
-local LAYOUT = '<' .. string.rep('I4', 32) .. string.rep('I2', 9)
-local SIGHTING = '<I4I4I4I4BBBBBBBI2I2'
+local LAYOUT = '<' .. string.rep('I4', 28) .. string.rep('I2', 15)
+local SIGHTING = '<I4I4I4I4BBBBBBBBI2I2'
 local POWERS = {}
 for bit = 0, 31 do POWERS[bit] = 2 ^ bit end
 
 local floor = math.floor
 
 local function opened(packed, at)
-  if not packed or #packed ~= 188 then return nil end
+  if not packed or #packed ~= 184 then return nil end
   local w = {struct.unpack(LAYOUT, packed)}
-  if at - w[LAST] < KEPT_S then return w, {string.byte(packed, 147, 188)} end
+  if at - w[LAST] < KEPT_S then return w, {string.byte(packed, 143, 184)} end
   return nil
 end
 
@@ -72,7 +74,7 @@ local function roll(w, b, at)
   for hour = from + 1, from + (hours < 24 and hours or 24) do b[HOURS + hour % 24] = 0 end
   local periods = floor(at / PERIOD) - floor(last / PERIOD)
   if periods > 0 then
-    for i = SKETCHES, SKETCHES + 6, 2 do
+    for _, i in ipairs(SKETCHES) do
       w[i + 1] = periods == 1 and w[i] or 0
       w[i] = 0
     end
@@ -102,7 +104,7 @@ local function add(w, place, amount)
 end
 
 local function mark(w, place, bit)
-  if bit > 31 or floor(w[place] / POWERS[bit]) % 2 == 1 then return false end
+  if bit > (place <= MODELS and 31 or 15) or floor(w[place] / POWERS[bit]) % 2 == 1 then return false end
   w[place] = w[place] + POWERS[bit]
   return true
 end
@@ -115,7 +117,7 @@ end
 
 -- Count one exchange into the window at `key`; the new window.
 local function see(key, sighting, now_s)
-  local at, requests, input, output, flags, params, network, user, client, model_bit, task, model, country =
+  local at, requests, input, output, flags, params, network, user, client, workspace, model_bit, task, model, country =
     struct.unpack(SIGHTING, sighting)
   if at > now_s then at = now_s end
   local w, b = opened(redis.call('GET', key), at)
@@ -140,10 +142,11 @@ local function see(key, sighting, now_s)
     local counted = b[hour] + requests
     b[hour] = counted < U8 and counted or U8
     if is_known then count_class(b, GAPS, 8, gap_class(gap)) end
-    mark(w, SKETCHES, params)
-    mark(w, SKETCHES + 2, network)
-    mark(w, SKETCHES + 4, user)
-    mark(w, SKETCHES + 6, client)
+    mark(w, PARAMETERS, params)
+    mark(w, NETWORKS, network)
+    mark(w, USERS, user)
+    mark(w, CLIENTS, client)
+    mark(w, WORKSPACES, workspace)
     local had_models = w[MODELS] > 0
     if mark(w, MODELS, model_bit) then
       w[NEWEST_MODEL] = model

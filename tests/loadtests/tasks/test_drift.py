@@ -26,16 +26,21 @@ def test_hidden_and_look_alike_letters_change_next_to_nothing(
         assert attacked[attack][task]["mean"] == pytest.approx(plain["mean"], abs=0.05), task
 
 
+def test_base64_of_more_than_a_line_hides_next_to_nothing(attacked: dict[str, Any]) -> None:
+    for task, plain in attacked["none"].items():
+        if task != "probing":  # its questions are a line
+            assert attacked["base64"][task]["mean"] == pytest.approx(plain["mean"], abs=0.1), task
+
+
 def test_what_the_docs_call_lost_is_lost(attacked: dict[str, Any]) -> None:
-    assert max(one["mean"] for one in attacked["base64"].values()) < 0.2
     assert max(one["mean"] for one in attacked["padded around"].values()) < 0.2
 
 
 @pytest.mark.parametrize("where", ["bare", "under one prompt"])
-def test_a_language_alone_moves_no_score_of_training_work(where: str) -> None:
-    apart = drift.languages(load_task_model())[where]["apart"]
-    assert max(apart[task] for task in TASKS[:5]) < 0.05
-    assert max(apart.values()) < 0.2
+def test_a_language_alone_moves_no_score(where: str) -> None:
+    found = drift.languages(load_task_model())[where]
+    assert max(found["from_english"][task] for task in TASKS) < 0.005
+    assert max(found["apart"].values()) < 0.2  # the length of a short question, in any language
 
 
 def test_each_task_has_templates_of_several_sources_and_languages() -> None:
