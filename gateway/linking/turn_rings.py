@@ -27,7 +27,6 @@ MAX_LOOKED = 1_024
 SENT = 0.5  # of the holders, instants before a value's next look
 LEAST_INSTANTS = 3
 LEAST_TELLING = 0.25  # of the holders, how many must have sent so often that turns can be told
-LOOKED_AT = 16  # of an account's instants, the latest
 MOST_EXPLAINED = 0.67
 VAGUE = frozenset({"question_head", "network"})
 
@@ -85,7 +84,7 @@ class TurnRings:
     def _groups(self, graph: Graph, holders: Collection[int]) -> Iterator[list[str]]:
         accounts = [graph.accounts[number] for number in holders]
         names = [one.account_id for one in accounts if not one.is_exempt]
-        sent = {name: self.instants.of(name)[-LOOKED_AT:] for name in names}
+        sent = {name: self.instants.of(name) for name in names}
         telling = sum(1 for own in sent.values() if len(own) >= LEAST_INSTANTS)
         if telling < max(LEAST_GROUP, LEAST_TELLING * len(names)):
             return

@@ -38,6 +38,8 @@ LEAST_GROUP = 12
 ALMOST_ALL = 0.85  # of those who have turns: nobody else shows the value
 PAIR_NATS = 7.0
 PAIR_NATS_AMONG_ALL = 2.0
+LEAST_OF_MEDIAN = 0.6  # of what the pairs of a large group come to: a stranger who fits in is below
+LARGE_GROUP = 24
 SCREENED = 32  # accounts that are looked at first
 LEAST_SCREENED = 2  # of them must be followed by somebody
 SCREEN_NATS = 3.0
@@ -65,7 +67,8 @@ def groups_of(instants: Instants) -> list[list[str]]:
     """Accounts that take turns with each other, sorted; the work grows with all instants, by
     n log n. Independent of the order of the mapping."""
     pairs, turning = _pairs(instants)
-    loose = [group for group in _grouped(pairs) if len(group) >= ALMOST_ALL * turning]
+    whole = [group for group in _grouped(pairs) if len(group) >= ALMOST_ALL * turning]
+    loose = [_without_outliers(group, pairs) for group in whole]
     strict = _grouped([pair for pair in pairs if pair.nats >= PAIR_NATS])
     found = loose or strict
     return [sorted(group) for group in found if len(group) >= LEAST_GROUP]
@@ -167,6 +170,19 @@ def _grouped(pairs: Sequence[Pair]) -> list[set[str]]:
         if _moves_together(of_group) and not _is_by_the_clock(of_group):
             found.append(group)
     return found
+
+
+def _without_outliers(group: set[str], pairs: Sequence[Pair]) -> set[str]:
+    """All whose best pair is about as surprising as the others'; of a small group all: fewer than
+    four strangers show what it shows."""
+    if len(group) < LARGE_GROUP:
+        return group
+    best: dict[str, float] = {}
+    for pair in pairs:
+        for name in (pair.account, pair.follower):
+            best[name] = max(pair.nats, best.get(name, 0.0))
+    least = LEAST_OF_MEDIAN * median(best[name] for name in group)
+    return {name for name in group if best[name] >= least}
 
 
 def _moves_together(pairs: Sequence[Pair]) -> bool:

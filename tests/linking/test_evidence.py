@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hydragate.linking.instants import SLOT_US, TURN
 
 from gateway.core.keyed import KeyedHash
 from gateway.linking.evidence import Block, Extractor, Sight, all_families, family
 from gateway.linking.exempt import is_exempt
+from gateway.linking.instants import SLOT_US, TURN
 from gateway.linking.opening import read_opening, text_of
 from gateway.linking.template import normalised, sketch
 from gateway.model import Grant, Level, Subject

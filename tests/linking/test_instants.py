@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from hydragate.linking import instants as subject
-from hydragate.linking.instants import KEPT, SLOT_US, Instants
+
+from gateway.linking import instants as subject
+from gateway.linking.instants import KEPT, SLOT_US, Instants
 
 
 def test_the_first_of_each_slot_is_kept_whatever_the_order() -> None:

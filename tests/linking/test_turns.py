@@ -5,8 +5,9 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hydragate.linking.turns import LEAST_GROUP, groups_of
-from hydragate.model import SECOND_US
+
+from gateway.linking.turns import LEAST_GROUP, groups_of
+from gateway.model import SECOND_US
 
 HOUR_S = 3600.0
 Sent = dict[str, list[int]]
