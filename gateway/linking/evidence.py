@@ -163,7 +163,7 @@ class Extractor:
         """Count a request that is not looked at; what is told of it all the same."""
         shown = self._accounts[subject.account_id]
         shown.seen += 1
-        return self._turn(shown, at_us)
+        return self._turn(shown, subject, at_us)
 
     def new_keys(self, sight: Sight) -> list[Key]:
         """What this sight adds to what is known of its account; mostly nothing."""
@@ -179,7 +179,7 @@ class Extractor:
         if is_sampled:
             is_own = sight.subject.sub_user is None
             self._read(self._of_request if is_own else self._of_sub_user, sight, shown, found)
-        return found + self._turn(shown, sight.at_us)
+        return found + self._turn(shown, sight.subject, sight.at_us)
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """(requests seen, version) of each account, for a snapshot, in order of admission."""
@@ -205,9 +205,10 @@ class Extractor:
                 shown.pairs[pair] = None
                 found.append(self._keys.key(one.name, text))
 
-    def _turn(self, shown: _Shown, at_us: int) -> list[Key]:
+    def _turn(self, shown: _Shown, subject: Subject, at_us: int) -> list[Key]:
+        """When an aggregator's user sends is the aggregator's doing too, and is not told."""
         slot = at_us // SLOT_US
-        if not self._follows_turns or shown.turn_slot == slot:
+        if not self._follows_turns or shown.turn_slot == slot or subject.sub_user is not None:
             return []
         shown.turn_slot = slot
         return [_TURN]

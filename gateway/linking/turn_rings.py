@@ -73,7 +73,7 @@ class TurnRings:
         due = [number for number in self._sent if self._is_due(graph, number)]
         for number in due:
             del self._sent[number]
-        return sorted(due, key=lambda number: graph.values[number].key.value)
+        return sorted(due, key=lambda number: graph.values[number].text)
 
     def _is_due(self, graph: Graph, number: int) -> bool:
         if not _is_telling(graph, number):
@@ -82,8 +82,7 @@ class TurnRings:
         return self._sent[number] >= SENT * holders
 
     def _groups(self, graph: Graph, holders: Collection[int]) -> Iterator[list[str]]:
-        accounts = [graph.accounts[number] for number in holders]
-        names = [one.account_id for one in accounts if not one.is_exempt]
+        names = [graph.accounts[n].account_id for n in holders if n not in graph.exempt]
         sent = {name: self.instants.of(name) for name in names}
         telling = sum(1 for own in sent.values() if len(own) >= LEAST_INSTANTS)
         if telling < max(LEAST_GROUP, LEAST_TELLING * len(names)):
@@ -149,5 +148,5 @@ def _is_telling(graph: Graph, number: int) -> bool:
         value is not None
         and value.block in (Block.CONTENT, Block.ORIGIN)
         and len(value.holders) >= LEAST_GROUP
-        and value.key.family not in VAGUE
+        and graph.families[value.family] not in VAGUE
     )

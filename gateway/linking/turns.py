@@ -38,8 +38,7 @@ LEAST_GROUP = 12
 ALMOST_ALL = 0.85  # of those who have turns: nobody else shows the value
 PAIR_NATS = 7.0
 PAIR_NATS_AMONG_ALL = 2.0
-LEAST_OF_MEDIAN = 0.6  # of what the pairs of a large group come to: a stranger who fits in is below
-LARGE_GROUP = 24
+LEAST_OF_MEDIAN = 0.6  # of what its pairs come to; a stranger who fits in by chance is below
 SCREENED = 32  # accounts that are looked at first
 LEAST_SCREENED = 2  # of them must be followed by somebody
 SCREEN_NATS = 3.0
@@ -173,10 +172,7 @@ def _grouped(pairs: Sequence[Pair]) -> list[set[str]]:
 
 
 def _without_outliers(group: set[str], pairs: Sequence[Pair]) -> set[str]:
-    """All whose best pair is about as surprising as the others'; of a small group all: fewer than
-    four strangers show what it shows."""
-    if len(group) < LARGE_GROUP:
-        return group
+    """All whose best pair is about as surprising as the others'."""
     best: dict[str, float] = {}
     for pair in pairs:
         for name in (pair.account, pair.follower):
