@@ -60,7 +60,7 @@ def extraction(accounts: int) -> dict[str, float]:
     pairs, looked_at, started = 0, 0, time.process_time()
     for subject, raw in work:
         if not extractor.wants(subject):
-            extractor.pass_over(subject)
+            extractor.pass_over(subject, NOW_US)
             continue
         looked_at += 1
         members = {name: memoryview(value) for name, value in _members.decode(raw).items()}

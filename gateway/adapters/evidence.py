@@ -90,11 +90,13 @@ class EvidenceTap:
         who = self._door.meet(facts, subject)
         if who is None:
             return
+        at_us = facts.received_us
         if self._extractor.wants(who):
-            at_us = facts.received_us
             self._tell(who, at_us, lambda: self._keys(facts, who, members, headers))
-        else:
-            self._extractor.pass_over(who)
+            return
+        keys = self._extractor.pass_over(who, at_us)
+        if keys:
+            self._tell(who, at_us, lambda: keys)
 
     def see_refusal(self, facts: RequestFacts, subject: Subject | None, members: Members) -> None:
         who = self._who(facts, subject)

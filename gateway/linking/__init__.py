@@ -11,6 +11,7 @@ from . import (
     parameters,
     provenance,
     template,
+    turn_rings,
     verification,
 )
 
@@ -22,5 +23,6 @@ __all__ = [
     "parameters",
     "provenance",
     "template",
+    "turn_rings",
     "verification",
 ]

@@ -33,7 +33,7 @@ from itertools import islice
 from math import log
 
 from .evidence import Block
-from .graph import TYING, Graph, Value
+from .graph import RINGS, TYING, Graph, Value
 from .lots import Lots, loose_lots
 
 LEAST_HOLDERS = 8
@@ -208,7 +208,7 @@ def _crosswise_score(graph: Graph, holders: list[int], ties: Ties) -> float:
 
 def _draws(graph: Graph, number: int, who: list[int]) -> float:
     """A shared fact is one observation of at least two accounts, a ring one of each pair in it."""
-    return len(who) / 2 if graph.values[number].block is Block.RELAY else 0.5
+    return len(who) / 2 if graph.values[number].block in RINGS else 0.5
 
 
 def own_of(graph: Graph, members: set[int]) -> set[int]:

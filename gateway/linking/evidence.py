@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from ..core.keyed import KeyedHash
 from ..model import RequestFacts, Subject
+from .instants import HERE, SLOT_US, TURN
 from .opening import NO_OPENING, Opening
 
 HASH_DIGITS = 16
@@ -120,12 +121,15 @@ class LinkingKeys:
         return Key(family, value, self.previous.value(family, text)[:HASH_DIGITS])
 
 
+_TURN = Key(TURN, HERE)
+
+
 class Extractor:
     """Reads the new (account, key) pairs out of sights.
 
     What an account has shown among its last `KEPT_PER_ACCOUNT` pairs is not told again; after
-    its first `SAMPLED_AFTER` requests only every `SAMPLE`th is looked at. Bounded: the accounts
-    that were admitted first go first.
+    its first `SAMPLED_AFTER` requests only every `SAMPLE`th is looked at. That it sent is told once
+    in `SLOT_US`. Bounded: the accounts that were admitted first go first.
     """
 
     KEPT_PER_ACCOUNT = 32
@@ -146,6 +150,7 @@ class Extractor:
         self._of_request = [one for one in of_request if not one.is_joined]
         # The client and the network of an aggregator's request are the aggregator's.
         self._of_sub_user = [one for one in self._of_request if one.block is not Block.ORIGIN]
+        self._follows_turns = "turns" in wanted
         self._accounts: dict[str, _Shown] = {}
 
     def wants(self, subject: Subject) -> bool:
@@ -154,8 +159,11 @@ class Extractor:
         shown = self._accounts.get(subject.account_id)
         return shown is None or shown.version != subject.version or shown.is_sampled(1)
 
-    def pass_over(self, subject: Subject) -> None:
-        self._accounts[subject.account_id].seen += 1
+    def pass_over(self, subject: Subject, at_us: int) -> list[Key]:
+        """Count a request that is not looked at; what is told of it all the same."""
+        shown = self._accounts[subject.account_id]
+        shown.seen += 1
+        return self._turn(shown, subject, at_us)
 
     def new_keys(self, sight: Sight) -> list[Key]:
         """What this sight adds to what is known of its account; mostly nothing."""
@@ -171,7 +179,7 @@ class Extractor:
         if is_sampled:
             is_own = sight.subject.sub_user is None
             self._read(self._of_request if is_own else self._of_sub_user, sight, shown, found)
-        return found
+        return found + self._turn(shown, sight.subject, sight.at_us)
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """(requests seen, version) of each account, for a snapshot, in order of admission."""
@@ -197,6 +205,14 @@ class Extractor:
                 shown.pairs[pair] = None
                 found.append(self._keys.key(one.name, text))
 
+    def _turn(self, shown: _Shown, subject: Subject, at_us: int) -> list[Key]:
+        """When an aggregator's user sends is the aggregator's doing too, and is not told."""
+        slot = at_us // SLOT_US
+        if not self._follows_turns or shown.turn_slot == slot or subject.sub_user is not None:
+            return []
+        shown.turn_slot = slot
+        return [_TURN]
+
     def _admit(self, account_id: str) -> _Shown:
         if len(self._accounts) >= self.MAX_ACCOUNTS:
             self._accounts.pop(next(iter(self._accounts)))
@@ -207,11 +223,12 @@ class Extractor:
 class _Shown:
     """What one account has shown lately."""
 
-    __slots__ = ("pairs", "seen", "version")
+    __slots__ = ("pairs", "seen", "turn_slot", "version")
 
     def __init__(self) -> None:
         self.pairs: dict[int, None] = {}
         self.seen = 0
+        self.turn_slot = -1
         self.version = -1
 
     def is_sampled(self, ahead: int) -> bool:

@@ -14,7 +14,8 @@ from ..core.sub_users import parts_of
 from ..model import SECOND_US
 from .evidence import Block, Key, all_families
 
-TYING = frozenset({Block.FACTS, Block.RELAY})
+RINGS = frozenset({Block.RELAY, Block.TIMING})
+TYING = RINGS | {Block.FACTS}
 """Blocks whose values tie those who share them."""
 MAX_VALUES_PER_BLOCK = 24  # of one account
 MAX_HOLDERS = 65_536

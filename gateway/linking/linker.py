@@ -24,7 +24,8 @@ from . import people
 from .clusters import CONFIRMED, DISMISSED, SUSPECTED, Cluster
 from .concentration import MOST_SCORED, Candidate, examine, kin_of, own_of
 from .evidence import Block, Key
-from .graph import TYING, Account
+from .graph import RINGS, TYING, Account
+from .instants import TURN
 from .snapshot import pack_state, unpack_state
 from .state import State
 from .traces import TRACES
@@ -129,7 +130,10 @@ class Linker:
         account.last_us = max(account.last_us, evidence.at_us)
         traces = []
         for key in evidence.keys:
-            if key.family in TRACES:
+            if key.family == TURN:
+                if not evidence.is_exempt:
+                    self._state.turns.instants.note(evidence.account_id, evidence.at_us)
+            elif key.family in TRACES:
                 traces.append(key)
             else:
                 self._show(number, key, evidence.at_us)
@@ -155,7 +159,11 @@ class Linker:
 
     def _close_rings(self, now_us: int) -> None:
         """What traces came to: whoever joined a ring shows it."""
-        for account_id, key in self._state.relay.settle(now_us):
+        found = [
+            *self._state.relay.settle(now_us),
+            *self._state.turns.settle(self._state.graph, now_us),
+        ]
+        for account_id, key in found:
             self._show(self._state.graph.account(account_id, now_us), key, now_us)
 
     def tick(self, now_us: int) -> list[Publication]:
@@ -173,7 +181,7 @@ class Linker:
         grown, self._state.grown = self._state.grown, {}
         due = {seed for seed in grown if self._has_grown(seed)}
         for seed in list(due):
-            if self._state.graph.values[seed].block is Block.RELAY:
+            if self._state.graph.values[seed].block in RINGS:
                 due |= self._company_of(seed)
         for seed in sorted(due):
             self._state.examined[seed] = len(self._state.graph.values[seed].holders)

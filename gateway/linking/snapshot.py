@@ -14,6 +14,7 @@ from .clusters import Cluster
 from .evidence import Key
 from .relay import Relay
 from .state import State
+from .turn_rings import TurnRings
 
 VERSION = 2
 READABLE = (1, VERSION)  # 1 knew no kin
@@ -29,6 +30,7 @@ def pack_state(state: State) -> bytes:
             "was": [(*keys[n], v.was) for n, v in state.graph.values.items() if v.was],
             "clusters": [_packed(c, names, keys) for c in state.clusters.by_id.values()],
             "relay": state.relay.pack(),
+            "turns": state.turns.pack(keys),
             "founded": state.clusters.founded,
             "pinned": [(names[n], to) for n, to in state.clusters.pinned.items() if n in names],
             "examined": [(keys[n], size) for n, size in state.examined.items() if n in keys],
@@ -89,6 +91,8 @@ def _unpacked(kept: dict[str, Any]) -> State:
     for family, value, was in kept.get("was", []):
         for number in _values(state, [[family, value]]):
             graph.know_as(number, was)
+    if "turns" in kept:
+        state.turns = TurnRings.unpack(kept["turns"], graph)
     for record in kept["clusters"]:
         cluster = Cluster(record["id"], record["first_us"], record["state"], record["score"])
         clusters.by_id[cluster.cluster_id] = cluster

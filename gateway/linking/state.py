@@ -8,6 +8,7 @@ from typing import Any
 from .clusters import Clusters
 from .graph import Graph
 from .relay import Relay
+from .turn_rings import TurnRings
 
 
 @dataclass(slots=True)
@@ -19,6 +20,7 @@ class State:
     graph: Graph = field(default_factory=Graph)
     clusters: Clusters = field(default_factory=Clusters)
     relay: Relay = field(default_factory=Relay)
+    turns: TurnRings = field(default_factory=TurnRings)
     examined: dict[int, int] = field(default_factory=dict)
     grown: dict[int, None] = field(default_factory=dict)
     fresh: dict[int, None] = field(default_factory=dict)

@@ -60,13 +60,13 @@ class LinkingHook:
         subject = self._door.meet(facts, decision.subject)
         if subject is None:
             return
-        keys: list[Key] = []
+        keys: list[Key]
         if self._extractor.wants(subject):
             sight = _sight(now_us, line, facts, subject)
             keys = self._extractor.new_keys(sight)
             keys += self._tracer.of_request(sight.members, sight.opening)
         else:
-            self._extractor.pass_over(subject)
+            keys = self._extractor.pass_over(subject, now_us)
         if not decision.is_served:
             keys += self._tracer.of_refusal(_members_of(line))
         elif line.response is not None:

@@ -11,6 +11,7 @@ import pytest
 from gateway.core.keyed import KeyedHash
 from gateway.linking.evidence import Block, Extractor, Sight, all_families, family
 from gateway.linking.exempt import is_exempt
+from gateway.linking.instants import SLOT_US, TURN
 from gateway.linking.opening import read_opening, text_of
 from gateway.linking.template import normalised, sketch
 from gateway.model import Grant, Level, Subject
@@ -100,7 +101,9 @@ def test_a_pair_is_told_once_and_never_in_clear() -> None:
     assert all(len(key.value) == 16 for key in keys)
     assert extractor.new_keys(sight(body)) == []
     other = Extractor(KeyedHash(b"another secret of an operator")).new_keys(sight(body))
-    assert not {key.value for key in keys} & {key.value for key in other}
+    values = [{key.value for key in told if key.family != TURN} for told in (keys, other)]
+    assert values[0]
+    assert not values[0] & values[1]
 
 
 def test_a_changed_account_is_read_again() -> None:
@@ -108,6 +111,16 @@ def test_a_changed_account_is_read_again() -> None:
     extractor.new_keys(sight())
     (key,) = extractor.new_keys(sight(subject=replace(SUBJECT, version=2, payment="q" * 32)))
     assert key.family == "payment"
+
+
+def test_that_an_account_sent_is_told_once_in_a_slot() -> None:
+    extractor = Extractor(KEYED, ["turns"])
+    told = [
+        extractor.new_keys(replace(sight(), at_us=at_us))
+        for at_us in (0, SLOT_US - 1, SLOT_US, 2 * SLOT_US)
+    ]
+    assert [len(keys) for keys in told] == [1, 0, 1, 1]
+    assert [len(extractor.pass_over(SUBJECT, 2 * SLOT_US + n)) for n in (0, SLOT_US)] == [0, 1]
 
 
 def test_busy_accounts_are_sampled() -> None:
@@ -118,7 +131,7 @@ def test_busy_accounts_are_sampled() -> None:
             looked += 1
             extractor.new_keys(sight({"system": f"{SYSTEM} {'x' * n}"}))
         else:
-            extractor.pass_over(SUBJECT)
+            extractor.pass_over(SUBJECT, NOW_US)
     assert looked == Extractor.SAMPLED_AFTER + (200 - Extractor.SAMPLED_AFTER) // Extractor.SAMPLE
 
 

@@ -1,0 +1,152 @@
+"""Rings of accounts that take turns, looked for among the holders of one value at a time.
+
+Every `LOOK_US` the values are looked at whose holders have sent enough since they were last looked
+at. Whoever takes turns (`turns`) becomes a ring; a ring that shares a member with an older one is
+the older. Bounded: a look takes the latest `MAX_LOOKED` holders of a value, the same set of holders
+once, and whoever is in a ring asks for no look. A group that one fact explains, as an organisation
+whose keys are used in turn, is no ring.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
+
+from ..model import SECOND_US
+from .evidence import Block, Key, joined_family
+from .graph import Graph
+from .instants import Instants
+from .turns import LEAST_GROUP, groups_of
+
+FAMILY = "turns"
+LOOK_US = 900 * SECOND_US
+MAX_LOOKED = 1_024
+SENT = 0.5  # of the holders, instants before a value's next look
+LEAST_INSTANTS = 3
+LEAST_TELLING = 0.25  # of the holders, how many must have sent so often that turns can be told
+MOST_EXPLAINED = 0.67
+VAGUE = frozenset({"question_head", "network"})
+
+joined_family(
+    FAMILY,
+    Block.TIMING,
+    "Accounts that send in turn, always in one order, though they would not know of each other.",
+)
+
+
+class TurnRings:
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        self.instants = Instants()
+        self.ring_of: dict[str, str] = {}
+        self.next_look_us = 0
+        self._sent: Counter[int] = Counter()  # instants of holders, by value, since its last look
+
+    def settle(self, graph: Graph, now_us: int) -> Iterator[tuple[str, Key]]:
+        """(account, key) of all who joined a ring; nothing until the next look is due."""
+        if now_us < self.next_look_us:
+            return
+        self.next_look_us = now_us + LOOK_US
+        self._count_sent(graph)
+        looked: set[frozenset[int]] = set()
+        for number in self._due(graph):
+            holders = frozenset(islice(reversed(graph.values[number].holders), MAX_LOOKED))
+            if holders not in looked:
+                looked.add(holders)
+                for group in self._groups(graph, holders):
+                    yield from self._join(group)
+        self._forget(graph)
+
+    def _count_sent(self, graph: Graph) -> None:
+        touched, self.instants.touched = self.instants.touched, set()
+        for name in sorted(touched):
+            number = graph.find(name)
+            if number is not None and name not in self.ring_of:
+                self._sent.update(graph.accounts[number].values.keys())
+
+    def _due(self, graph: Graph) -> list[int]:
+        """In an order that does not follow from that of arrival."""
+        due = [number for number in self._sent if self._is_due(graph, number)]
+        for number in due:
+            del self._sent[number]
+        return sorted(due, key=lambda number: graph.values[number].text)
+
+    def _is_due(self, graph: Graph, number: int) -> bool:
+        if not _is_telling(graph, number):
+            return False
+        holders = min(MAX_LOOKED, len(graph.values[number].holders))
+        return self._sent[number] >= SENT * holders
+
+    def _groups(self, graph: Graph, holders: Collection[int]) -> Iterator[list[str]]:
+        names = [graph.accounts[n].account_id for n in holders if n not in graph.exempt]
+        sent = {name: self.instants.of(name) for name in names}
+        telling = sum(1 for own in sent.values() if len(own) >= LEAST_INSTANTS)
+        if telling < max(LEAST_GROUP, LEAST_TELLING * len(names)):
+            return
+        for group in groups_of(sent):
+            if not is_explained(graph, group):
+                yield group
+
+    def _join(self, group: list[str]) -> Iterator[tuple[str, Key]]:
+        known = Counter(self.ring_of[name] for name in group if name in self.ring_of)
+        ring = min(known, key=lambda one: (-known[one], one)) if known else group[0]
+        digest = blake2b(ring.encode(), digest_size=8).hexdigest()
+        for name in group:
+            if self.ring_of.get(name) != ring:
+                self.ring_of[name] = ring
+                yield name, Key(FAMILY, digest)
+
+    def _forget(self, graph: Graph) -> None:
+        self.instants.make_room()
+        for number in [n for n in self._sent if not _is_telling(graph, n)]:
+            del self._sent[number]
+        if len(self.ring_of) > len(graph.accounts):
+            gone = [name for name in self.ring_of if graph.find(name) is None]
+            for name in gone:
+                del self.ring_of[name]
+
+    def pack(self, keys: dict[int, tuple[str, str]]) -> dict[str, Any]:
+        return {
+            "instants": self.instants.pack(),
+            "touched": sorted(self.instants.touched),
+            "ring_of": self.ring_of,
+            "next_look_us": self.next_look_us,
+            "sent": [(keys[n], sent) for n, sent in self._sent.items() if n in keys],
+        }
+
+    @classmethod
+    def unpack(cls, packed: dict[str, Any], graph: Graph) -> TurnRings:
+        rings = cls()
+        rings.instants = Instants.unpack(packed["instants"], packed["touched"])
+        rings.ring_of = packed["ring_of"]
+        rings.next_look_us = packed["next_look_us"]
+        for pair, sent in packed["sent"]:
+            number = graph.value(Key(*pair))
+            if number is not None:
+                rings._sent[number] = sent
+        return rings
+
+
+def is_explained(graph: Graph, group: list[str]) -> bool:
+    """Whether one fact (a payer, a domain, a signup address or hour) has most of the group."""
+    counts: Counter[int] = Counter()
+    for name in group:
+        number = graph.find(name)
+        if number is not None:
+            shown = graph.accounts[number].values
+            counts.update(one for one in shown if graph.values[one].block is Block.FACTS)
+    return max(counts.values(), default=0) > MOST_EXPLAINED * len(group)
+
+
+def _is_telling(graph: Graph, number: int) -> bool:
+    value = graph.values.get(number)
+    return (
+        value is not None
+        and value.block in (Block.CONTENT, Block.ORIGIN)
+        and len(value.holders) >= LEAST_GROUP
+        and graph.families[value.family] not in VAGUE
+    )

@@ -1,0 +1,55 @@
+"""What is kept of when accounts sent."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from gateway.linking import instants as subject
+from gateway.linking.instants import KEPT, SLOT_US, Instants
+
+
+def test_the_first_of_each_slot_is_kept_whatever_the_order() -> None:
+    noted = [3, SLOT_US + 5, SLOT_US + 2, 9]
+    for order in permutations(noted):
+        instants = Instants()
+        for at_us in order:
+            instants.note("a", at_us)
+        assert instants.of("a").tolist() == [3, SLOT_US + 2]
+
+
+def test_the_latest_are_kept() -> None:
+    instants = Instants()
+    for slot in range(KEPT + 10):
+        instants.note("a", slot * SLOT_US)
+    assert instants.of("a").tolist() == [slot * SLOT_US for slot in range(10, KEPT + 10)]
+
+
+def test_what_was_known_touches_nobody() -> None:
+    instants = Instants()
+    instants.note("a", 7)
+    instants.touched.clear()
+    instants.note("a", 8)
+    assert instants.touched == set()
+
+
+def test_who_sent_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "MAX_ACCOUNTS", 10)
+    instants = Instants()
+    for n in range(12):
+        instants.note(f"a{n}", n)
+    instants.make_room()
+    assert not instants.of("a0")
+    assert not instants.of("a1")
+    assert instants.of("a2").tolist() == [2]
+
+
+def test_packing_keeps_all() -> None:
+    instants = Instants()
+    instants.note("a", 7)
+    instants.note("b", SLOT_US)
+    again = Instants.unpack(instants.pack(), sorted(instants.touched))
+    assert again.of("a") == instants.of("a")
+    assert again.of("b") == instants.of("b")
+    assert again.touched == {"a", "b"}

@@ -1,0 +1,78 @@
+"""By its turns and one value a relay is a cluster; what one fact explains is none."""
+
+from __future__ import annotations
+
+from random import Random
+
+from gateway.linking.evidence import Key
+from gateway.linking.instants import HERE, TURN
+from gateway.linking.linker import ClusterView, Evidence, Linker
+from gateway.model import SECOND_US
+
+START_US = 1_776_816_000 * SECOND_US
+TICK_US = 60 * SECOND_US
+PROMPT = Key("system_prompt", "ab" * 8)
+Stream = list[Evidence]
+
+
+def relay(accounts: int, hours: float, *, payer: str | None = None, exempt: bool = False) -> Stream:
+    """50 requests a day from each, by turns; all show one prompt."""
+    rng, at_us, found = Random(1), START_US, Stream()
+    facts = () if payer is None else (Key("payment", payer),)
+    while at_us < START_US + hours * 3600 * SECOND_US:
+        name = f"acc_{len(found) % accounts}"
+        found.append(Evidence(name, at_us, (Key(TURN, HERE), PROMPT, *facts), exempt))
+        at_us += int(SECOND_US * rng.expovariate(accounts * 50 / 86_400))
+    return found
+
+
+def told(linker: Linker, stream: Stream, *, restarts: bool = False) -> Linker:
+    """Ticks on the way, the evidence of each in an order of its own."""
+    rng, waiting, due_us = Random(2), Stream(), START_US + TICK_US
+    for evidence in stream:
+        while evidence.at_us >= due_us:
+            rng.shuffle(waiting)
+            for one in waiting:
+                linker.observe(one)
+            waiting = []
+            linker.tick(due_us)
+            due_us += TICK_US
+            if restarts and rng.random() < 0.02:
+                linker = Linker.restore(linker.snapshot())
+        waiting.append(evidence)
+    return linker
+
+
+def clusters(linker: Linker) -> list[tuple[str, tuple[str, ...]]]:
+    return [(view.state, view.accounts) for view in linker.clusters()]
+
+
+def only(linker: Linker) -> ClusterView:
+    (view,) = linker.clusters()
+    return view
+
+
+def test_a_relay_is_suspected_by_its_turns_and_its_prompt() -> None:
+    view = only(told(Linker(), relay(20, 5)))
+    assert view.state == "suspected"
+    assert len(view.accounts) == 20
+    assert set(view.families) == {"turns", "system_prompt"}
+
+
+def test_a_restart_changes_nothing() -> None:
+    stream = relay(20, 4)
+    assert clusters(told(Linker(), stream)) == clusters(told(Linker(), stream, restarts=True))
+
+
+def test_keys_of_one_payer_in_turn_are_no_ring() -> None:
+    assert clusters(told(Linker(), relay(20, 5, payer="cd" * 8))) == []
+
+
+def test_exempt_accounts_are_in_no_ring() -> None:
+    assert clusters(told(Linker(), relay(20, 5, exempt=True))) == []
+
+
+def test_turns_alone_link_nobody() -> None:
+    """No value is shown that would ask for a look."""
+    stream = [Evidence(one.account_id, one.at_us, (Key(TURN, HERE),)) for one in relay(20, 5)]
+    assert clusters(told(Linker(), stream)) == []

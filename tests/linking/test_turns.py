@@ -1,0 +1,91 @@
+"""Who takes turns, and who only keeps fixed minutes or sends as it comes."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from gateway.linking.turns import LEAST_GROUP, groups_of
+from gateway.model import SECOND_US
+
+HOUR_S = 3600.0
+Sent = dict[str, list[int]]
+
+
+def relay(accounts: int, per_day: float, hours: float, seed: int = 1) -> Sent:
+    """Requests as they come, each through the next account."""
+    rng, at_s, number = Random(seed), 0.0, 0
+    sent: Sent = {f"relay_{n}": [] for n in range(accounts)}
+    while at_s < hours * HOUR_S:
+        sent[f"relay_{number % accounts}"].append(int(at_s * SECOND_US))
+        at_s += rng.expovariate(accounts * per_day / 86_400)
+        number += 1
+    return sent
+
+
+def strangers(accounts: int, per_day: float, hours: float, seed: int = 2) -> Sent:
+    rng = Random(seed)
+    sent: Sent = {}
+    for n in range(accounts):
+        at_s, own = 0.0, []
+        while (at_s := at_s + rng.expovariate(per_day / 86_400)) < hours * HOUR_S:
+            own.append(int(at_s * SECOND_US))
+        sent[f"stranger_{n}"] = own
+    return sent
+
+
+def clocks(accounts: int, hours: int, late_s: float, *, sleeps: bool = False) -> Sent:
+    """Hourly jobs, each at a minute of its own, up to `late_s` late; some sleep at night."""
+    rng, sent = Random(3), Sent()
+    awake = [h for h in range(hours) if not sleeps or h % 24 < 12 or h % 3 == 0]
+    for n in range(accounts):
+        minute_s = rng.random() * HOUR_S
+        sent[f"clock_{n}"] = sorted(
+            int((h * HOUR_S + minute_s + rng.random() * late_s) * SECOND_US) for h in awake
+        )
+    return sent
+
+
+@pytest.mark.parametrize(("accounts", "per_day", "hours"), [(14, 50, 4), (32, 50, 4), (75, 26, 5)])
+def test_a_relay_is_one_group_after_some_turns(accounts: int, per_day: int, hours: int) -> None:
+    sent = relay(accounts, per_day, hours)
+    assert groups_of(sent) == [sorted(sent)]
+
+
+def test_the_order_of_accounts_changes_nothing() -> None:
+    sent = relay(20, 50, 6) | strangers(60, 20, 6)
+    names = sorted(sent)
+    Random(5).shuffle(names)
+    assert groups_of({name: sent[name] for name in names}) == groups_of(sent)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_strangers_take_no_turns(seed: int) -> None:
+    assert groups_of(strangers(120, 25, 24, seed)) == []
+
+
+def test_strangers_who_show_the_same_are_not_taken_for_a_relays() -> None:
+    mixed = relay(40, 50, 8) | strangers(40, 20, 8)
+    (group,) = groups_of(mixed)
+    assert len(group) >= 30
+    assert all(name.startswith("relay") for name in group)
+
+
+@pytest.mark.parametrize("sleeps", [False, True], ids=["all day", "less at night"])
+@pytest.mark.parametrize("late_s", [0, 1, 20, 120, 300])
+@pytest.mark.parametrize("hours", [5, 24])
+def test_jobs_at_fixed_minutes_are_no_relay(hours: int, late_s: float, sleeps: bool) -> None:
+    for accounts in (LEAST_GROUP, 30, 100):
+        assert groups_of(clocks(accounts, hours, late_s, sleeps=sleeps)) == []
+
+
+def test_a_relay_that_draws_lots_is_not_seen() -> None:
+    """Known and stated: there is no order to find."""
+    assert groups_of(strangers(32, 50, 12)) == []
+
+
+def test_a_few_accounts_are_no_group() -> None:
+    assert groups_of(relay(LEAST_GROUP - 1, 50, 24)) == []
+    assert groups_of({}) == []
+    assert groups_of({"only": [1, 2, 3]}) == []
