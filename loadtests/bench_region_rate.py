@@ -210,8 +210,8 @@ def _spread(values: list[float], digits: int) -> dict[str, float]:
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(1, 100), default=7, show_default=True)
-@click.option("--round-s", type=click.FloatRange(0.5, 60), default=2.5, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 1000), default=24, show_default=True)
+@click.option("--round-s", type=click.FloatRange(0.2, 60), default=1.0, show_default=True)
 @click.option("--save", type=click.Path(path_type=Path), help="Write the results here as JSON.")
 def main(rounds: int, round_s: float, save: Path | None) -> None:
     """Requests a second with and without regions, and the ratios of the pairs."""

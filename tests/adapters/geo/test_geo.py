@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.adapters.geo import BUNDLED, GeoHolder, bundled_geo, geo_paths
 from gateway.adapters.geo.build import Tables, build
-from gateway.adapters.geo.compact import read_compact
+from gateway.adapters.geo.compact import Indexed, Ranges, read_compact
 from gateway.adapters.geo.mmdb import MmdbGeo, place_in
 from gateway.adapters.geo.sources import open_file
 from gateway.adapters.geo.special import is_global
@@ -109,6 +109,18 @@ def test_of_overlapping_ranges_the_narrower_holds(
         inside = [(b - a, -i, c) for i, (a, b, c) in enumerate(kept) if a <= number <= b]
         expected = min(inside)[2] if inside else None
         assert source.place_of(IPv4Address(base + number)).country == expected
+
+
+@given(
+    st.lists(st.integers(0, 2**32 - 1), max_size=30, unique=True),
+    st.lists(st.integers(0, 2**32 - 1), max_size=10),
+)
+def test_a_search_by_pages_finds_what_a_whole_one_finds(starts: list[int], also: list[int]) -> None:
+    ranges = Ranges(sorted(starts), list(range(1, len(starts) + 1)))
+    paged = Indexed(ranges, 32)
+    edges = [n + by for n in starts for by in (-1, 0, 1)] + [0, 2**32 - 1]
+    for number in [n for n in (*also, *edges) if 0 <= n < 2**32]:
+        assert paged.find(number) == ranges.find(number)
 
 
 @pytest.mark.parametrize(("text", "asn", "network_class"), WELL_KNOWN)
