@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from ipaddress import ip_network
 
 from ..app import geo_holder
 from ..errors import UsageError
@@ -40,8 +41,27 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         holder.current.list_dates(), time.time(), settings.geo.warn_lists_after_days
     ):
         yield finding
+    for finding in chain(settings):
+        yield finding
+
+
+def chain(settings: Settings) -> Iterator[Finding]:
+    """Who may say where a client is."""
     if not settings.trusted_proxies:
         yield ok(TOPIC, "no trusted_proxies: the peer's own address counts")
+        if "address_header" in settings.model_fields_set:
+            yield warning(
+                TOPIC,
+                f"address_header ({settings.address_header}) is not read: nobody is trusted",
+                "name the networks of your balancer or CDN in trusted_proxies",
+            )
+    for network in settings.trusted_proxies:
+        if ip_network(network).prefixlen == 0:
+            yield bad(
+                TOPIC,
+                f"trusted_proxies has {network}: every client chooses its own address and country",
+                "name only the networks of what stands in front",
+            )
 
 
 def lists(dates: Mapping[str, int], now_s: float, most_days: float) -> Iterator[Finding]:

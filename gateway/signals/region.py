@@ -41,9 +41,15 @@ def country_conflict(facts: RequestFacts, subject: Subject) -> bool | None:
     """Whether payment, phone, signup and home network name more than one country; None when fewer
     than two of them are known."""
     home = home_country(facts, subject)
-    told = [subject.billing_country, subject.phone_country, subject.signup_country, home]
-    known = [country for country in told if country is not None]
-    return len(set(known)) > 1 if len(known) > 1 else None
+    first, answer = None, None
+    for country in (subject.billing_country, subject.phone_country, subject.signup_country, home):
+        if country is None or first is None:
+            first = first or country
+        elif country == first:
+            answer = False
+        else:
+            return True
+    return answer
 
 
 @signal("ownership", type=str)

@@ -242,3 +242,13 @@ def test_lists_of_networks_that_are_missing_or_old(tmp_path: Path) -> None:
         tmp_path, geo={"files": [old], "bundled": False, "warn_lists_after_days": 101}
     )
     assert any("vpn networks is 100" in said for said in of(patient, "address data", State.OK))
+
+
+def test_who_may_say_where_a_client_is(tmp_path: Path) -> None:
+    found = findings(tmp_path, trusted_proxies=["10.0.0.0/8", "::/0"])
+    assert [said for said in of(found, "address data", State.BAD) if "::/0" in said]
+    found = findings(tmp_path, address_header="cf-connecting-ip")
+    warned = of(found, "address data", State.WARNING)
+    assert any("cf-connecting-ip) is not read" in said for said in warned)
+    found = findings(tmp_path, trusted_proxies=["10.0.0.0/8"], address_header="cf-connecting-ip")
+    assert not of(found, "address data", State.BAD)

@@ -44,6 +44,16 @@ def is_found(subject: Subject, day: str) -> bool:
 CUBAN = Subject("acc_1", version=1, billing_country="CU")
 
 
+def test_what_was_prepared_before_the_end_ends_with_it_and_a_request_goes_by_its_arrival() -> None:
+    """An account is prepared once and kept; and a request that the store asks for twice, before and
+    after midnight, is decided by when it came, so that a replay decides it alike."""
+    compiled_policy, subject = policy(), replace(CUBAN, org_id="org_1")
+    kept = Preparer(compiled_policy).prepare(subject)
+    before, after = (replace(FACTS, received_us=at("2026-07-01") + by_us) for by_us in (-1, 0))
+    for facts, found in ((before, 0), (after, 1), (before, 0)):
+        assert len(assess(compiled_policy, facts, subject, prepared=kept).findings) == found
+
+
 @pytest.mark.parametrize(
     ("subject", "day", "expected"),
     [

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +35,7 @@ MAGIC = b"hydrageo1\n"
 MAX_HEADER_BYTES = 65_536
 MAX_BODY_BYTES = 256 * 1024 * 1024
 MAX_KEPT_PLACES = 65_536
+PAGE_BITS = 16
 _PLACE = struct.Struct("<2sIB")
 _LENGTH = struct.Struct("<I")
 
@@ -66,14 +67,38 @@ class Ranges:
         return 0 if at == 0 else self.places[at - 1]
 
 
+class Indexed:
+    """`Ranges` with the number of starts before each of its pages, an equal share of the numbers
+    each: a search that stays inside one page touches 3 or 4 numbers and not 19, each of which is
+    likely to be far from what the processor has at hand."""
+
+    __slots__ = ("_index", "_last", "_places", "_shift", "_starts")
+
+    def __init__(self, ranges: Ranges, bits: int) -> None:
+        """`bits` of the numbers, of which the upper ones name the page."""
+        self._starts, self._places = ranges.starts, ranges.places
+        self._shift = bits - PAGE_BITS
+        self._last = self._starts[-1] >> self._shift if self._starts else 0
+        pages = range(self._last + 2)
+        self._index = array("I", [bisect_left(self._starts, n << self._shift) for n in pages])
+
+    def find(self, number: int) -> int:
+        page = number >> self._shift
+        if page > self._last:
+            page = self._last
+        index = self._index
+        at = bisect_right(self._starts, number, index[page], index[page + 1])
+        return self._places[at - 1] if at else 0
+
+
 class CompactGeo:
     """A loaded file; about 10 bytes a range in memory, shared by nobody."""
 
     def __init__(self, header: Header, places: bytes, four: Ranges, six: Ranges) -> None:
         self.header = header
         self._places = places
-        self._four = four
-        self._six = six
+        self._four = Indexed(four, 32)
+        self._six = Indexed(six, 64)
         self._place = lru_cache(MAX_KEPT_PLACES)(self._read_place)
 
     def place_of(self, address: IPv4Address | IPv6Address) -> Place:

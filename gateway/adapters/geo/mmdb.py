@@ -1,5 +1,8 @@
 """Any MaxMind-format file, through the C reader, memory-mapped.
 
+What is mapped is a copy that nobody else can reach: a process that reads a mapped file which
+somebody cuts short, as `cp` and `curl -o` do before they write, is killed by the system.
+
 Fields are read in both layouts in common use: `country_code` or `country.iso_code`;
 `autonomous_system_number`, `asn` as a number or "AS64500"; the class from `network_class`, from the
 flags of anonymity data (`is_tor_exit_node`, `is_anonymous_vpn`, `is_public_proxy`,
@@ -9,6 +12,8 @@ None.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -33,6 +38,7 @@ _USER_TYPES = {
     **dict.fromkeys(("residential", "cellular", "business", "dialup", "cafe"), "eyeball"),
 }
 MAX_ASN = 2**32 - 1
+COPIED_BYTES = 1 << 20
 ANONYMITY_CLASSES = frozenset({"hosting", "vpn", "tor"})
 
 
@@ -43,8 +49,8 @@ class MmdbGeo:
         """Raises UsageError that names the file and what is wrong with it."""
         self.path = path
         try:
-            self._reader = maxminddb.open_database(path, maxminddb.MODE_MMAP_EXT)
-            self._check()
+            self._reader = _opened_copy(path)
+            self._check(path.stat().st_size)
         except OSError as error:
             raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
         except (maxminddb.InvalidDatabaseError, ValueError) as error:
@@ -69,16 +75,46 @@ class MmdbGeo:
     def close(self) -> None:
         self._reader.close()
 
-    def _check(self) -> None:
+    def _check(self, size_bytes: int) -> None:
         """A file that was cut off is mostly found by a few lookups and its metadata."""
         metadata = self._reader.metadata()
         if metadata.ip_version not in (4, 6):
             raise ValueError("its metadata name no IP version")
         least = metadata.node_count * metadata.record_size // 4
-        if self.path.stat().st_size < least:
+        if size_bytes < least:
             raise ValueError("it is cut off")
         for first in range(1, 224, 3):
             self._reader.get(IPv4Address(first << 24 | 0x010101))
+
+
+def _copy(path: Path, to: Path) -> None:
+    with path.open("rb") as source, to.open("wb") as target:
+        try:
+            shutil.copyfileobj(source, target, COPIED_BYTES)
+            target.flush()
+        except OSError as error:
+            raise _no_room(path, error) from None
+
+
+def _no_room(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{path}: cannot be copied to where temporary files are ({error.strerror}): make room "
+        "there, or name another folder in TMPDIR"
+    )
+
+
+def _opened_copy(path: Path) -> maxminddb.Reader:
+    """Takes as much room as the file where temporary files are, until it is closed."""
+    try:
+        file = tempfile.NamedTemporaryFile(prefix="hydragate-geo-")  # noqa: SIM115  closed below
+    except OSError as error:
+        raise _no_room(path, error) from None
+    with file as copy:
+        _copy(path, Path(copy.name))
+        try:
+            return maxminddb.open_database(copy.name, maxminddb.MODE_MMAP_EXT)
+        except maxminddb.InvalidDatabaseError:  # its text names the copy
+            raise ValueError("it does not end as one does, or is cut off") from None
 
 
 def place_in(found: Mapping[str, Any]) -> Place:

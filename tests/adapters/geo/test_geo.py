@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import tempfile
+import threading
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.adapters.geo import BUNDLED, GeoHolder, bundled_geo, geo_paths
 from gateway.adapters.geo.build import Tables, build
-from gateway.adapters.geo.compact import read_compact
+from gateway.adapters.geo.compact import Indexed, Ranges, read_compact
 from gateway.adapters.geo.mmdb import MmdbGeo, place_in
 from gateway.adapters.geo.sources import open_file
 from gateway.adapters.geo.special import is_global
@@ -109,6 +111,18 @@ def test_of_overlapping_ranges_the_narrower_holds(
         inside = [(b - a, -i, c) for i, (a, b, c) in enumerate(kept) if a <= number <= b]
         expected = min(inside)[2] if inside else None
         assert source.place_of(IPv4Address(base + number)).country == expected
+
+
+@given(
+    st.lists(st.integers(0, 2**32 - 1), max_size=30, unique=True),
+    st.lists(st.integers(0, 2**32 - 1), max_size=10),
+)
+def test_a_search_by_pages_finds_what_a_whole_one_finds(starts: list[int], also: list[int]) -> None:
+    ranges = Ranges(sorted(starts), list(range(1, len(starts) + 1)))
+    paged = Indexed(ranges, 32)
+    edges = [n + by for n in starts for by in (-1, 0, 1)] + [0, 2**32 - 1]
+    for number in [n for n in (*also, *edges) if 0 <= n < 2**32]:
+        assert paged.find(number) == ranges.find(number)
 
 
 @pytest.mark.parametrize(("text", "asn", "network_class"), WELL_KNOWN)
@@ -303,3 +317,106 @@ def test_a_file_of_anonymity_data_has_lists() -> None:
     found = open_file(SHARED / "GeoIP2-Anonymous-IP-Test.mmdb")
     assert set(found.lists) == {"hosting", "vpn", "tor"}
     assert not open_file(SHARED / "GeoLite2-ASN-Test.mmdb").lists
+
+
+def write_mmdb(path: Path, network: str, country: str) -> Path:
+    """A MaxMind-format file of one network, of its own IP version alone (MaxMind DB format 2.0)."""
+    block = ip_network(network)
+    width = 32 if block.version == 4 else 128
+    bits = f"{int(block[0]):0{width}b}"[: block.prefixlen]
+    count = len(bits)
+    tree = bytearray()
+    for number, bit in enumerate(bits, 1):
+        onward = number if number < count else count + 16  # the last one points at the record
+        sides = (onward, count) if bit == "0" else (count, onward)
+        tree += b"".join(side.to_bytes(3, "big") for side in sides)
+    about = {
+        "binary_format_major_version": b"\xa1\x02",  # a type and a length, then the number
+        "binary_format_minor_version": b"\xa1\x00",
+        "build_epoch": b"\x08\x02" + (1_790_000_000).to_bytes(8, "big"),
+        "database_type": _text("Test"),
+        "description": b"\xe0",
+        "ip_version": bytes([0xA1, block.version]),
+        "languages": b"\x00\x04",
+        "node_count": b"\xc4" + count.to_bytes(4, "big"),
+        "record_size": b"\xa1\x18",
+    }
+    told = bytes([7 << 5 | len(about)]) + b"".join(_text(n) + v for n, v in about.items())
+    record = b"\xe1" + _text("country_code") + _text(country)
+    path.write_bytes(bytes(tree) + bytes(16) + record + b"\xab\xcd\xefMaxMind.com" + told)
+    return path
+
+
+def _text(value: str) -> bytes:
+    return bytes([2 << 5 | len(value)]) + value.encode()
+
+
+@pytest.mark.parametrize(
+    ("network", "inside", "outside"),
+    [("2a00::/16", "2a00::1", "20.1.0.9"), ("20.1.0.0/16", "20.1.0.9", "2a00::1")],
+)
+def test_a_file_of_one_ip_version_says_nothing_of_the_other(
+    tmp_path: Path, network: str, inside: str, outside: str
+) -> None:
+    source = open_file(write_mmdb(tmp_path / "one.mmdb", network, "DE")).source
+    assert source.place_of(ip_address(inside)) == Place("DE", None, None)
+    assert source.place_of(ip_address(outside)) == NOWHERE
+
+
+@pytest.mark.parametrize("kind", ["mmdb", "compact"])
+def test_a_file_that_is_written_over_while_it_is_read_kills_nobody(
+    tmp_path: Path, kind: str
+) -> None:
+    """`cp new old` cuts the old file to nothing before it writes; a mapped one would end the
+    process at its next lookup."""
+    path = tmp_path / "data.mmdb"
+    if kind == "mmdb":
+        write_mmdb(path, "20.1.0.0/16", "DE")
+    else:
+        small(tmp_path, path.name)
+    holder = GeoHolder((path,))
+    os.truncate(path, 0)
+    assert holder.reload_if_changed() == "failed"
+    assert holder.place_of(ip_address("20.1.0.9")).country == "DE"
+    write_mmdb(path, "20.1.0.0/16", "FR")
+    assert holder.reload_if_changed() == "ok"
+    assert holder.place_of(ip_address("20.1.0.9")).country == "FR"
+
+
+def test_lookups_go_on_while_files_of_other_editions_take_its_place(tmp_path: Path) -> None:
+    """Three threads look up, a fourth replaces: every answer is of one file or of the other."""
+    path = write_mmdb(tmp_path / "data.mmdb", "20.1.0.0/16", "DE")
+    holder, address = GeoHolder((path,)), ip_address("20.1.0.9")
+    seen: set[str | None] = set()
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            seen.add(holder.place_of(address).country)
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    outcomes = []
+    for number in range(20):
+        other = tmp_path / f"next-{number}"
+        if number % 3 == 0:
+            small(tmp_path, other.name, "20.9.0.0/16")  # another format, and without the network
+        else:
+            write_mmdb(other, "20.1.0.0/16", "DE" if number % 3 == 1 else "FR")
+        other.replace(path)
+        outcomes.append(holder.reload_if_changed())
+    is_over.set()
+    for thread in threads:
+        thread.join()
+    assert set(outcomes) == {"ok"}
+    assert seen <= {"DE", "FR", None}
+
+
+def test_without_room_for_the_copy_it_says_so_and_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_mmdb(tmp_path / "data.mmdb", "20.1.0.0/16", "DE")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    with pytest.raises(UsageError, match=r"data\.mmdb: cannot be copied .* TMPDIR"):
+        open_file(path)
