@@ -2,10 +2,11 @@
 
 Run: python -m hydragate.loadtests.bench_region_rate [--rounds N] [--save FILE]
 
-Both gateways stand on one core, the load, the model API and the store on the other; only one of
-them is asked at a time, and the order of the two changes from round to round. Every request comes
+All gateways stand on one core, the load, the model API and the store on the other; only one of
+them is asked at a time, and their order changes from round to round. Every request comes
 by a trusted proxy from another one of 2,000 addresses: 19 of 20 from homes in the country that the
 account's records name, the others from anywhere. *off*: no address data, no region rule, no window.
+*places*: as *on* without what needs a window of the account (travel, hosting share, last country).
 *on*: the shipped address data, the shipped region rules over a set of 200 countries where no
 account is from, a rule over 10,000 AS, and the window of each account, from which travel, hosting
 share and last country are read.
@@ -51,6 +52,8 @@ CONNECTIONS = 32
 HOMES = ("US", "DE", "FR", "BR")
 WARM_UP = 8_000  # caches are full, and evidence is sampled as thinly as of any busy account
 AWAY_EVERY = 21  # prime to the number of accounts, so that all of them travel
+WINDOWED = """, hosting_share_24h: {gt: 0.5},
+           last_country: {in: [US, DE]}"""
 MORE_RULES = """
   - name: from-systems
     why: a rule over very many AS, as an operator's own list is one
@@ -113,6 +116,16 @@ def write_policy_on(folder: Path) -> Path:
     return folder
 
 
+def write_policy_places(folder: Path) -> Path:
+    write_policy_on(folder)
+    policy, regions = folder / "policy.yaml", folder / "regions.yaml"
+    policy.write_text(policy.read_text().replace(WINDOWED, ""))
+    told = yaml.safe_load(regions.read_text())
+    rules = [rule for rule in told["rules"] if "travel_kmh" not in rule["when"]]
+    regions.write_text(yaml.safe_dump({**told, "rules": rules}))
+    return folder
+
+
 def write_policy_off(folder: Path) -> Path:
     folder.mkdir()
     (folder / "policy.yaml").write_text(POLICY)
@@ -134,14 +147,16 @@ def write_accounts(path: Path) -> Path:
     return path
 
 
+POLICIES = {"off": write_policy_off, "places": write_policy_places, "on": write_policy_on}
+
+
 @contextlib.contextmanager
-def both() -> Iterator[list[Measured]]:
-    """The gateway without regions and the one with all of them; each has a store of its own."""
+def gateways() -> Iterator[list[Measured]]:
+    """One without regions, one without windows, one with all; each has a store of its own."""
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(standin("--fast", cpu=OTHER_CPU))
         found = []
-        for name, write, is_bundled in (("off", write_policy_off, False),
-                                        ("on", write_policy_on, True)):  # fmt: skip
+        for name, write in POLICIES.items():
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             store = stack.enter_context(_store(folder))
             config = folder / "config.yaml"
@@ -152,7 +167,7 @@ def both() -> Iterator[list[Measured]]:
                 "store": store,
                 "store_timeout_s": 1.0,  # a store that waits for a core is not broken
                 "trusted_proxies": ["127.0.0.0/8"],
-                "geo": {"bundled": is_bundled},
+                "geo": {"bundled": name != "off"},
             }
             config.write_text(yaml.safe_dump(settings))
             server = stack.enter_context(
@@ -179,9 +194,9 @@ def measure(measured: Measured, sent: list[bytes], requests: int) -> tuple[float
 
 def run(rounds: int, requests: int) -> dict[str, Any]:
     sent = wires_from_places()
-    rates: dict[str, list[float]] = {"off": [], "on": []}
-    cpu_us: dict[str, list[float]] = {"off": [], "on": []}
-    with both() as pair:
+    rates: dict[str, list[float]] = {name: [] for name in POLICIES}
+    cpu_us: dict[str, list[float]] = {name: [] for name in POLICIES}
+    with gateways() as pair:
         for measured in pair:
             measure(measured, sent, WARM_UP)
         for number in range(rounds):
@@ -190,17 +205,15 @@ def run(rounds: int, requests: int) -> dict[str, Any]:
                 rates[measured.name].append(rate)
                 cpu_us[measured.name].append(us)
     return {
-        "off_per_s": _spread(rates["off"], 0),
-        "on_per_s": _spread(rates["on"], 0),
-        "off_cpu_us_per_request": _spread(cpu_us["off"], 1),
-        "on_cpu_us_per_request": _spread(cpu_us["on"], 1),
-        "throughput_on_to_off": _spread(_ratios(rates), 3),
-        "cpu_on_to_off": _spread(_ratios(cpu_us), 3),
+        "per_s": {name: _spread(found, 0) for name, found in rates.items()},
+        "cpu_us_per_request": {name: _spread(found, 1) for name, found in cpu_us.items()},
+        "throughput_to_off": {name: _spread(_to_off(rates, name), 3) for name in ("places", "on")},
+        "cpu_to_off": {name: _spread(_to_off(cpu_us, name), 3) for name in ("places", "on")},
     }
 
 
-def _ratios(found: dict[str, list[float]]) -> list[float]:
-    return [on / off for on, off in zip(found["on"], found["off"], strict=True)]
+def _to_off(found: dict[str, list[float]], name: str) -> list[float]:
+    return [with_it / off for with_it, off in zip(found[name], found["off"], strict=True)]
 
 
 def _spread(values: list[float], digits: int) -> dict[str, float]:
