@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -64,7 +65,14 @@ async def lead_or_stand_by(orders: LinkerOrders, stopping: asyncio.Event) -> Non
         await store.aclose()
 
 
+def spare_the_collector() -> None:
+    """Millions of small objects that make no cycles: measured, looking through them again and
+    again costs a tenth of the CPU."""
+    gc.set_threshold(200_000, 20, 100)
+
+
 async def run(orders: LinkerOrders, *, is_child: bool) -> None:
+    spare_the_collector()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -195,15 +195,22 @@ def main(
     budget: float,
     save: Path | None,
 ) -> None:
-    """Replay worlds without a campaign and count whom linking accuses."""
+    """Replay worlds without a campaign and count whom linking accuses.
+
+    What --out holds of a finished world counts as it is, and one that was interrupted goes on; so
+    use another --out for another version, policy, number of days or scale.
+    """
     tally = Tally()
     for scenario in scenarios:
         for seed in map(int, seeds.split(",")):
             run = out / f"{Path(scenario).stem}-{seed}"
-            command(
-                *("replay", "--scenario", scenario, "--policy", str(policy), "--out", str(run)),
-                *("--days", str(days), "--scale", str(scale), "--seed", str(seed)),
-            )
+            if not (run / "clusters.jsonl").exists():
+                is_begun = (run / "checkpoint").exists()
+                command(
+                    *("replay", "--scenario", scenario, "--policy", str(policy), "--out", str(run)),
+                    *("--days", str(days), "--scale", str(scale), "--seed", str(seed)),
+                    *(("--resume",) if is_begun else ()),
+                )
             for name, found in tallied(run, days).by_class.items():
                 tally.add(name, found)
             total = tally.total

@@ -12,7 +12,7 @@ in which evidence of one tick arrives changes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from math import exp, log
@@ -32,6 +32,8 @@ from .traces import TRACES
 
 MAX_WHY = 12
 LEAST_BLOCKS = 2
+LINGER_US = 30 * SECOND_US
+LEAST_LINGERING = 8  # holders that came since
 MAX_SUB_USERS = 8_192  # of one aggregator
 USED_BEFORE_US = 7 * 86_400 * SECOND_US
 LOOK_SHARE = 16  # of those who are looked at, one part in this many must be new
@@ -180,14 +182,34 @@ class Linker:
     def _examine_grown(self, now_us: int) -> None:
         grown, self._state.grown = self._state.grown, {}
         due = {seed for seed in grown if self._has_grown(seed)}
+        due |= self._lingering(grown.keys() - due, now_us)
         for seed in list(due):
             if self._state.graph.values[seed].block in RINGS:
                 due |= self._company_of(seed)
         for seed in sorted(due):
+            self._state.waiting.pop(seed, None)
             self._state.examined[seed] = len(self._state.graph.values[seed].holders)
             candidate = examine(self._state.graph, seed)
             if candidate is not None and candidate.score >= self._settings.watch_nats:
                 self._take(candidate, now_us)
+
+    def _lingering(self, grown: Set[int], now_us: int) -> set[int]:
+        """Seeds of clusters that grew a little `LINGER_US` ago: the last lots of a pool that has
+        stopped growing, which would wait for ever for as many again."""
+        waiting, values = self._state.waiting, self._state.graph.values
+        examined, clusters = self._state.examined, self._state.clusters.by_id.values()
+        for seed in grown:
+            before = examined.get(seed)
+            if before is None or seed not in values:
+                continue
+            if len(values[seed].holders) >= before + LEAST_LINGERING and any(
+                seed in cluster.marks for cluster in clusters
+            ):
+                waiting.setdefault(seed, now_us)
+        due = {seed for seed, since_us in waiting.items() if now_us - since_us >= LINGER_US}
+        for seed in due:
+            del waiting[seed]
+        return {seed for seed in due if seed in values}
 
     def _has_grown(self, seed: int) -> bool:
         """Enough to be looked at again."""

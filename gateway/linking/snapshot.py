@@ -34,6 +34,7 @@ def pack_state(state: State) -> bytes:
             "founded": state.clusters.founded,
             "pinned": [(names[n], to) for n, to in state.clusters.pinned.items() if n in names],
             "examined": [(keys[n], size) for n, size in state.examined.items() if n in keys],
+            "waiting": [(keys[n], at_us) for n, at_us in state.waiting.items() if n in keys],
             "grown": [keys[n] for n in state.grown if n in keys],
             "fresh": [names[n] for n in state.fresh if n in names],
             "published": [(names[n], p) for n, p in state.published.items() if n in names],
@@ -107,6 +108,9 @@ def _unpacked(kept: dict[str, Any]) -> State:
     clusters.founded, clusters.moved = kept["founded"], set()
     clusters.pinned = {graph.account(name, 0): to for name, to in kept["pinned"]}
     state.examined = {n: size for pair, size in kept["examined"] for n in _values(state, [pair])}
+    state.waiting = {
+        n: at_us for pair, at_us in kept.get("waiting", []) for n in _values(state, [pair])
+    }
     state.grown = dict.fromkeys(n for pair in kept["grown"] for n in _values(state, [pair]))
     state.fresh = dict.fromkeys(graph.account(name, 0) for name in kept["fresh"])
     state.published = {graph.account(name, 0): tuple(p) for name, p in kept["published"]}

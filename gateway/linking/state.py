@@ -14,8 +14,9 @@ from .turn_rings import TurnRings
 @dataclass(slots=True)
 class State:
     """`examined`: seed → holders when it was last looked at. `grown` seeds and `fresh` accounts
-    (in order of arrival) wait for the next tick. `published` is what each account's subject was
-    last told, `said` the same of each cluster. `decisions` are people's."""
+    (in order of arrival) wait for the next tick; seeds of clusters that grew a little are `waiting`
+    since then. `published` is what each account's subject was last told, `said` the same of each
+    cluster. `decisions` are people's."""
 
     graph: Graph = field(default_factory=Graph)
     clusters: Clusters = field(default_factory=Clusters)
@@ -23,6 +24,7 @@ class State:
     turns: TurnRings = field(default_factory=TurnRings)
     examined: dict[int, int] = field(default_factory=dict)
     grown: dict[int, None] = field(default_factory=dict)
+    waiting: dict[int, int] = field(default_factory=dict)
     fresh: dict[int, None] = field(default_factory=dict)
     published: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     said: dict[str, tuple[str, int, float]] = field(default_factory=dict)

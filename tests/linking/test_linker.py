@@ -11,6 +11,7 @@ import pytest
 from gateway.linking.evidence import Key
 from gateway.linking.graph import MAX_VALUES_PER_BLOCK
 from gateway.linking.linker import USED_BEFORE_US, Evidence, Linker, LinkerSettings
+from gateway.model import SECOND_US
 
 from .worlds import HOUR_US, NOW_US, all_of, bystanders, honest_groups, pool, shows
 
@@ -315,3 +316,18 @@ def test_an_import_says_which_decisions_it_passes_over() -> None:
     ]
     assert "pin again" in problems[0]
     assert "split again" in problems[1]
+
+
+def test_the_last_lots_of_a_pool_that_has_stopped_growing_join_within_a_minute() -> None:
+    linker = Linker()
+    for one in all_of(bystanders(400), pool(480)):
+        linker.observe(one)
+    linker.tick(NOW_US)
+    for n in range(24):  # too few for the template to be looked at for its growth
+        lots = ("payment", f"late card {n // 12}"), ("signup_network", f"late home {(n + 2) // 8}")
+        linker.observe(shows(f"late_{n}", ("system_prompt", "template"), *lots))
+    linker.tick(NOW_US + 2 * SECOND_US)
+    assert len(linker.clusters()[0].accounts) == 480
+    linker = Linker.restore(linker.snapshot())
+    linker.tick(NOW_US + 33 * SECOND_US)
+    assert len(linker.clusters()[0].accounts) == 504
