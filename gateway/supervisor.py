@@ -44,10 +44,10 @@ from .errors import HydragateError, Problem, StoreError, UsageError
 from .linker_process import LinkerKeeper, LinkerOrders
 from .observe.audit import AuditLog
 from .observe.explain import explain
+from .observe.exposition import MetricsAggregate
 from .observe.link import SupervisorLink
 from .observe.log_left import LeftLogs
 from .observe.log_reader import find_decision
-from .observe.metrics import MetricsAggregate
 from .observe.process_log import set_up_logging
 from .policy.keep import keep_copy
 from .policy.load import PolicyHolder, load_policy

@@ -48,10 +48,10 @@ from .engine import Engine
 from .linking.evidence import Extractor
 from .linking.traces import Tracer
 from .model import Ask, Decision
+from .observe.counters import WorkerMetrics
 from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
 from .observe.link import WorkerLink
-from .observe.metrics import WorkerMetrics
 from .observe.process_log import Occasionally, set_up_logging
 from .observe.recorder import MetricsRecorder
 from .observe.series import PolicySeries
