@@ -26,10 +26,10 @@ from .engine import Engine, PolicySource
 from .errors import UsageError
 from .linking.evidence import LinkingKeys
 from .model import OnStoreError, Policy
+from .observe.counters import WorkerMetrics
 from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
 from .observe.log_slot import take_slot
-from .observe.metrics import WorkerMetrics
 from .observe.recorder import MetricsRecorder
 from .observe.series import PolicySeries
 from .policy.load import PolicyHolder
@@ -209,7 +209,8 @@ def create_engine(
 
     `store` is a URL as `hydragate serve --store` takes it; it is opened by the first request, so
     this may be called before any event loop runs. Close with `await engine.store.aclose()`.
-    `metrics` counts into `ProcessCollector(metrics)`, to register with prometheus-client.
+    `metrics` counts into `observe.exposition.ProcessCollector(metrics)`, to register with
+    prometheus-client.
     `task_model` is a model file of `hydragate train`; without one the shipped model scores.
 
     Raises PolicyError for a bad policy, ModelError for a bad model and UsageError for a bad secret.

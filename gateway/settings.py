@@ -24,6 +24,11 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def _check_pair(self, one: str, other: str) -> None:
+        """Raises ValueError where one is set and the other is not."""
+        if (getattr(self, one) is None) != (getattr(self, other) is None):
+            raise ValueError(f"{one} and {other} go together")
+
 
 class UpstreamConfig(_Closed):
     """One model API. Requests go to the first upstream whose `models` and `paths` match."""
@@ -155,8 +160,7 @@ class EnvoyConfig(_Closed):
 
     @model_validator(mode="after")
     def _is_whole(self) -> EnvoyConfig:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together")
+        self._check_pair("tls_cert", "tls_key")
         return self
 
 
@@ -174,8 +178,7 @@ class SmtpConfig(_Closed):
 
     @model_validator(mode="after")
     def _is_coherent(self) -> SmtpConfig:
-        if (self.user is None) != (self.password_file is None):
-            raise ValueError("user and password_file go together")
+        self._check_pair("user", "password_file")
         return self
 
 
@@ -302,8 +305,7 @@ class Settings(_Closed):
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Settings:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together")
+        self._check_pair("tls_cert", "tls_key")
         if self.proxy_protocol and not self.trusted_proxies:
             raise ValueError("proxy_protocol needs trusted_proxies: who else may say who calls?")
         if self.proxy_protocol and self.tls_cert is not None:

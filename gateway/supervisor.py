@@ -13,11 +13,8 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,6 @@ import uvicorn
 import uvloop
 import zstandard
 
-from . import __name__ as package_name
 from .adapters.probe import warn_of_open_upstreams
 from .app import (
     SystemClock,
@@ -44,30 +40,28 @@ from .errors import HydragateError, Problem, StoreError, UsageError
 from .linker_process import LinkerKeeper, LinkerOrders
 from .observe.audit import AuditLog
 from .observe.explain import explain
-from .observe.link import SupervisorLink
+from .observe.exposition import MetricsAggregate
 from .observe.log_left import LeftLogs
 from .observe.log_reader import find_decision
-from .observe.metrics import MetricsAggregate
 from .observe.process_log import set_up_logging
 from .policy.keep import keep_copy
 from .policy.load import PolicyHolder, load_policy
 from .settings import Settings
+from .sockets import address_of, close_all, listen, listen_udp
 from .stores import RedisStore, open_store
 from .stores.embedded import EmbeddedStore
 from .stores.verification import VerificationBook
-from .worker import CheckFds, Orders
+from .worker_process import PlaneSockets, WorkerProcess
 from .workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
 from .workers.cluster_behaviour import ClusterBehaviour
 from .workers.cluster_desk import ClusterDesk
+from .workers.store_gauges import tell_of_linker, tell_of_mode, tell_of_news
 from .workers.verification_building import build_desk, build_rounds
 
 log = logging.getLogger("hydragate.supervisor")
 
-BACKLOG = 2048
-DATAGRAM_BUFFER_BYTES = 4 * 1024 * 1024
 READY_TIMEOUT_S = 30.0
 KILL_AFTER_S = 5.0
-STATUS_TIMEOUT_S = 0.5
 RESTART_PAUSE_S = 0.5
 MAX_RESTART_PAUSE_S = 10.0
 LEFT_LOGS_PAUSE_S = 60.0
@@ -79,92 +73,6 @@ def run(settings: Settings) -> int:
     set_up_logging("supervisor")
     load_policy(settings.policy)  # a bad policy ends it here, with every finding
     return uvloop.run(Supervisor(settings).serve())
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneSockets:
-    """One worker's share of the ports for data planes."""
-
-    check: socket.socket
-    report_tcp: socket.socket
-    report_udp: socket.socket
-    folder: Path
-
-    def sockets(self) -> tuple[socket.socket, ...]:
-        return (self.check, self.report_tcp, self.report_udp)
-
-    def fds(self) -> CheckFds:
-        check, tcp, udp = (one.fileno() for one in self.sockets())
-        return CheckFds(check_fd=check, report_tcp_fd=tcp, report_udp_fd=udp, folder=self.folder)
-
-
-class WorkerProcess:
-    """One serving process and its control link; `incarnation` grows with every restart."""
-
-    def __init__(
-        self, index: int, listener: socket.socket, plane: PlaneSockets | None = None
-    ) -> None:
-        self.index = index
-        self.listener = listener
-        self.plane = plane
-        self.incarnation = 0
-        self.ready = asyncio.Event()  # it has served once
-        self.link: SupervisorLink | None = None
-        self._process: asyncio.subprocess.Process | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
-
-    @property
-    def is_serving(self) -> bool:
-        return self.link is not None and self.link.ready.is_set()
-
-    async def start(self, orders: dict[str, Any], metrics: MetricsAggregate) -> None:
-        self.incarnation += 1
-        ours, theirs = socket.socketpair()
-        orders |= {
-            "index": self.index,
-            "incarnation": self.incarnation,
-            "listen_fd": self.listener.fileno(),
-            "link_fd": theirs.fileno(),
-            "checks": None if self.plane is None else self.plane.fds(),
-        }
-        inherited = () if self.plane is None else self.plane.sockets()
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            f"{package_name}.worker",
-            stdin=subprocess.PIPE,
-            pass_fds=(
-                self.listener.fileno(),
-                theirs.fileno(),
-                *(one.fileno() for one in inherited),
-            ),
-            start_new_session=True,  # Ctrl+C reaches the supervisor, which drains the workers
-        )
-        theirs.close()
-        stdin = self._process.stdin
-        if stdin is not None:
-            stdin.write(Orders.model_validate(orders).model_dump_json().encode())
-            stdin.close()
-        self.link = SupervisorLink(metrics, self.index, self.incarnation)
-        await self.link.open(ours)
-
-    async def wait(self) -> int:
-        """The exit code of its process."""
-        if self._process is None or self.link is None:
-            return -1
-        first = asyncio.create_task(self.link.ready.wait())
-        first.add_done_callback(lambda task: None if task.cancelled() else self.ready.set())
-        code = await self._process.wait()
-        first.cancel()
-        return code
-
-    def signal(self, number: int) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
 
 
 class Supervisor:
@@ -203,9 +111,9 @@ class Supervisor:
         async with contextlib.AsyncExitStack() as stack:
             store_url = await self._open_store(stack)
             await self._import_accounts()
-            public = _listen(settings.host, settings.port, settings.workers)
-            admin = _listen(settings.admin_host, settings.admin_port, 1)[0]
-            stack.callback(_close_all, [*public, admin])
+            public = listen(settings.host, settings.port, settings.workers)
+            admin = listen(settings.admin_host, settings.admin_port, 1)[0]
+            stack.callback(close_all, [*public, admin])
             planes = self._listen_for_planes(stack)
             await self._start_admin(stack, admin)
             self._keep_left_logs(stack)
@@ -216,7 +124,7 @@ class Supervisor:
             self._probe_if_adopting()
             await self._stopping.wait()
             log.info("draining")
-            _close_all(public)  # nobody queues for workers that accept no more
+            close_all(public)  # nobody queues for workers that accept no more
         return 0
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────
@@ -337,12 +245,12 @@ class Supervisor:
         if checks is None:
             return []
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hydragate-")))
-        check = _listen(checks.host, checks.port, count)
-        stack.callback(_close_all, check)
-        tcp = _listen(checks.host, checks.report_port, count)
-        stack.callback(_close_all, tcp)
-        udp = _listen_udp(checks.host, checks.report_port, count)
-        stack.callback(_close_all, udp)
+        check = listen(checks.host, checks.port, count)
+        stack.callback(close_all, check)
+        tcp = listen(checks.host, checks.report_port, count)
+        stack.callback(close_all, tcp)
+        udp = listen_udp(checks.host, checks.report_port, count)
+        stack.callback(close_all, udp)
         return [PlaneSockets(*three, folder) for three in zip(check, tcp, udp, strict=True)]
 
     async def _start_workers(
@@ -458,8 +366,8 @@ class Supervisor:
         checks = self._settings.checks
         asked = "" if checks is None else f" · checks {checks.host}:{checks.port}"
         return (
-            f"hydragate ready on {scheme}://{_address(public)} for {upstreams} · "
-            f"admin http://{_address(admin)} · policy {policy.name}@{policy.revision} · "
+            f"hydragate ready on {scheme}://{address_of(public)} for {upstreams} · "
+            f"admin http://{address_of(admin)} · policy {policy.name}@{policy.revision} · "
             f"{len(self._workers)} worker{'s' if len(self._workers) > 1 else ''}"
             f"{asked}"
         )
@@ -483,58 +391,13 @@ class Supervisor:
         own.set_counter("hydragate_worker_restarts_total", self._restarts)
         if self._embedded is not None:
             own.set_counter("hydragate_store_restarts_total", self._embedded.restarts)
-        await self._tell_of_linker()
-        await self._tell_of_mode()
-        await self._tell_of_news()
-        return self._metrics.text()
-
-    async def _tell_of_linker(self) -> None:
-        """Whoever leads, here or elsewhere: what it said last, and how long evidence waits."""
-        own = self._metrics.own
         if self._linker is not None:
             own.set_counter("hydragate_linker_restarts_total", self._linker.restarts)
-        if self._desk is None:
-            return
-        try:
-            async with asyncio.timeout(STATUS_TIMEOUT_S):  # a scrape does not wait for the store
-                status, lag_s = await self._desk.status()
-        except (StoreError, TimeoutError):
-            return  # what was known stands; the store's own alerts tell
-        own.set("hydragate_linker_lag_seconds", lag_s)
-        if status is None:
-            return
-        own.set("hydragate_linker_status_age_seconds", max(0.0, time.time() - status.at_us / 1e6))
-        own.set("hydragate_linker_frozen", int(status.is_frozen))
-        own.set("hydragate_linker_unpublished", status.unpublished)
-        own.set_counter("hydragate_evidence_dropped_total", status.lost, ("trimmed",))
-        for state, count in status.clusters.items():
-            own.set("hydragate_clusters", count, (state,))
-            own.set("hydragate_cluster_accounts", status.accounts.get(state, 0), (state,))
-
-    async def _tell_of_mode(self) -> None:
-        try:
-            async with asyncio.timeout(STATUS_TIMEOUT_S):
-                is_shadow_all = await self._directory.is_shadow_all()
-        except (StoreError, TimeoutError):
-            return  # workers keep to what they saw last, and so does this
-        self._metrics.own.set("hydragate_shadow_all", int(is_shadow_all))
-
-    async def _tell_of_news(self) -> None:
-        """What waits for an operator; 0 where nobody is ever verified."""
-        dead = appeals = 0
-        age_s = 0.0
-        if self._book is not None:
-            try:
-                async with asyncio.timeout(STATUS_TIMEOUT_S):
-                    dead = await self._book.dead_count()
-                    appeals = await self._book.appeal_count()
-                    since_us = await self._book.oldest_appeal_us()
-                    age_s = 0.0 if since_us is None else max(0.0, time.time() - since_us / 1e6)
-            except (StoreError, TimeoutError):
-                return  # what was known stands
-        self._metrics.own.set("hydragate_directory_dead", dead)
-        self._metrics.own.set("hydragate_appeals_waiting", appeals)
-        self._metrics.own.set("hydragate_appeal_age_seconds", age_s)
+        if self._desk is not None:
+            await tell_of_linker(own, self._desk)
+        await tell_of_mode(own, self._directory)
+        await tell_of_news(own, self._book)
+        return self._metrics.text()
 
     def _note(self, action: str, target: str) -> None:
         """What was done through the admin API, for the record."""
@@ -607,62 +470,3 @@ class AdminServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
-
-
-def _listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """`count` sockets on one port; the kernel spreads connections over them.
-
-    Raises UsageError when the address cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sockets: list[socket.socket] = []
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # Sharing is for our own workers: another gateway on this port must be an error.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            port = probe.getsockname()[1]
-        for _ in range(count):
-            listener = socket.socket(family, socket.SOCK_STREAM)
-            sockets.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if count > 1:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind((host, port))
-            port = listener.getsockname()[1]
-            listener.listen(BACKLOG)
-            listener.setblocking(False)
-            listener.set_inheritable(False)
-    except OSError as error:
-        _close_all(sockets)
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    return sockets
-
-
-def _listen_udp(host: str, port: int, count: int) -> list[socket.socket]:
-    """`count` datagram sockets on one port. Raises UsageError when it cannot be used."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sockets: list[socket.socket] = []
-    try:
-        for _ in range(count):
-            one = socket.socket(family, socket.SOCK_DGRAM)
-            sockets.append(one)
-            if count > 1:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DATAGRAM_BUFFER_BYTES)
-            one.bind((host, port))
-            one.setblocking(False)
-    except OSError as error:
-        _close_all(sockets)
-        raise UsageError(f"cannot listen on {host}:{port}/udp: {error.strerror}") from None
-    return sockets
-
-
-def _close_all(sockets: list[socket.socket]) -> None:
-    for listener in sockets:
-        listener.close()
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -15,7 +15,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,12 @@ from pydantic import BaseModel
 
 from .adapters.client import networks
 from .adapters.data_plane.side import DataPlaneSide
-from .adapters.evidence import EvidenceTap
-from .adapters.forward import Forwarder
+from .adapters.evidence import EvidenceTap, Witness
+from .adapters.forward import Forwarder, Target
 from .adapters.geo import GeoHolder
 from .adapters.guard import ASGIApp, Guard
 from .adapters.http_server import BoundedProtocol, bound_unsent, listening
+from .adapters.reading import GuardConfig
 from .adapters.verify.site import Mounted, VerificationSite
 from .app import (
     SystemClock,
@@ -48,10 +49,10 @@ from .engine import Engine
 from .linking.evidence import Extractor
 from .linking.traces import Tracer
 from .model import Ask, Decision
+from .observe.counters import WorkerMetrics
 from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
 from .observe.link import WorkerLink
-from .observe.metrics import WorkerMetrics
 from .observe.process_log import Occasionally, set_up_logging
 from .observe.recorder import MetricsRecorder
 from .observe.series import PolicySeries
@@ -118,16 +119,50 @@ class GracefulServer(uvicorn.Server):
         self.should_exit = True
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a worker reads from files, and takes anew when they change."""
+
+    policies: PolicyHolder
+    models: ModelHolder
+    geo: GeoHolder
+
+    async def poll(self, metrics: WorkerMetrics, every_s: float) -> None:
+        """A changed policy, model or address file is swapped in whole; a bad one leaves the old
+        one in force. Address data take a moment to read, so a thread does that."""
+        while True:
+            await asyncio.sleep(every_s)
+            outcome = self.policies.reload_if_changed().outcome
+            if outcome != "unchanged":
+                metrics.inc("hydragate_policy_reload_total", (outcome,))
+            look = self.models.reload_if_changed()
+            if look != "unchanged":
+                metrics.inc("hydragate_model_reload_total", (look,))
+            if look == "failed":
+                told.error("the changed model is not used: %s", self.models.problem)
+            read = await asyncio.to_thread(self.geo.reload_if_changed)
+            if read != "unchanged":
+                metrics.inc("hydragate_geo_reload_total", (read,))
+
+
+def _open_files(orders: Orders) -> Files:
+    settings = orders.settings
+    return Files(
+        PolicyHolder(settings.policy, fallback=orders.last_good_policy),
+        # The supervisor refused to start on a bad model; one that broke later must stop no worker.
+        ModelHolder(settings.classifier.model, fallback=load_task_model()),
+        geo_holder(settings.geo),
+    )
+
+
 async def serve(orders: Orders) -> None:
     settings = orders.settings
     keyed = KeyedHash(bytes.fromhex(orders.secret_hex))
     metrics = WorkerMetrics()
-    policies = PolicyHolder(settings.policy, fallback=orders.last_good_policy)
-    geo = geo_holder(settings.geo)
-    # The supervisor refused to start on a bad model; one that broke later must stop no worker.
-    models = ModelHolder(settings.classifier.model, fallback=load_task_model())
+    files = _open_files(orders)
+    policies = files.policies
     complain = partial(Occasionally(told).warn, "a request could not be scored")
-    tasks = TaskReader(models, always=settings.classifier.always, complain=complain)
+    tasks = TaskReader(files.models, always=settings.classifier.always, complain=complain)
     store = await open_store(
         orders.store_url,
         secret_fingerprint=keyed.fingerprint(),
@@ -135,11 +170,7 @@ async def serve(orders: Orders) -> None:
         observe=metrics.observe_store,
     )
     log = DecisionLog(
-        orders.log_dir,
-        worker=orders.index,
-        policies=policies,
-        keyed=keyed,
-        rotation=settings.log,
+        orders.log_dir, worker=orders.index, policies=policies, keyed=keyed, rotation=settings.log
     )
     asks = AskKeeper(VerificationBook(store), policies, partial(_count_ask, metrics))
     engine = Engine(
@@ -151,7 +182,7 @@ async def serve(orders: Orders) -> None:
         recorders=(log, MetricsRecorder(metrics, policies), asks),
         keeps_windows=settings.windows,
         tasks=tasks,
-        geo=geo,
+        geo=files.geo,
     )
     verification = _verification(settings, store, keyed, engine, metrics)
     targets = build_targets(settings)
@@ -162,30 +193,23 @@ async def serve(orders: Orders) -> None:
     tap = EvidenceTap(
         Extractor(keys, families), Tracer(keys, families), sender.offer, clock=SystemClock()
     )
+    witness = tap if settings.linker.collect else None
+    config = replace(guard_config(settings), verification_url=verification.link)
     guard = Guard(
         forwarder,
         engine=engine,
-        config=replace(guard_config(settings), verification_url=verification.link),
+        config=config,
         surface="proxy",
         protect=("/",),
-        witness=tap if settings.linker.collect else None,
+        witness=witness,
     )
     metrics.add_source(partial(_report_evidence, sender, tap))
     metrics.add_source(partial(_report_tasks, tasks))
     metrics.add_source(log.report)
     metrics.add_source(PolicySeries(policies, "proxy"))
     metrics.add_source(partial(_report, orders.index, guard, policies))
-    plane = None
-    if orders.checks is not None and settings.checks is not None:
-        plane = DataPlaneSide(
-            engine,
-            replace(guard_config(settings), verification_url=verification.link),
-            targets,
-            settings.checks,
-            index=orders.index,
-            folder=orders.checks.folder,
-            witness=tap if settings.linker.collect else None,
-        )
+    plane = _data_plane(orders, engine, config, targets, witness)
+    if plane is not None:
         metrics.add_source(plane.report)
         for surface in ("ext_authz", "auth_request"):
             metrics.add_source(PolicySeries(policies, surface))
@@ -193,25 +217,12 @@ async def serve(orders: Orders) -> None:
     if verification.site is not None:
         app = Mounted(guard, verification.site.app())
     server = GracefulServer(_server_config(settings, app if plane is None else plane.beside(app)))
-    listener = socket.socket(fileno=orders.listen_fd)
-    bound_unsent(listener)
-    listeners = [listener]
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
         server.on_started = link.tell_ready
         spare_the_collector()
-        poll = asyncio.create_task(
-            _poll_files(policies, models, geo, metrics, settings.policy_poll_s)
-        )
+        poll = asyncio.create_task(files.poll(metrics, settings.policy_poll_s))
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                if plane is not None and orders.checks is not None:
-                    fds = orders.checks
-                    listeners.append(socket.socket(fileno=fds.check_fd))
-                    reports = [
-                        socket.socket(fileno=fd) for fd in (fds.report_tcp_fd, fds.report_udp_fd)
-                    ]
-                    await stack.enter_async_context(plane.listening(*reports))
-                await server.serve(sockets=listeners)
+            await _listen(orders, server, plane)
         finally:
             poll.cancel()
             await forwarder.aclose()
@@ -219,6 +230,41 @@ async def serve(orders: Orders) -> None:
             await asks.aclose()
             await store.aclose()
             await asyncio.to_thread(log.close)
+
+
+def _data_plane(
+    orders: Orders,
+    engine: Engine,
+    config: GuardConfig,
+    targets: Sequence[Target],
+    witness: Witness | None,
+) -> DataPlaneSide | None:
+    """What Envoy and nginx ask; None where nobody does."""
+    checks = orders.settings.checks
+    if orders.checks is None or checks is None:
+        return None
+    return DataPlaneSide(
+        engine,
+        config,
+        targets,
+        checks,
+        index=orders.index,
+        folder=orders.checks.folder,
+        witness=witness,
+    )
+
+
+async def _listen(orders: Orders, server: GracefulServer, plane: DataPlaneSide | None) -> None:
+    """On the sockets that the supervisor opened, until told to stop."""
+    listener = socket.socket(fileno=orders.listen_fd)
+    bound_unsent(listener)
+    fds = orders.checks
+    if plane is None or fds is None:
+        await server.serve(sockets=[listener])
+        return
+    reports = [socket.socket(fileno=fd) for fd in (fds.report_tcp_fd, fds.report_udp_fd)]
+    async with plane.listening(*reports):
+        await server.serve(sockets=[listener, socket.socket(fileno=fds.check_fd)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,30 +366,6 @@ def _server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         ssl_keyfile=settings.tls_key,
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
     )
-
-
-async def _poll_files(
-    policies: PolicyHolder,
-    models: ModelHolder,
-    geo: GeoHolder,
-    metrics: WorkerMetrics,
-    every_s: float,
-) -> None:
-    """A changed policy, model or address file is swapped in whole; a bad one leaves the old one
-    in force. Address data take a moment to read, so a thread does that."""
-    while True:
-        await asyncio.sleep(every_s)
-        outcome = policies.reload_if_changed().outcome
-        if outcome != "unchanged":
-            metrics.inc("hydragate_policy_reload_total", (outcome,))
-        look = models.reload_if_changed()
-        if look != "unchanged":
-            metrics.inc("hydragate_model_reload_total", (look,))
-        if look == "failed":
-            told.error("the changed model is not used: %s", models.problem)
-        read = await asyncio.to_thread(geo.reload_if_changed)
-        if read != "unchanged":
-            metrics.inc("hydragate_geo_reload_total", (read,))
 
 
 def spare_the_collector() -> None:

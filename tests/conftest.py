@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from .stores.cluster import Cluster, cluster
 from .stores.servers import Server, binaries, server
+
+# What else the machine does is no property of the code; tests of speed read `time.process_time`.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

@@ -36,10 +36,12 @@ RANKS = {
     "doctor": 9,
     "worker": 9,
     "linker_process": 9,
-    "supervisor": 10,
-    "loadtests": 11,
-    "commands": 12,
-    "cli": 13,
+    "sockets": 9,
+    "worker_process": 10,
+    "supervisor": 11,
+    "loadtests": 12,
+    "commands": 13,
+    "cli": 14,
 }
 PURE_UP_TO = RANKS["policy"]
 IMPURE = frozenset(

@@ -69,6 +69,17 @@ def _complaint(error: urllib.error.HTTPError) -> str:
     return f"the gateway answered {error.code}: {detail}"
 
 
+def read_json_lines(file: Path) -> list[Any]:
+    """Every line of what `export` printed. Raises UsageError for one that is no JSON."""
+    found = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            found.append(orjson.loads(line))
+        except orjson.JSONDecodeError as error:
+            raise UsageError(f"{file}:{number}: is no JSON: {error}") from None
+    return found
+
+
 def admin_options(command: F) -> F:
     """`--admin` and `--token-file`, shared by every command that needs a running gateway."""
     command = click.option(

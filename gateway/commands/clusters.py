@@ -15,7 +15,7 @@ import click
 import orjson
 
 from ..errors import UsageError
-from .admin_client import admin_options, connect
+from .admin_client import admin_options, connect, read_json_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
 _AGO = re.compile(r"(\d+)([smhd])")
@@ -181,12 +181,7 @@ def export(admin: str, token_file: Path) -> None:
 @admin_options
 def import_file(file: Path, by: str, reason: str, admin: str, token_file: Path) -> None:
     """Take over what `export` printed, here or elsewhere."""
-    decisions = []
-    for number, line in enumerate(file.read_bytes().splitlines(), 1):
-        try:
-            decisions.append(orjson.loads(line))
-        except orjson.JSONDecodeError as error:
-            raise UsageError(f"{file}:{number}: is no JSON: {error}") from None
+    decisions = read_json_lines(file)
     path = "/api/clusters/decisions"
     _decide(admin, token_file, path, by=by, reason=reason, decisions=decisions)
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -156,31 +157,44 @@ def replay(
         return
     if resume and store != "memory":
         raise UsageError("--resume needs --store memory: a real store has gone on meanwhile")
-
-    async def run(inputs: Inputs, stop: Stop) -> ReplayResult:
-        async with open_replay_store(store) as opened:
-            plan = ReplayPlan(
-                feed=inputs.feed,
-                accounts=inputs.accounts,
-                events=inputs.events,
-                out=out,
-                store=opened,
-                policies=policies,
-                identity=inputs.identity,
-                reorder_us=round(reorder_s * SECOND_US),
-                lag_us=round(linker_lag_s * SECOND_US),
-                hook=_hook(without) if links else None,
-                geo=places,
-                tasks=TaskReader(models, always=windows),
-                keeps_windows=windows,
-                checkpoint_every_s=checkpoint_s,
-            )
-            return await ReplayRun(plan, stop=stop).run(resume=resume, on_progress=on_progress)
-
+    plan_with = partial(
+        ReplayPlan,
+        out=out,
+        policies=policies,
+        reorder_us=round(reorder_s * SECOND_US),
+        lag_us=round(linker_lag_s * SECOND_US),
+        hook=_hook(without) if links else None,
+        geo=places,
+        tasks=TaskReader(models, always=windows),
+        keeps_windows=windows,
+        checkpoint_every_s=checkpoint_s,
+    )
     asked = Asked(traffic, accounts, events, scenario, scale, days, seed)
     with asked.open(labels_dir=out) as inputs, stopped_by_signals() as stop:
-        result = asyncio.run(run(inputs, stop))
+        run = _run(plan_with, inputs, store, stop=stop, resume=resume, on_progress=on_progress)
+        result = asyncio.run(run)
     report(result, out, as_json=as_json)
+
+
+async def _run(
+    plan_with: Callable[..., ReplayPlan],
+    inputs: Inputs,
+    store: str,
+    *,
+    stop: Stop,
+    resume: bool,
+    on_progress: Callable[[int], None] | None,
+) -> ReplayResult:
+    """`plan_with` knows everything but what it is fed with and where it keeps its counters."""
+    async with open_replay_store(store) as opened:
+        plan = plan_with(
+            feed=inputs.feed,
+            accounts=inputs.accounts,
+            events=inputs.events,
+            identity=inputs.identity,
+            store=opened,
+        )
+        return await ReplayRun(plan, stop=stop).run(resume=resume, on_progress=on_progress)
 
 
 def _hook(without: tuple[str, ...]) -> LinkingHook:

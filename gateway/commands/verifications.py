@@ -12,8 +12,7 @@ from urllib.parse import quote
 import click
 import orjson
 
-from ..errors import UsageError
-from .admin_client import TIMEOUT_S, AdminError, admin_options, connect
+from .admin_client import TIMEOUT_S, AdminError, admin_options, connect, read_json_lines
 from .clusters import decision_options
 
 LEVELS = click.Choice(["email", "phone", "payment", "identity", "organization"])
@@ -91,12 +90,7 @@ def export(admin: str, token_file: Path) -> None:
 @admin_options
 def import_file(file: Path, by: str, reason: str, admin: str, token_file: Path) -> None:
     """Take over what `export` printed; accounts must be there already."""
-    lines = []
-    for number, line in enumerate(file.read_bytes().splitlines(), 1):
-        try:
-            lines.append(orjson.loads(line))
-        except orjson.JSONDecodeError as error:
-            raise UsageError(f"{file}:{number}: is no JSON: {error}") from None
+    lines = read_json_lines(file)
     granted, problems = 0, []
     client = connect(admin, token_file)
     for start in range(0, len(lines), BATCH):

@@ -81,6 +81,7 @@ def admin_app(context: AdminContext) -> FastAPI:
     else:
         add_no_verifications(app, guard)
     _add_accounts(app, context, guard)
+    _add_one_account(app, context, guard)
     _add_operations(app, context, guard)
     add_clusters(app, context.desk, context.behaviour, guard)
 
@@ -119,21 +120,6 @@ def _add_health(app: FastAPI, context: AdminContext) -> None:
 def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None:
     directory = context.directory
 
-    async def existing(account_id: str) -> Subject:
-        subject = await directory.get(account_id)
-        if subject is None:
-            raise HTTPException(404, "no such account")
-        return subject
-
-    async def write(change: AccountChange, base: Subject | None, action: str) -> dict[str, Any]:
-        moved: dict[str, str] = {}
-        stored = await directory.put(
-            change.apply(base), change.credentials_for(base), on_move=moved.__setitem__
-        )
-        taken = [f"{key_id} from {former}" for key_id, former in moved.items()]
-        context.audit(action, " ".join([change.account_id, *_what(change), *taken]))
-        return show(stored) | ({"moved_keys": moved} if moved else {})
-
     @app.get("/api/accounts", dependencies=guard)
     async def list_accounts(
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
@@ -143,32 +129,6 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
         end. A page may be empty and not the last."""
         found, following = await directory.page(cursor, enough=limit)
         return {"accounts": [show(subject) for subject in found], "next": following}
-
-    @app.get("/api/accounts/{account_id:path}", dependencies=guard)
-    async def show_account(account_id: str) -> dict[str, Any]:
-        subject = await existing(account_id)
-        return show(subject) | {"key_ids": sorted((await directory.keys(account_id)).values())}
-
-    @app.put("/api/accounts/{account_id:path}", dependencies=guard)
-    async def put_account(account_id: str, record: Annotated[Any, Body()]) -> dict[str, Any]:
-        """Create the account, or replace all that the record may say of it."""
-        change = context.records.read(_named(record, account_id))
-        stored = await directory.get(account_id)
-        base = None if stored is None else change.base_for_replacement(stored)
-        return await write(change, base, "account.put")
-
-    @app.patch("/api/accounts/{account_id:path}", dependencies=guard)
-    async def patch_account(account_id: str, record: Annotated[Any, Body()]) -> dict[str, Any]:
-        """Change only what the record names; null clears."""
-        change = context.records.read(_named(record, account_id))
-        return await write(change, await existing(account_id), "account.patch")
-
-    @app.delete("/api/accounts/{account_id:path}", dependencies=guard, status_code=204)
-    async def erase_account(account_id: str) -> None:
-        """Forget account, keys, counters and the mapping of its pseudonym in the logs."""
-        if not await directory.remove(account_id):
-            raise HTTPException(404, "no such account")
-        context.audit("account.erase", account_id)
 
     @app.post("/api/accounts/import", dependencies=guard)
     async def import_lines(request: Request, whole: bool = False) -> JSONResponse:
@@ -182,6 +142,55 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
         problems = [str(problem) for problem in report.problems]
         outcome = {"imported": report.imported, "removed": report.removed, "bad": report.bad}
         return JSONResponse(outcome | {"problems": problems}, 422 if report.bad else 200)
+
+
+def _add_one_account(app: FastAPI, context: AdminContext, guard: list[Any]) -> None:
+    directory = context.directory
+
+    async def existing(account_id: str) -> Subject:
+        subject = await directory.get(account_id)
+        if subject is None:
+            raise HTTPException(404, "no such account")
+        return subject
+
+    @app.get("/api/accounts/{account_id:path}", dependencies=guard)
+    async def show_account(account_id: str) -> dict[str, Any]:
+        subject = await existing(account_id)
+        return show(subject) | {"key_ids": sorted((await directory.keys(account_id)).values())}
+
+    @app.put("/api/accounts/{account_id:path}", dependencies=guard)
+    async def put_account(account_id: str, record: Annotated[Any, Body()]) -> dict[str, Any]:
+        """Create the account, or replace all that the record may say of it."""
+        change = context.records.read(_named(record, account_id))
+        stored = await directory.get(account_id)
+        base = None if stored is None else change.base_for_replacement(stored)
+        return await _write(context, change, base, "account.put")
+
+    @app.patch("/api/accounts/{account_id:path}", dependencies=guard)
+    async def patch_account(account_id: str, record: Annotated[Any, Body()]) -> dict[str, Any]:
+        """Change only what the record names; null clears."""
+        change = context.records.read(_named(record, account_id))
+        return await _write(context, change, await existing(account_id), "account.patch")
+
+    @app.delete("/api/accounts/{account_id:path}", dependencies=guard, status_code=204)
+    async def erase_account(account_id: str) -> None:
+        """Forget account, keys, counters and the mapping of its pseudonym in the logs."""
+        if not await directory.remove(account_id):
+            raise HTTPException(404, "no such account")
+        context.audit("account.erase", account_id)
+
+
+async def _write(
+    context: AdminContext, change: AccountChange, base: Subject | None, action: str
+) -> dict[str, Any]:
+    """The account as it is stored now, and from whom it took keys."""
+    moved: dict[str, str] = {}
+    stored = await context.directory.put(
+        change.apply(base), change.credentials_for(base), on_move=moved.__setitem__
+    )
+    taken = [f"{key_id} from {former}" for key_id, former in moved.items()]
+    context.audit(action, " ".join([change.account_id, *_what(change), *taken]))
+    return show(stored) | ({"moved_keys": moved} if moved else {})
 
 
 def _add_operations(app: FastAPI, context: AdminContext, guard: list[Any]) -> None:

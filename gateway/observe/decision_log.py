@@ -18,9 +18,9 @@ import zstandard
 
 from ..core.keyed import KeyedHash
 from ..model import Exchange, Policy
+from .counters import WorkerMetrics
 from .log_archive import Archive
 from .log_line import LineEncoder
-from .metrics import WorkerMetrics
 from .process_log import Occasionally
 from .rotating_file import RotatingFile, Rotation
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from .metrics import MetricsAggregate, WorkerMetrics
+from .counters import WorkerMetrics
+from .exposition import MetricsAggregate
 
 METRICS, PULL, READY = b"m", b"p", b"r"
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..engine import PolicySource
 from ..model import Decision, Exchange, Outcome, Policy, RequestFacts, Usage
-from .metrics import Counter, Histogram, WorkerMetrics
+from .counters import Counter, Histogram, WorkerMetrics
 
 OWN_STATUSES = {429: "429", 529: "529"}
 """Refusals of the model API itself, told apart from ours and from other errors."""

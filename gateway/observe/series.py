@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from ..engine import PolicySource
 from ..model import Mode, Policy, Verdict
-from .metrics import LabelValues, WorkerMetrics
+from .counters import WorkerMetrics
+from .metrics import LabelValues
 
 
 class PolicySeries:

@@ -15,7 +15,7 @@ from ..adapters.verify.site import SiteTerms, VerificationSite
 from ..core.keyed import KeyedHash
 from ..errors import UsageError
 from ..model import SECOND_US, Decision, Level, Policy
-from ..observe.metrics import WorkerMetrics
+from ..observe.counters import WorkerMetrics
 from ..ports import Clock
 from ..settings import SmtpConfig, VerificationConfig
 from ..stores import RedisStore

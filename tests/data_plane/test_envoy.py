@@ -8,9 +8,8 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.ports import free_port
 from tests.stores.test_opening import certify
 from tests.surfaces.conftest import GENEROUS, GOOD_KEY, metric, standin_requests
 from tests.surfaces.raw_http import chat, connect, post, read_answer
+from tests.waiting import wait_for
 
 from .planes import Plane, deciding, decisions, envoy, envoy_before
 
@@ -39,14 +39,6 @@ def plane(paced: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan
     folder = tmp_path_factory.mktemp("envoy")
     with envoy(folder, paced, policy=GENEROUS, workers=2) as running:
         yield running
-
-
-def wait_for(found: Callable[[], Any]) -> Any:
-    ends = time.monotonic() + 15
-    while not (value := found()) and time.monotonic() < ends:
-        threading.Event().wait(0.05)
-    assert value
-    return value
 
 
 def open_stream(url: str, **fields: Any) -> socket.socket:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from gateway.loadtests.processes import standin
 from tests.ports import free_port
 from tests.surfaces.conftest import BANNED_KEY, GENEROUS, GOOD_KEY, metric
 from tests.surfaces.raw_http import chat, connect, post
+from tests.waiting import wait_for
 
 from .planes import Plane, deciding, decisions, nginx, nginx_before
 
@@ -25,14 +25,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         nginx(folder, paced, policy=GENEROUS, workers=2) as running,
     ):
         yield running
-
-
-def wait_for(found: Callable[[], Any]) -> Any:
-    ends = time.monotonic() + 15
-    while not (value := found()) and time.monotonic() < ends:
-        threading.Event().wait(0.05)
-    assert value
-    return value
 
 
 def test_a_caller_cannot_write_its_own_refusal(plane: Plane) -> None:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.model import Exchange, Mode, Outcome, Timings, Usage, Verdict
+from gateway.observe.counters import MAX_SERIES, WorkerMetrics
+from gateway.observe.exposition import MetricsAggregate
 from gateway.observe.link import SupervisorLink, WorkerLink
-from gateway.observe.metrics import MAX_SERIES, TABLE, MetricsAggregate, WorkerMetrics
+from gateway.observe.metrics import TABLE
 from gateway.observe.recorder import MetricsRecorder, status_class
 from gateway.observe.series import PolicySeries
 from tests.core.builders import policy, rule

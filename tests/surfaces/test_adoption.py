@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from gateway.loadtests.processes import gateway, standin
+from tests.waiting import wait_until
 
 from .conftest import GENEROUS, ask_admin, standin_requests, write_policy
 from .raw_http import chat, post
-from .test_faults import wait_until
 
 ADOPTS = GENEROUS.replace("unknown_credentials: refuse", "unknown_credentials: adopt")
 WARNING = "EVERY KEY THAT ANYONE MAKES UP"

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 
 from gateway.loadtests.driver import LoadResult, Shot, drive, request_bytes
 from gateway.loadtests.processes import GatewayProcess, gateway
+from tests.waiting import wait_until
 
 from .conftest import GOOD_KEY, ask_admin, metric, write_accounts, write_policy
 from .raw_http import chat, post
@@ -57,15 +58,6 @@ def running(upstream: str, folder: Path, policy: str, *options: str) -> Iterator
 
 def store_pid(folder: Path) -> int:
     return int((folder / "data" / "store" / "valkey.pid").read_text())
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 15.0) -> bool:
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        if holds():
-            return True
-        threading.Event().wait(0.05)
-    return holds()
 
 
 def load(server: GatewayProcess, *, seconds: float, per_s: float = 100) -> LoadResult:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import threading
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 
 from gateway.loadtests.processes import GatewayProcess, gateway, standin
 from gateway.observe.log_reader import read_decisions
+from tests.waiting import wait_until
 
 from .conftest import (
     GOOD_KEY,
@@ -28,16 +27,6 @@ from .conftest import (
 from .raw_http import chat, connect, post, read_answer
 
 AUTH = f"Authorization: Bearer {GOOD_KEY}\r\n".encode()
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Poll for something that another process does; True as soon as it holds."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        if holds():
-            return True
-        threading.Event().wait(0.05)
-    return holds()
 
 
 def stream(server: GatewayProcess, controls: str = "", **fields: object) -> socket.socket:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from gateway.classifiers.load import SHIPPED, load_task_model
 from gateway.loadtests.processes import GatewayProcess, gateway
 from gateway.observe.log_reader import read_decisions
+from tests.waiting import wait_for
 
 from .conftest import GOOD_KEY, ask_admin, metric, write_accounts, write_policy
 from .raw_http import post
@@ -36,7 +36,6 @@ rules:
 """
 RUBRIC = "Score the answer against the rubric from 1 to 5, each criterion: correct, complete."
 QUESTION = "Question: what is a lease?\nAnswer: a thing that lapses by itself."
-WAIT_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +60,13 @@ def running(
         yield started
 
 
-def until(seen: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not seen():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
-
-
 def ask(server: GatewayProcess) -> dict[str, Any]:
     """One request for grading; its decision, explained."""
     turns = [{"role": "system", "content": RUBRIC}, {"role": "user", "content": QUESTION}]
     body = json.dumps({"model": "stand-in", "messages": turns}).encode()
     before = logged(server)
     assert post(server.url, body, key=GOOD_KEY).status == 200
-    until(lambda: len(logged(server)) > len(before))
+    wait_for(lambda: len(logged(server)) > len(before))
     status, found = ask_admin(server, "GET", f"/api/decisions/{logged(server)[-1]}")
     assert status == 200
     return dict(found)
@@ -98,12 +90,12 @@ def test_a_broken_model_is_refused_and_a_good_one_swapped_in(
 ) -> None:
     reloads = "hydragate_model_reload_total"
     model.write_text('{"format": 1, "features": "request/0", "heads": {}}')
-    until(lambda: metric(running, reloads, outcome="failed") >= 1)
+    wait_for(lambda: metric(running, reloads, outcome="failed") >= 1)
     assert ask(running)["facts"]["task"]["version"] == load_task_model().version
     model.write_bytes(SHIPPED.read_bytes() + b"\n")
-    until(lambda: metric(running, reloads, outcome="ok") >= 1)
+    wait_for(lambda: metric(running, reloads, outcome="ok") >= 1)
     version = load_task_model(model).version
-    until(lambda: metric(running, "hydragate_model_info", version=version) == 1)
+    wait_for(lambda: metric(running, "hydragate_model_info", version=version) == 1)
     found = ask(running)
     assert found["facts"]["task"]["version"] == version
     assert f"(model {version})" in found["text"]

@@ -256,18 +256,18 @@ async def test_waiting_for_the_callers_own_iterator_is_nobodys_timeout() -> None
 async def test_the_write_timeout_counts_from_the_callers_last_piece() -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"x"
-        await asyncio.sleep(0.45)
+        await asyncio.sleep(0.6)
         yield bytes(32 * MIB)
 
     async def script(wire: Wire) -> None:
         await wire.reader.readuntil(b"x\r\n")
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.75)
         await wire.reader.readuntil(b"2000000\r\n")
         await wire.reader.readexactly(32 * MIB + 7)
         await wire.say(ANSWER)
         await wire.request()
 
-    async with talking(script, write_timeout_s=0.25) as (upstream, _):
+    async with talking(script, write_timeout_s=0.5) as (upstream, _):
         assert await post(upstream, body()) == b"ok"
 
 

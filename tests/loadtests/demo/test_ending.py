@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -35,13 +35,6 @@ def test_a_demo_that_is_told_to_end_takes_its_servers_along(
         demo.kill()
         demo.wait()
     assert wait_until(lambda: not is_running(pid), 10)
-
-
-def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends and not holds():
-        time.sleep(0.05)
-    return holds()
 
 
 def is_running(pid: int) -> bool:
