@@ -110,8 +110,12 @@ class GatewayProcess(ServerProcess):
         self.url, self.admin = urls[0], urls[-1]
 
     @property
+    def token_file(self) -> Path:
+        return self._data_dir / "admin-token"
+
+    @property
     def token(self) -> str:
-        return (self._data_dir / "admin-token").read_text().strip()
+        return self.token_file.read_text().strip()
 
 
 @contextlib.contextmanager

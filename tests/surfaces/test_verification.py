@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
 
 from .conftest import ask_admin, metric
 from .verifying import Verifying, verifying
 
-ACCOUNTS = 80
+ACCOUNTS = 90
 
 
 def key_of(number: int) -> str:
@@ -200,6 +207,8 @@ class TestMail:
         finally:
             site.mail.refuses = False
         assert (status, said["code"]) == (503, "mail_failed")
+        name = "hydragate_verifications_total"
+        assert metric(site.server, name, level="email", outcome="mail_failed") == 1
         assert site.ask("POST", f"{url}/email", {"email": "dorothy@example.org"})[0] == 200
 
 
@@ -344,6 +353,71 @@ class TestAbuse:
         assert site.ask("POST", url, b"[" * 2_000, json_type)[0] == 400
         assert site.ask("POST", url, b'["email"]', json_type)[0] == 400
         assert site.ask("POST", url, "&".join(["a=1"] * 50))[0] == 400
+
+
+class TestOrders:
+    """What operators do by `hydragate verifications`, on the running gateway."""
+
+    def run(self, site: Verifying, *words: str, by: str | None = "ines") -> Result:
+        token = site.server.token_file
+        order = ["--by", by, "--reason", "as agreed"] if by is not None else []
+        admin = ["--admin", site.server.admin, "--token-file", str(token)]
+        return CliRunner().invoke(main, ["verifications", *words, *order, *admin])
+
+    def test_a_grant_holds_with_the_next_request_until_it_is_revoked(
+        self, site: Verifying, key: str
+    ) -> None:
+        account = account_of(key)
+        assert [site.chat(key)[0] for _ in range(4)] == [403] * 4
+        assert self.run(site, "grant", account, "email").exit_code == 0
+        assert [site.chat(key)[0] for _ in range(4)] == [200] * 4  # on either worker
+        shown = json.loads(self.run(site, "show", account, by=None).stdout)
+        assert [one["level"] for one in shown["grants"]] == ["email"]
+        assert self.run(site, "revoke", account, "email").exit_code == 0
+        assert [site.chat(key)[0] for _ in range(4)] == [403] * 4
+        again = self.run(site, "revoke", account, "email")
+        assert again.exit_code == 1
+        assert "no such grant" in again.output
+
+    def test_what_was_exported_is_given_back_once_with_its_place_at_the_mailbox(
+        self, site: Verifying, key: str, tmp_path: Path
+    ) -> None:
+        account = account_of(key)
+        assert site.pass_mail(key, "restored@example.org")[1]["code"] == "passed"
+        lines = self.run(site, "export", by=None).stdout.splitlines()
+        mine = [line for line in lines if json.loads(line)["account_id"] == account]
+        assert len(mine) == 1
+        assert "restored" not in mine[0]
+        file = tmp_path / "grants.jsonl"
+        file.write_text("\n".join([*mine, '{"account_id": "acc_nobody", "grants": []}']))
+        body = {"account_id": account, "keys": [key]}
+        ask_admin(site.server, "DELETE", f"/api/accounts/{account}")
+        assert ask_admin(site.server, "PUT", f"/api/accounts/{account}", body)[0] < 300
+        assert site.chat(key)[0] == 403
+        first, second = (self.run(site, "import", str(file)) for _ in range(2))
+        assert (first.exit_code, second.exit_code) == (1, 1)
+        assert "1 grants given" in first.output
+        assert "0 grants given" in second.output
+        assert f"{file}:2: no such account: acc_nobody" in first.output
+        assert site.chat(key)[0] == 200
+        shown = json.loads(self.run(site, "show", account, by=None).stdout)
+        assert list(shown["proofs"].values()) == [[account]]
+
+    def test_each_order_is_in_the_audit_with_who_and_why(self, site: Verifying) -> None:
+        path = site.server.token_file.with_name("audit.jsonl")
+        said = [json.loads(line) for line in path.read_text().splitlines()]
+        for action in ("verification.grant", "verification.revoke", "verification.import"):
+            outcomes = [one for one in said if one["action"] == action]
+            assert {one["by"] for one in outcomes} == {"ines"}
+            assert {one["reason"] for one in outcomes} == {"as agreed"}
+            assert outcomes[0]["outcome"] == "asked"
+
+    @pytest.mark.parametrize(
+        "path", ["/api/verifications", "/api/appeals", "/api/verifications/dead"]
+    )
+    def test_nobody_reads_without_the_token(self, site: Verifying, path: str) -> None:
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(site.server.admin + path, timeout=10)
 
 
 def test_steps_are_counted(site: Verifying) -> None:
