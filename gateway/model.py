@@ -344,8 +344,9 @@ class Ask:
     """One rule that asks for a verification, and what its grant is worth.
 
     `rule` is the name of the rule, the limit or the grace that may be the reason of a decision;
-    `expires_us` how long the grant holds, None for ever. `is_enforced` is true also of a grace,
-    which is in force although nothing is refused yet.
+    `expires_us` how long the grant holds, None for ever; `max_accounts` how many accounts may have
+    passed with the same mailbox, card or person, None: what the settings say. `is_enforced` is true
+    also of a grace, which is in force although nothing is refused yet.
     """
 
     rule: str
@@ -353,6 +354,7 @@ class Ask:
     message: str
     expires_us: int | None
     is_enforced: bool
+    max_accounts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

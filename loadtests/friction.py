@@ -15,7 +15,9 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from hashlib import blake2b
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from ..classifiers.reader import TaskReader
 from ..commands.replay import FixedPolicy
 from ..commands.replay_inputs import Asked, load_scenario
 from ..core.keyed import KeyedHash
-from ..model import SECOND_US, Decision, Grant, Level, RequestFacts, Verdict
+from ..model import SECOND_US, Ask, Decision, Grant, Level, RequestFacts, Verdict
 from ..ports import Directory
 from ..workers.linking_hook import LinkingHook
 from ..workers.replay import REPLAY_SECRET
@@ -47,6 +49,9 @@ class Told:
     served: Counter[str] = field(default_factory=Counter)
     asked: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     passed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    bought: dict[str, dict[str, Fraction]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(Fraction))
+    )
 
 
 class ScriptedFriction:
@@ -57,15 +62,14 @@ class ScriptedFriction:
         inner: LinkingHook,
         script: Mapping[str, Any],
         groups: Mapping[str, tuple[str, bool]],
-        expires_us: Mapping[str, int | None],
+        asks: Mapping[str, Ask],
     ) -> None:
-        """`groups`: account → (campaign or class, whether an operator runs it); `expires_us`: how
-        long what a rule asked for counts, by its name."""
+        """`groups`: account → (campaign or class, whether an operator runs it)."""
         self.told = Told()
         self._inner = inner
         self._script = script
         self._groups = groups
-        self._expires_us = expires_us
+        self._asks = asks
         self._due: list[tuple[int, str, int, str]] = []  # instant, account, level, rule
         self._waiting: set[tuple[str, int]] = set()
         self._met: set[tuple[str, int]] = set()
@@ -95,8 +99,11 @@ class ScriptedFriction:
             if stored is None:
                 continue
             group, _ = self._groups.get(account_id, ("unlabelled", False))
-            self.told.passed[group][Level(level).name.lower()] += 1
-            lasts_us = self._expires_us.get(rule)
+            ask = self._asks[rule]
+            name = Level(level).name.lower()
+            self.told.passed[group][name] += 1
+            self.told.bought[group][name] += Fraction(1, _serves(self._script, name, ask))
+            lasts_us = ask.expires_us
             grant = Grant(Level(level), now_us, None if lasts_us is None else now_us + lasts_us)
             kept = (*stored.grants, grant)
             await directory.put(replace(stored, grants=kept, asked_us=None), None)
@@ -130,6 +137,12 @@ class ScriptedFriction:
         heapq.heappush(self._due, (due_us, account_id, int(level), decision.reason))
 
 
+def _serves(script: Mapping[str, Any], level: str, ask: Ask) -> int:
+    """How many accounts one of what the operator buys settles under this rule."""
+    serves = int(script["operator"][level]["serves"])
+    return serves if ask.max_accounts is None else min(serves, ask.max_accounts)
+
+
 def _draw(account_id: str, level: str) -> int:
     """0..999, the same each time."""
     digest = blake2b(f"{account_id} {level}".encode(), digest_size=4).digest()
@@ -141,10 +154,7 @@ def prices(told: Told, script: Mapping[str, Any], groups: Iterable[str]) -> list
     rows = []
     for group in sorted(groups):
         served = told.served[group]
-        bought = {
-            level: -(-count // script["operator"][level]["serves"])
-            for level, count in told.passed[group].items()
-        }
+        bought = {level: ceil(parts) for level, parts in told.bought[group].items()}
         spent = sum(script["operator"][level]["price_usd"] * n for level, n in bought.items())
         rows.append(
             {
@@ -204,8 +214,8 @@ def main(
         campaign = label.get("campaign")
         groups[label["account_id"]] = (campaign or str(label.get("class")), campaign is not None)
     policies = FixedPolicy(policy)
-    expires_us = {name: ask.expires_us for name, ask in policies.current.asks.items()}
-    hook = ScriptedFriction(LinkingHook(KeyedHash(REPLAY_SECRET)), said, groups, expires_us)
+    inner = LinkingHook(KeyedHash(REPLAY_SECRET))
+    hook = ScriptedFriction(inner, said, groups, policies.current.asks)
 
     async def run() -> None:
         asked = Asked(None, None, None, scenario, scale, days, None)

@@ -27,6 +27,7 @@ DEFAULT_EXPIRES_US = 365 * 86_400 * SECOND_US
 MAX_TERM_US = 3_650 * 86_400 * SECOND_US
 REFILL_US = 30 * 86_400 * SECOND_US  # in which a grace counted in requests fills up again
 MAX_GRACE_REQUESTS = 1_000_000
+TERMS = ("grace", "trickle", "cooldown", "expires", "max_accounts")
 WAITING, VERIFIED = "verification_wait_s", "verified_s"
 _REQUESTS = re.compile(r"(\d{1,7}) requests?")
 
@@ -40,6 +41,7 @@ class Terms:
     trickle: Quota | None = None
     cooldown_us: int = 0
     expires_us: int | None = DEFAULT_EXPIRES_US
+    max_accounts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def joined(parts: Iterable[Asked]) -> Asked:
 
 def terms_of(then: RawThen, place: Place, report: Report) -> Terms | None:
     """None when the report says why not."""
-    said = [name for name in ("grace", "trickle", "cooldown", "expires") if getattr(then, name)]
+    said = [name for name in TERMS if getattr(then, name)]
     if then.verify is None:
         for name in said:
             report.error(place / name, "belongs to verify: phone and the like")
@@ -76,7 +78,7 @@ def terms_of(then: RawThen, place: Place, report: Report) -> Terms | None:
     expires_us = _duration(then.expires, place / "expires", report) or DEFAULT_EXPIRES_US
     if report.has_errors and not before:
         return None
-    return Terms(grace_us, pace, trickle, cooldown_us, expires_us)
+    return Terms(grace_us, pace, trickle, cooldown_us, expires_us, then.max_accounts)
 
 
 def ask_of(
@@ -111,7 +113,7 @@ def ask_of(
 def _ask(name: str, rule: Rule, terms: Terms) -> Ask:
     assert rule.level is not None
     is_enforced = rule.mode is Mode.ENFORCE
-    return Ask(name, rule.level, rule.message, terms.expires_us, is_enforced)
+    return Ask(name, rule.level, rule.message, terms.expires_us, is_enforced, terms.max_accounts)
 
 
 def _limit(

@@ -147,6 +147,10 @@ class RawThen(Raw):
     ] = None
     cooldown: Duration | None = None
     expires: Duration | None = None
+    max_accounts: Annotated[
+        int | None,
+        Field(ge=1, le=1_000, description="how many accounts one mailbox, card or person settles"),
+    ] = None
 
 
 class RawException(Raw):

@@ -324,7 +324,7 @@ class VerificationDesk:
         if proof is not None and not await self.book.claim(
             proof,
             entry.subject.account_id,
-            most=self.terms.max_accounts.get(level, 1),
+            most=self._most_accounts(level, ask),
             now_us=now_us,
             until_us=now_us + RESERVED_US,
         ):
@@ -344,6 +344,11 @@ class VerificationDesk:
         if since_us is not None:
             self._timed(level, (now_us - since_us) / SECOND_US)
         return Outcome.PASSED
+
+    def _most_accounts(self, level: Level, ask: Ask | None) -> int:
+        """A rule may allow fewer than the settings, never more."""
+        most = self.terms.max_accounts.get(level, 1)
+        return most if ask is None or ask.max_accounts is None else min(most, ask.max_accounts)
 
     async def _refuse_reach(
         self, entry: Entry, record: Record, level: Level, proof: str

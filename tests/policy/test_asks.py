@@ -51,6 +51,15 @@ def test_a_rule_without_terms_is_one_rule_and_grants_a_year() -> None:
     assert policy.asks["ask"].is_enforced
 
 
+def test_a_rule_says_how_many_accounts_one_person_settles() -> None:
+    assert policy_of("max_accounts: 1").asks["ask"].max_accounts == 1
+    assert policy_of("expires: 30d").asks["ask"].max_accounts is None
+    text = HEAD + "rules:\n" + rule("ask", WHEN, then="{deny: {}, max_accounts: 1}")
+    assert any("belongs to verify" in one for one in problems(text))
+    with_none = rule("ask", WHEN, then="{verify: phone, max_accounts: 0}")
+    assert problems(HEAD + "rules:\n" + with_none)
+
+
 def test_shadow_asks_are_not_in_force() -> None:
     text = HEAD.replace("enforce", "shadow") + "rules:\n"
     policy = compiled(text + rule("ask", WHEN, then="{verify: phone, grace: 1h}"))

@@ -9,7 +9,7 @@ import pytest
 from gateway.adapters.verify.port import Offer
 from gateway.friction.mail_address import parse_address
 from gateway.friction.record import SESSION_TTL_US, Outcome
-from gateway.model import SECOND_US, Level
+from gateway.model import SECOND_US, Ask, Level
 from gateway.stores.verification import VerificationBook
 
 from .verification_house import House, directory, house
@@ -87,6 +87,18 @@ async def test_one_card_for_a_hundred_accounts_at_once_serves_five_and_ties_all(
     )
     assert refused is not None
     assert refused.record.setback == "too_many_accounts"
+
+
+@pytest.mark.parametrize(("said", "passes"), [(1, 1), (None, 5), (9, 5)])
+async def test_a_rule_may_let_one_card_settle_fewer_accounts_than_the_settings_and_never_more(
+    house: House, said: int | None, passes: int
+) -> None:
+    house.asks = (Ask("rule", Level.PAYMENT, "", None, True, said),)
+    outcomes = [
+        await told(house, await pay(house, f"acc_{number}"), "card", has_passed=True)
+        for number in range(7)
+    ]
+    assert outcomes.count(Outcome.PASSED) == passes
 
 
 async def test_an_import_gives_what_is_live_and_pushes_nothing_out(house: House) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -12,7 +12,7 @@ from gateway.core.keyed import KeyedHash
 from gateway.friction.mail_address import parse_address
 from gateway.friction.record import Outcome
 from gateway.friction.visit import Visit
-from gateway.model import SECOND_US, Level, Subject
+from gateway.model import SECOND_US, Ask, Level, Subject
 from gateway.stores import RedisStore, open_store
 from gateway.workers.verification_desk import DeskTerms, VerificationDesk
 from gateway.workers.verification_rounds import Receiver, VerificationRounds
@@ -40,6 +40,7 @@ class House:
     clock: Clock = field(default_factory=Clock)
     counted: list[tuple[str, str]] = field(default_factory=list)
     news: list[str] = field(default_factory=list)
+    asks: tuple[Ask, ...] = ()
 
     def count(self, level: Level, outcome: str) -> None:
         self.counted.append((level.name.lower(), outcome))
@@ -51,7 +52,7 @@ class House:
             keyed=KEYED,
             clock=self.clock,
             terms=DeskTerms(frozenset({Level.EMAIL, Level.PAYMENT}), codes_per_hour=1_000_000),
-            policy=policy,
+            policy=lambda: replace(policy(), asks={ask.rule: ask for ask in self.asks}),
             count=self.count,
         )
 
