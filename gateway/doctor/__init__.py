@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 from ..settings import Settings
-from . import address_data, machine, mail, models, policies, secret, state_store, upstreams
+from . import address_data, machine, mail, models, pages, policies, secret, state_store, upstreams
 from .finding import Finding, State
 
 __all__ = ["Finding", "State", "examine"]
@@ -22,6 +22,7 @@ TOPICS: tuple[tuple[str, Topic], ...] = (
     ("store", state_store.examine),
     ("address data", address_data.examine),
     ("upstream", upstreams.examine),
+    ("verification pages", pages.examine),
     ("mail server", mail.examine),
     ("machine", machine.examine),
 )

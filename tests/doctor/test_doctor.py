@@ -15,9 +15,9 @@ import pytest
 from gateway.adapters.geo.build import Tables, build
 from gateway.classifiers.load import SHIPPED, load_task_model
 from gateway.core.keyed import KeyedHash
-from gateway.doctor import Finding, State, examine
+from gateway.doctor import Finding, State, examine, pages
 from gateway.loadtests.processes import standin
-from gateway.settings import load_settings
+from gateway.settings import VerificationConfig, load_settings
 from gateway.stores import open_store
 from tests.ports import free_port
 from tests.stores.servers import Server
@@ -252,3 +252,47 @@ def test_who_may_say_where_a_client_is(tmp_path: Path) -> None:
     assert any("cf-connecting-ip) is not read" in said for said in warned)
     found = findings(tmp_path, trusted_proxies=["10.0.0.0/8"], address_header="cf-connecting-ip")
     assert not of(found, "address data", State.BAD)
+
+
+@pytest.mark.parametrize(
+    ("url", "changes", "state", "said"),
+    [
+        pytest.param("https://v.example.org", {}, State.OK, "links begin", id="reached"),
+        pytest.param("http://v.example.org", {}, State.WARNING, "links begin", id="no TLS"),
+        pytest.param(
+            *("https://v.example.org", {"checks": {}}, State.WARNING, "check port"),
+            id="behind a data plane",
+        ),
+    ],
+)
+def test_it_says_where_the_pages_of_a_verification_are_reached(
+    url: str, changes: dict[str, Any], state: State, said: str
+) -> None:
+    smtp = {"host": "127.0.0.1", "port": free_port(), "tls": "none", "sender": "v@example.org"}
+    settings = {
+        "upstreams": [{"url": "http://127.0.0.1:9"}],
+        "policy": POLICIES / "enforce",
+        "verification": {"public_url": url, "smtp": smtp},
+        **changes,
+    }
+
+    async def look() -> list[Finding]:
+        return [one async for one in pages.examine(load_settings(None, settings))]
+
+    (found,) = asyncio.run(look())
+    assert found.state is state
+    assert said in found.said
+    assert (state is State.OK) == (found.fix == "")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("https://API.Example.com:443/", "https://api.example.com"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("https://bücher.example:8443", "https://xn--bcher-kva.example:8443"),
+    ],
+)
+def test_a_public_url_is_kept_as_browsers_write_an_origin(said: str, kept: str) -> None:
+    smtp = {"host": "127.0.0.1", "sender": "v@example.org"}
+    assert VerificationConfig.model_validate({"public_url": said, "smtp": smtp}).public_url == kept
