@@ -16,7 +16,7 @@ from gateway.observe.metrics import TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules" / "hydragate.yaml"
-CASES = ROOT / "deploy" / "prometheus" / "rules_test.yaml"
+CASES = sorted((ROOT / "deploy" / "prometheus").glob("rules_test*.yaml"))
 PARTS = ("Symptom", "Check", "Mend", "Escalate")
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 
@@ -48,7 +48,8 @@ def test_an_alert_leads_to_all_that_who_is_paged_needs(name: str) -> None:
 def test_an_alert_is_tested_quiet_and_firing(name: str) -> None:
     asked = [
         case
-        for group in yaml.safe_load(CASES.read_text())["tests"]
+        for path in CASES
+        for group in yaml.safe_load(path.read_text())["tests"]
         for case in group["alert_rule_test"]
         if case["alertname"] == name
     ]
