@@ -6,6 +6,7 @@ The only file that knows the order of things. Everything it calls is pure or a p
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, cast
 
@@ -278,10 +279,8 @@ class Engine:
         self.settle(ending)
         if ending.adopted is None:
             return
-        try:
+        with suppress(StoreError):  # the store counts it; a later request adopts the account
             await self.store.adopt(ending.credential or "", ending.adopted, ttl_us=ADOPTED_TTL_US)
-        except StoreError:
-            pass  # counted by the store's own metrics; it is adopted by its next request
 
     def settle(self, ending: Ending) -> None:
         """All of `end` where nobody is adopted."""
