@@ -6,6 +6,7 @@ The only file that knows the order of things. Everything it calls is pure or a p
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, cast
 
@@ -294,17 +295,18 @@ class Engine:
 
     async def end(self, ending: Ending) -> None:
         """Learn, settle, adopt. Never raises for what the store does."""
+        self.settle(ending)
+        if ending.adopted is None:
+            return
+        with suppress(StoreError):  # the store counts it; a later request adopts the account
+            await self.store.adopt(ending.credential or "", ending.adopted, ttl_us=ADOPTED_TTL_US)
+
+    def settle(self, ending: Ending) -> None:
+        """All of `end` where nobody is adopted."""
         if ending.usage is not None:
             self.estimator.learn(ending.model, ending.body_bytes, ending.usage)
-        try:
-            if ending.due is not None:
-                self.store.settle_soon(ending.due)
-            if ending.adopted is not None:
-                await self.store.adopt(
-                    ending.credential or "", ending.adopted, ttl_us=ADOPTED_TTL_US
-                )
-        except StoreError:
-            pass  # counted by the store's own metrics; leases lapse, estimates stand
+        if ending.due is not None:
+            self.store.settle_soon(ending.due)
 
     def _assess(self, policy: Policy, facts: RequestFacts, known: Known) -> Assessment:
         """What follows from policy and account alone is kept while both are the same objects,

@@ -1,9 +1,10 @@
 """What a replay costs: exchanges a second on one core, CPU by part, memory over time.
 
-Run: python -m hydragate.loadtests.bench_replay [--exchanges N] [--accounts N] [--json FILE]
-[--profile FILE]. The log is made first (not measured): bodies of about 1.5 KB, none twice, 100
-exchanges a second of event time, answers under way for one to nine seconds. The parts are found by
-leaving later ones out, so that each is measured where it runs, with what runs before it.
+Run: python -m hydragate.loadtests.bench_replay [--exchanges N] [--accounts N] [--link]
+[--json FILE] [--profile FILE]. With --link the linker listens in, as `hydragate replay` has it.
+The log is made first (not measured): bodies of about 1.5 KB, none twice, 100 exchanges a second of
+event time, answers under way for one to nine seconds. The parts are found by leaving later ones
+out, so that each is measured where it runs, with what runs before it.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ from typing import Any
 import click
 
 from ..commands.replay import FixedPolicy
+from ..core.keyed import KeyedHash
 from ..stores.memory import MemoryStore
 from ..workers.decision_lines import DecisionLines, DecisionWriter
 from ..workers.feeds import FileFeed, lines_of, open_log
-from ..workers.replay import Replay
+from ..workers.linking_hook import LinkingHook
+from ..workers.replay import REPLAY_SECRET, Replay
 from ..workers.replay_files import ReplayPlan, ReplayRun, rare_collections
 from ..workers.traffic import LineReader, ReadReport
 
-GOAL_PER_S = 20_000
+GOAL_PER_S, LINKED_GOAL_PER_S = 20_000, 10_000
 EVENT_RATE_PER_S = 100.0
 START_S = 1_776_816_000.0
 POLICY = Path(__file__).resolve().parents[1] / "policies" / "enforce"
@@ -143,7 +146,7 @@ class Whole:
         }
 
 
-def run_whole(folder: Path, exchanges: int, policy: Path) -> Whole:
+def run_whole(folder: Path, exchanges: int, policy: Path, hook: LinkingHook | None = None) -> Whole:
     memory: list[tuple[int, int]] = []
     every = max(2_048, exchanges // SAMPLES // 2_048 * 2_048)
 
@@ -159,11 +162,16 @@ def run_whole(folder: Path, exchanges: int, policy: Path) -> Whole:
         out=folder / "out",
         store=MemoryStore(),
         policies=FixedPolicy(policy),
+        hook=hook,
     )
     wall, cpu = perf_counter(), process_time()
     result = asyncio.run(ReplayRun(plan).run(on_progress=sample))
     assert result.summary["exchanges"] == exchanges
     return Whole(exchanges, perf_counter() - wall, process_time() - cpu, memory)
+
+
+def _hook() -> LinkingHook:
+    return LinkingHook(KeyedHash(REPLAY_SECRET))
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -233,6 +241,7 @@ def profiled(work: Callable[[], object]) -> str:
 @click.option("--exchanges", default=100_000, show_default=True)
 @click.option("--accounts", default=5_000, show_default=True)
 @click.option("--policy", default=POLICY, type=click.Path(exists=True, path_type=Path))
+@click.option("--link", "links", is_flag=True, help="With the linker; the parts are left out.")
 @click.option("--rounds", default=3, show_default=True, help="Whole runs; the best counts.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Results go here.")
 @click.option("--profile", type=click.Path(path_type=Path), help="A profile of one run goes here.")
@@ -240,6 +249,7 @@ def main(
     exchanges: int,
     accounts: int,
     policy: Path,
+    links: bool,
     rounds: int,
     json_file: Path | None,
     profile: Path | None,
@@ -249,7 +259,8 @@ def main(
         folder = Path(name)
         write_accounts(folder / "accounts.jsonl", accounts)
         write_traffic(folder / "traffic.jsonl", exchanges, accounts)
-        runs = [run_whole(folder, exchanges, policy) for _ in range(rounds)]
+        hooks = [_hook() if links else None for _ in range(rounds)]
+        runs = [run_whole(folder, exchanges, policy, hook) for hook in hooks]
         best = min(runs, key=lambda one: one.cpu_s)
         found = {
             "machine": f"{platform.machine()} {platform.python_implementation()} "
@@ -257,17 +268,23 @@ def main(
             "exchanges": exchanges,
             "accounts": accounts,
             "policy": "policies/enforce" if policy == POLICY else str(policy),
-            "goal_exchanges_per_s": GOAL_PER_S,
+            "goal_exchanges_per_s": LINKED_GOAL_PER_S if links else GOAL_PER_S,
             "whole": best.as_json(),
             "all_runs_cpu_us": [round(1e6 * one.cpu_s / exchanges, 2) for one in runs],
-            "cpu_us_by_part": run_parts(folder, exchanges, policy),
         }
+        if links:
+            found["pairs_per_exchange"] = [
+                round(hook.pairs / exchanges, 2) for hook in hooks if hook is not None
+            ]
+        else:
+            found["cpu_us_by_part"] = run_parts(folder, exchanges, policy)
         text = json.dumps(found, indent=2)
         print(text)
         if json_file is not None:
             json_file.write_text(text + "\n")
         if profile is not None:
-            profile.write_text(profiled(lambda: run_whole(folder, exchanges, policy)))
+            again = _hook() if links else None
+            profile.write_text(profiled(lambda: run_whole(folder, exchanges, policy, again)))
 
 
 if __name__ == "__main__":

@@ -56,10 +56,14 @@ def correct(tat_us: int, now_us: int, delta_us: int, level_us: int) -> int:
     A debit (`delta_us` > 0) has no limit. A credit is cut to what of the reservation has not
     drained by now, and never moves the TAT before now.
     """
+    # Comparisons: each min or max costs as much as all the rest.
     if delta_us >= 0:
-        return max(tat_us, now_us) + delta_us
-    credit = min(-delta_us, max(0, level_us - now_us))
-    return max(tat_us - credit, min(tat_us, now_us))
+        return (tat_us if tat_us > now_us else now_us) + delta_us
+    ahead_us = level_us - now_us
+    if ahead_us <= 0 or tat_us <= now_us:
+        return tat_us
+    credit = -delta_us if -delta_us < ahead_us else ahead_us
+    return tat_us - credit if tat_us - credit > now_us else now_us
 
 
 def remaining(tat_us: int, now_us: int, quota: Quota) -> int:

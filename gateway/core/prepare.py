@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn, TypeVar, cast, overload
 
 from ..model import (
+    Limit,
     PlannedStep,
     Policy,
     Predicate,
@@ -23,6 +24,7 @@ from ..model import (
     Subject,
     record,
 )
+from .conditions import left_over, positions_of
 from .jitter import Jitter
 from .limit_plan import PreparedLimit, prepare_limit
 
@@ -36,6 +38,9 @@ Asked = tuple[tuple[int, SignalFunction], ...]
 """Signals that only the request answers, by position."""
 OpenRules = tuple[tuple[Predicate | None, Rule], ...]
 """Rules that may match, with what is left to be asked of each: None, nothing, it does match."""
+Open = tuple[OpenRules, tuple[tuple[Limit, Predicate | None], ...]]
+"""And limits that may concern a request, likewise."""
+_NOT_KNOWN = object()
 
 
 @record
@@ -81,7 +86,7 @@ def _with_limits(
 class Preparer:
     """Prepares accounts for one policy, and keeps what they share."""
 
-    __slots__ = ("_asked", "_may_know", "_rules", "policy", "strangers")
+    __slots__ = ("_asked", "_may_know", "_open", "_positions", "policy", "strangers")
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
@@ -91,7 +96,8 @@ class Preparer:
         known = _known_values(everything, Subject(""), "")
         self._may_know = tuple([one for one in everything if one[0] in known])
         self._asked: dict[tuple[int, ...], Asked] = {}
-        self._rules: dict[tuple[int, ...], OpenRules] = {}
+        self._positions = _positions_of_conditions(policy)
+        self._open: dict[tuple[object, ...], Open] = {}
 
     def prepare(
         self, subject: Subject, *, credential: str | None = None, jitter: Jitter | None = None
@@ -100,21 +106,16 @@ class Preparer:
         requests that carry this one only."""
         policy = self.policy
         known = _known_values(self._may_know, subject, credential)
-        values = _Known(known, len(policy.signals))
+        rules, limits_when = self._still_open(known)
         limits, tags = [], dict[str, str]()
-        for limit in policy.limits:
-            outcome = True if limit.when is None else _tried(limit.when, values)
-            if outcome is not False:
-                when = None if outcome else limit.when
-                one = prepare_limit(
-                    policy, limit, subject, jitter, when=when, known=known, tags=tags
-                )
-                if one is not None:
-                    limits.append(one)
+        for limit, when in limits_when:
+            one = prepare_limit(policy, limit, subject, jitter, when=when, known=known, tags=tags)
+            if one is not None:
+                limits.append(one)
         return _with_limits(
             tuple([known.get(position) for position in range(len(policy.signals))]),
             self._still_asked(known),
-            self._open_rules(values),
+            rules,
             limits,
         )
 
@@ -126,15 +127,40 @@ class Preparer:
             kept = _shared(self._asked, key, tuple(asked))
         return kept
 
-    def _open_rules(self, known: _Known) -> OpenRules:
-        rules: list[tuple[Predicate | None, Rule]] = []
-        shape: list[int] = []
-        for number, rule in enumerate(self.policy.rules):
-            outcome = _tried(rule.when, known)
-            if outcome is not False:
-                rules.append((None if outcome else rule.when, rule))
-                shape += (number, outcome is True)
-        return _shared(self._rules, tuple(shape), tuple(rules))
+    def _still_open(self, known: dict[int, object]) -> Open:
+        """The same for accounts alike in all that conditions ask for: worked out once."""
+        if self._positions is None:
+            return self._work_out(known)
+        key = tuple([known.get(position, _NOT_KNOWN) for position in self._positions])
+        kept = self._open.get(key)
+        if kept is None:
+            kept = _shared(self._open, key, self._work_out(known))
+        return kept
+
+    def _work_out(self, known: dict[int, object]) -> Open:
+        values = _Known(known, len(self.policy.signals))
+        rules = [(_left_over(rule.when, values), rule) for rule in self.policy.rules]
+        limits = [
+            (True if limit.when is None else _left_over(limit.when, values), limit)
+            for limit in self.policy.limits
+        ]
+        return (
+            tuple([(_when(left), rule) for left, rule in rules if left is not False]),
+            tuple([(limit, _when(left)) for left, limit in limits if left is not False]),
+        )
+
+
+def _when(left: Predicate | bool) -> Predicate | None:
+    return None if isinstance(left, bool) else left
+
+
+def _positions_of_conditions(policy: Policy) -> tuple[int, ...] | None:
+    """Of the values that rules and limits ask for; None where that cannot be told."""
+    conditions = [rule.when for rule in policy.rules]
+    conditions += [limit.when for limit in policy.limits if limit.when is not None]
+    told = [positions_of(when) for when in conditions]
+    known = [positions for positions in told if positions is not None]
+    return tuple(sorted(frozenset().union(*known))) if len(known) == len(told) else None
 
 
 def _shared(kept: dict[_Key, _Made], key: _Key, made: _Made) -> _Made:
@@ -205,9 +231,11 @@ def _known_values(
     return values
 
 
-def _tried(when: Predicate, known: _Known) -> bool | None:
-    """What the condition comes to for every request; None where the request decides."""
+def _left_over(when: Predicate, known: _Known) -> Predicate | bool:
+    """What the condition comes to for every request, or what is left to be asked of each."""
+    if positions_of(when) is not None:
+        return left_over(when, known, known.values)
     try:
         return bool(when(known))
     except _OnlyTheRequestTellsError:
-        return None
+        return when

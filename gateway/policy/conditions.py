@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from ..core.conditions import combined, leaf
 from ..model import Level, Predicate, SignalSpec
 from .hints import did_you_mean
 from .operators import BESIDE, GROUPS, OPERATORS, OperatorError, Test, Vocabulary
@@ -131,7 +132,7 @@ class ConditionCompiler:
         if_unknown = self._on_unknown if at_unknown is None else at_unknown != negated
         position = self.position(spec.name)
         self._compared[spec.name] = None
-        return _leaf(position, _negated(test) if negated else test, at_unknown=if_unknown)
+        return leaf(position, _negated(test) if negated else test, at_unknown=if_unknown)
 
     def _popped(
         self,
@@ -212,40 +213,13 @@ def _is_empty_range(operators: Mapping[str, Any]) -> bool:
 def _combined(
     parts: Sequence[Callable[[Any], bool] | None], *, is_all: bool
 ) -> Callable[[Any], bool] | None:
-    """One function out of several; None when one of them is missing."""
-    tests = tuple([part for part in parts if part is not None])
-    if len(tests) != len(parts):
-        return None
-    if len(tests) == 1:
-        return tests[0]
-    if len(tests) == 2:
-        first, second = tests
-        if is_all:
-            return lambda values: first(values) and second(values)
-        return lambda values: first(values) or second(values)
-    return _until(tests, ends_with=not is_all)
-
-
-def _until(tests: tuple[Callable[[Any], bool], ...], *, ends_with: bool) -> Callable[[Any], bool]:
-    """The first test that comes out as `ends_with` decides. A loop: half the price of any()."""
-
-    def first(values: Any) -> bool:
-        for test in tests:
-            if test(values) is ends_with:
-                return ends_with
-        return not ends_with
-
-    return first
+    """None when one of them is missing."""
+    tests = [part for part in parts if part is not None]
+    return combined(tests, is_all=is_all) if len(tests) == len(parts) else None
 
 
 def _negated(test: Test) -> Test:
     return lambda value: not test(value)
-
-
-def _leaf(position: int, test: Test, *, at_unknown: bool) -> Predicate:
-    if at_unknown:
-        return lambda values: (value := values[position]) is None or test(value)
-    return lambda values: (value := values[position]) is not None and test(value)
 
 
 def is_below(condition: object, level: Level) -> bool:

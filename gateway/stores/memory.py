@@ -127,7 +127,15 @@ class MemoryStore(MemoryDirectory):
         for one, result, kept in zip(charge.steps, results, places, strict=True):
             until_us = now_us + one.ttl_us
             if one.kind is _LEASE:
-                self._take(one, kept, charge.lease_id, until_us)
+                if kept is None or one.amount != 1:
+                    self._take(one, kept, charge.lease_id, until_us)
+                    continue
+                fields = kept.fields
+                if not fields or until_us < kept.first_us:
+                    kept.first_us = until_us
+                fields[charge.lease_id] = until_us
+                if until_us + SLACK_US > kept.expires_us:
+                    kept.expires_us = until_us + SLACK_US
                 continue
             if kept is None:  # perhaps made by an earlier step of this request
                 kept = self._alive(one.tag, False, now_us) or self._begin(one)
@@ -323,10 +331,13 @@ def _is_shadow(of: Step | Correction) -> bool:
 
 
 def _held(leases: _Counters, now_us: int) -> int:
+    fields = leases.fields
+    if not fields:
+        return 0
     if now_us >= leases.first_us:
-        leases.fields = {name: until for name, until in leases.fields.items() if until > now_us}
-        leases.first_us = min(leases.fields.values(), default=0)
-    return len(leases.fields)
+        fields = {name: until for name, until in fields.items() if until > now_us}
+        leases.fields, leases.first_us = fields, min(fields.values(), default=0)
+    return len(fields)
 
 
 def _charged_field(counters: _Counters, field: str, now_us: int) -> str:

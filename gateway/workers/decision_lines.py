@@ -45,12 +45,19 @@ class DecisionLines:
 
     def encode(self, ts: float, account_id: str, decision: Decision) -> bytes:
         """One line, with its newline."""
-        subject = decision.subject
+        return b'{"ts":%b,"account_id":%b,%b' % (
+            orjson.dumps(ts),
+            orjson.dumps(account_id),
+            self._tail_of(decision),
+        )
+
+    def _tail_of(self, decision: Decision) -> bytes:
+        subject, findings = decision.subject, decision.findings
         key = (
             decision.verdict,
             decision.would_be,
             decision.reason,
-            tuple([(f.rule, f.verdict, f.mode) for f in decision.findings]),
+            tuple([(f.rule, f.verdict, f.mode) for f in findings]) if findings else (),
             None if subject is None else subject.cluster_id,
             None if subject is None else subject.suspicion,
             decision.degraded,
@@ -60,7 +67,7 @@ class DecisionLines:
             if len(self._tails) >= MAX_KEPT_TAILS:
                 self._tails.clear()
             tail = self._tails[key] = _tail(decision)
-        return b'{"ts":%b,"account_id":%b,%b' % (orjson.dumps(ts), orjson.dumps(account_id), tail)
+        return tail
 
 
 def _tail(decision: Decision) -> bytes:

@@ -155,14 +155,15 @@ class Replay:
             self.line_us = now_us
         else:
             now_us = self.line_us
-        if self.tick_us <= now_us or (self.due and self.due[0] >> LINE_BITS <= now_us):
+        if self.tick_us <= now_us or (self.due and self.due[0] <= now_us << LINE_BITS | LINE_MASK):
             await self._advance(now_us)
         if now_us > self.clock.us:
             self.clock.us = now_us
         key = line.key_id or NO_KEY
-        if (line.account_id, key) not in self._credentials:
+        credential = self._credentials.get((line.account_id, key))
+        if credential is None:
             await self._learn_key(line.account_id, key)
-        facts, error = self.facts_of(number, line)
+        facts, error = self.facts_of(number, line, credential)
         if error is not None:
             decision = self.engine.reject(facts, error)
         else:
@@ -178,13 +179,11 @@ class Replay:
             ending = self.engine.ending(
                 facts, decision, _usage_of(response), response.status, due_us
             )
-            is_told = self.hook is not None
-            self.pending[number] = (
-                ending,
-                self._ask_of(facts, decision),
-                facts if is_told else None,
-                response if is_told else None,
-            )
+            ask = self._ask_of(facts, decision) if decision.findings else None
+            if self.hook is None:
+                self.pending[number] = ending, ask, None, None
+            else:
+                self.pending[number] = ending, ask, facts, response
         else:
             await self._close(facts, decision)
         return decision
@@ -195,7 +194,7 @@ class Replay:
 
     async def _advance(self, now_us: int) -> None:
         """Let everything happen that is due by then, in order of time."""
-        due, clock, hook = self.due, self.clock, self.hook
+        due, clock, hook, engine = self.due, self.clock, self.hook, self.engine
         while True:
             due_us = due[0] >> LINE_BITS if due else NEVER_US
             if due_us > now_us and self.tick_us > now_us:
@@ -205,7 +204,10 @@ class Replay:
                     clock.us = due_us
                 number = heapq.heappop(due) & LINE_MASK
                 ending, ask, facts, response = self.pending.pop(number)
-                await self.engine.end(ending)
+                if ending.adopted is None:
+                    engine.settle(ending)
+                else:
+                    await engine.end(ending)
                 if ask is not None:
                     await self._note_ask(*ask)
                 if hook is not None and facts is not None and response is not None:
@@ -246,14 +248,14 @@ class Replay:
         if changed is not None:
             await self.store.put(changed, None)
 
-    def facts_of(self, number: int, line: TrafficLine) -> tuple[RequestFacts, RequestError | None]:
+    def facts_of(
+        self, number: int, line: TrafficLine, credential: str | None = None
+    ) -> tuple[RequestFacts, RequestError | None]:
         """The facts at the instant reached, read as those of a live request are; the error says
-        why the body could not be read."""
+        why the body could not be read. `credential` is the line's, from whoever knows it."""
         self._ids.line, now_us = number, self.clock.us
-        key = line.key_id or NO_KEY
-        credential = self._credentials.get((line.account_id, key))
         if credential is None:
-            credential = self._credential_beyond(line.account_id, key)
+            credential = self._credential_of(line.account_id, line.key_id or NO_KEY)
         path, route, dialect = self._place_of(line.method, line.path)
         body, raw, error = NO_BODY, b"", None
         if route is not None and route.shape is not None:
@@ -306,9 +308,14 @@ class Replay:
         self.keys_of[account_id] = known + 1
         self._credentials[account_id, key] = credential
 
-    def _credential_beyond(self, account_id: str, key: str) -> str:
-        """Of an unknown account, or of a key beyond the bound."""
-        return self._credentials.get((account_id, NO_KEY)) or self._credential(account_id, key)
+    def _credential_of(self, account_id: str, key: str) -> str:
+        """Also of an unknown account, or of a key beyond the bound."""
+        known = self._credentials
+        return (
+            known.get((account_id, key))
+            or known.get((account_id, NO_KEY))
+            or self._credential(account_id, key)
+        )
 
     def _credential(self, account_id: str, key_id: str) -> str:
         return self._keyed.credential(f"{account_id}\n{key_id}".encode())

@@ -179,6 +179,18 @@ def test_what_the_account_decides_is_not_asked_again() -> None:
     assert len(prepared.asked) < len(compiled.signals)
 
 
+def test_an_account_that_is_verified_is_not_asked_for_its_model() -> None:
+    """The rule names the model first, which only a request tells."""
+    preparer = Preparer(SHIPPED[0])
+    known = replace(SUBJECT, created_us=NOW_US, grants=(Grant(Level.EMAIL, NOW_US),))
+    open_rules = [
+        {rule.name for _, rule in preparer.prepare(subject).rules}
+        for subject in (known, replace(known, grants=()))
+    ]
+    assert "premium-before-mail" not in open_rules[0]
+    assert "premium-before-mail" in open_rules[1]
+
+
 def test_a_grant_that_runs_out_is_looked_at_with_each_request() -> None:
     compiled = policy(signals=(all_signals()["verification"],))
     subject = replace(SUBJECT, grants=(Grant(Level.PHONE, NOW_US, NOW_US + 5),))
