@@ -41,7 +41,7 @@ async def record(store: RedisStore) -> None:
         asked = charge(*steps, lease_id=f"lease-{number}")
         assert (await store.charge(asked)).applied
         sighting = Sighting(
-            "acc_1", SIGHTING.pack(NOW_US // SECOND_US, 1, 5, 6, 0, *[255] * 6, 0, 0)
+            "acc_1", SIGHTING.pack(NOW_US // SECOND_US, 1, 5, 6, 0, *[255] * 7, 0, 0)
         )
         await store.settle(Settlement(asked.lease_id, (), NOW_US, sighting))
     sender = EvidenceSender(MessageLog(store, "evidence", most=EVIDENCE_MESSAGES))
