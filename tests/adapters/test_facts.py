@@ -50,7 +50,7 @@ def test_every_fact_lands_under_its_own_name() -> None:
         body=body,
         body_bytes=420,
         ja4="j-1",
-        task=TaskReading("v", "09", (0.5,)),
+        task=TaskReading("v", "09", (0.5,), 12),
         keyed=KEYED,
         estimator=TokenEstimator(),
     )
@@ -82,7 +82,7 @@ def test_every_fact_lands_under_its_own_name() -> None:
         "end_user": KEYED.value("end_user", "u-1"),
         "estimated_input_tokens": 101,
         "estimated_output_tokens": 36,
-        "task": {"version": "v", "features": "09", "scores": (0.5,)},
+        "task": {"version": "v", "features": "09", "scores": (0.5,), "workspace": 12},
         "window": None,
         "collecting": None,
     }
