@@ -18,7 +18,6 @@ import contextlib
 import json
 import os
 import resource
-import statistics
 import tempfile
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -27,10 +26,10 @@ from random import Random
 from typing import Any
 
 import click
-import uvloop
 import yaml
 
 from ..adapters.geo import bundled_geo
+from .bench.in_turn import compare
 from .bench.rig import (
     ACCOUNTS,
     MEASURED_CPU,
@@ -43,12 +42,10 @@ from .bench.rig import (
     machine,
     wires,
 )
-from .driver import LoadResult, Shot, drive
 from .processes import ROOT, gateway, standin
 
 SET = "embargoed-regions"
 COUNTRIES, SYSTEMS = 200, 10_000
-CONNECTIONS = 32
 HOMES = ("US", "DE", "FR", "BR")
 WARM_UP = 8_000  # caches are full, and evidence is sampled as thinly as of any busy account
 AWAY_EVERY = 21  # prime to the number of accounts, so that all of them travel
@@ -178,47 +175,11 @@ def gateways() -> Iterator[list[Measured]]:
         yield found
 
 
-def measure(measured: Measured, sent: list[bytes], requests: int) -> tuple[float, float]:
-    """(requests a second, CPU microseconds of the gateway a request) of so many requests.
-
-    A number of them and not a time: what the gateway does for the first requests of an account it
-    does not do for ever, so the two that are compared must have seen equally many.
-    """
-    before = measured.cpu_s()
-    shots = [Shot(0.0, sent[number % len(sent)]) for number in range(requests)]
-    result: LoadResult = uvloop.run(drive(measured.url, shots, connections=CONNECTIONS))
-    if result.errors or set(result.statuses) != {200}:
-        raise click.ClickException(f"{measured.name}: not all was served: {result.as_json()}")
-    return requests / result.wall_s, 1e6 * (measured.cpu_s() - before) / requests
-
-
 def run(rounds: int, requests: int) -> dict[str, Any]:
-    sent = wires_from_places()
-    rates: dict[str, list[float]] = {name: [] for name in POLICIES}
-    cpu_us: dict[str, list[float]] = {name: [] for name in POLICIES}
-    with gateways() as pair:
-        for measured in pair:
-            measure(measured, sent, WARM_UP)
-        for number in range(rounds):
-            for measured in pair if number % 2 == 0 else reversed(pair):
-                rate, us = measure(measured, sent, requests)
-                rates[measured.name].append(rate)
-                cpu_us[measured.name].append(us)
-    return {
-        "per_s": {name: _spread(found, 0) for name, found in rates.items()},
-        "cpu_us_per_request": {name: _spread(found, 1) for name, found in cpu_us.items()},
-        "throughput_to_off": {name: _spread(_to_off(rates, name), 3) for name in ("places", "on")},
-        "cpu_to_off": {name: _spread(_to_off(cpu_us, name), 3) for name in ("places", "on")},
-    }
-
-
-def _to_off(found: dict[str, list[float]], name: str) -> list[float]:
-    return [with_it / off for with_it, off in zip(found[name], found["off"], strict=True)]
-
-
-def _spread(values: list[float], digits: int) -> dict[str, float]:
-    shown = {"min": min(values), "median": statistics.median(values), "max": max(values)}
-    return {name: round(value, digits) for name, value in shown.items()}
+    with gateways() as found:
+        return compare(
+            found, wires_from_places(), warm_up=WARM_UP, rounds=rounds, requests=requests
+        )
 
 
 @click.command()
