@@ -8,8 +8,9 @@ import datetime
 import ipaddress
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import redis
@@ -28,6 +29,8 @@ from gateway.stores.wire import Address, Wire
 
 from .servers import Server, server
 from .steps import charge, gcra
+
+T = TypeVar("T")
 
 FAILOVER_S = 20.0
 
@@ -222,20 +225,27 @@ async def test_sentinel_leads_to_the_new_primary_after_the_old_one_died(tmp_path
             with primary.client() as client:
                 assert client.wait(1, 5000) == 1
             primary.stop()
-            reply, deadline = None, time.monotonic() + FAILOVER_S
-            while reply is None and time.monotonic() < deadline:
-                try:
-                    reply = await store.charge(charge(gcra()))
-                except StoreError:
-                    await asyncio.sleep(0.05)
-            assert reply is not None
+            reply = await insist(lambda: store.charge(charge(gcra())))
             assert reply.results[0].level == first.results[0].level + gcra().amount
-            assert await store.resolve("c" * 32) is not None
-            assert await store.get("acc_1") is not None
+            # A sentinel on a busy machine may doubt the new primary for a moment, too.
+            assert await insist(lambda: store.resolve("c" * 32)) is not None
+            assert await insist(lambda: store.get("acc_1")) is not None
         finally:
             await store.aclose()
         with replica.client() as client:
             assert client.info("replication")["role"] == "master"
+
+
+async def insist(ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer, once the store gives one; its last error when a failover's time is over."""
+    deadline = time.monotonic() + FAILOVER_S
+    while True:
+        try:
+            return await ask()
+        except StoreError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
 
 
 @contextlib.contextmanager
