@@ -14,40 +14,22 @@ share and last country are read.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import resource
-import tempfile
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import click
 import yaml
 
 from ..adapters.geo import bundled_geo
-from .bench.in_turn import compare
-from .bench.rig import (
-    ACCOUNTS,
-    MEASURED_CPU,
-    OTHER_CPU,
-    POLICY,
-    Measured,
-    _ask,
-    _store,
-    keys,
-    machine,
-    wires,
-)
-from .processes import ROOT, gateway, standin
+from .bench.in_turn import OFF, main_of, write_accounts
+from .bench.rig import ACCOUNTS, POLICY, wires
+from .processes import ROOT
 
 SET = "embargoed-regions"
 COUNTRIES, SYSTEMS = 200, 10_000
 HOMES = ("US", "DE", "FR", "BR")
-WARM_UP = 8_000  # caches are full, and evidence is sampled as thinly as of any busy account
 AWAY_EVERY = 21  # prime to the number of accounts, so that all of them travel
 WINDOWED = """, hosting_share_24h: {gt: 0.5},
            last_country: {in: [US, DE]}"""
@@ -129,75 +111,23 @@ def write_policy_off(folder: Path) -> Path:
     return folder
 
 
-def write_accounts(path: Path) -> Path:
-    lines = [
-        {
-            "account_id": f"acc_{number}",
-            "tier": "scale",
-            "keys": [key],
-            "billing_country": home_of(number),
-            "phone_country": home_of(number),
-        }
-        for number, key in enumerate(keys())
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
+def records_of(number: int) -> dict[str, Any]:
+    return {"billing_country": home_of(number), "phone_country": home_of(number)}
 
 
-POLICIES = {"off": write_policy_off, "places": write_policy_places, "on": write_policy_on}
+POLICIES = {OFF: write_policy_off, "places": write_policy_places, "on": write_policy_on}
 
 
-@contextlib.contextmanager
-def gateways() -> Iterator[list[Measured]]:
-    """One without regions, one without windows, one with all; each has a store of its own."""
-    with contextlib.ExitStack() as stack:
-        upstream = stack.enter_context(standin("--fast", cpu=OTHER_CPU))
-        found = []
-        for name, write in POLICIES.items():
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            store = stack.enter_context(_store(folder))
-            config = folder / "config.yaml"
-            settings = {
-                "upstreams": [{"url": upstream}],
-                "policy": str(write(folder / "policy")),
-                "accounts": str(write_accounts(folder / "accounts.jsonl")),
-                "store": store,
-                "store_timeout_s": 1.0,  # a store that waits for a core is not broken
-                "trusted_proxies": ["127.0.0.0/8"],
-                "geo": {"bundled": name != "off"},
-            }
-            config.write_text(yaml.safe_dump(settings))
-            server = stack.enter_context(
-                gateway(folder / "data", "--config", str(config), cpu=MEASURED_CPU)
-            )
-            pid = _ask(server.admin, server.token)["worker_pids"][0]
-            found.append(Measured(name, server.url, pid))
-        yield found
+def settings(name: str, folder: Path) -> dict[str, Any]:
+    return {
+        "policy": str(POLICIES[name](folder / "policy")),
+        "accounts": write_accounts(folder / "accounts.jsonl", records_of),
+        "trusted_proxies": ["127.0.0.0/8"],
+        "geo": {"bundled": name != OFF},
+    }
 
 
-def run(rounds: int, requests: int) -> dict[str, Any]:
-    with gateways() as found:
-        return compare(
-            found, wires_from_places(), warm_up=WARM_UP, rounds=rounds, requests=requests
-        )
-
-
-@click.command()
-@click.option("--rounds", type=click.IntRange(1, 1000), default=24, show_default=True)
-@click.option("--requests", type=click.IntRange(100, 100_000), default=1_000, show_default=True)
-@click.option("--save", type=click.Path(path_type=Path), help="Write the results here as JSON.")
-def main(rounds: int, requests: int, save: Path | None) -> None:
-    """Requests a second with and without regions, and the ratios of the pairs."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {OTHER_CPU})
-    found = {"machine": machine(), "regions": run(rounds, requests)}
-    click.echo(json.dumps(found["regions"], indent=2))
-    if save is not None:
-        save.parent.mkdir(parents=True, exist_ok=True)
-        save.write_text(json.dumps(found, indent=2) + "\n")
-
+main = main_of("regions", tuple(POLICIES), settings, wires_from_places)
 
 if __name__ == "__main__":
     main()

@@ -34,10 +34,10 @@ from .bench.rig import (
     OTHER_CPU,
     POLICY,
     Measured,
-    _ask,
-    _store,
     keys,
     machine,
+    own_store,
+    status_of,
     wires,
 )
 from .driver import LoadResult, Shot, drive, saturate
@@ -109,12 +109,12 @@ def ways() -> Iterator[list[Way]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)  # nginx's worker may be somebody else
         upstream = stack.enter_context(standin("--fast", cpu=OTHER_CPU))
-        store = stack.enter_context(_store(folder))
+        store = stack.enter_context(own_store(folder))
         config = write_config(folder, upstream, store)
         server = stack.enter_context(
             gateway(folder / "data", "--config", str(config), cpu=MEASURED_CPU)
         )
-        pid = _ask(server.admin, server.token)["worker_pids"][0]
+        pid = status_of(server.admin, server.token)["worker_pids"][0]
         ours = Measured("gateway", server.url, pid)
         found = [Way("proxy", server.url, {"gateway": ours})]
         settings = load_settings(config, {})

@@ -45,7 +45,9 @@ class VerificationContext:
 
 
 def add_verifications(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
-    _add_grants(app, context, guard)
+    _add_views(app, context, guard)
+    _add_orders(app, context, guard)
+    _add_import(app, context, guard)
     _add_appeals(app, context, guard)
     _add_dead(app, context, guard)
 
@@ -61,7 +63,7 @@ def add_no_verifications(app: FastAPI, guard: list[Any]) -> None:
         )
 
 
-def _add_grants(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
+def _add_views(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
     @app.get("/api/verifications", dependencies=guard)
     async def export() -> StreamingResponse:
         """Every account's grants, one JSON object a line; `import` reads it."""
@@ -69,17 +71,24 @@ def _add_grants(app: FastAPI, context: VerificationContext, guard: list[Any]) ->
 
     @app.get("/api/verifications/account", dependencies=guard)
     async def show(account_id: Annotated[str, Query(max_length=256)]) -> dict[str, Any]:
-        entry = await context.book.read(account_id)
-        if entry is None:
-            raise HTTPException(404, "no such account")
-        shown = grants_of(entry.subject.account_id, entry.subject.grants)
-        sharing = {proof: await context.book.holders(proof) for proof in entry.subject.proofs}
-        return shown | {
-            "asked_us": entry.subject.asked_us,
-            "under_way": _under_way(entry.record),
-            "proofs": sharing,
-        }
+        return await _shown(context, account_id)
 
+
+async def _shown(context: VerificationContext, account_id: str) -> dict[str, Any]:
+    """Raises HTTPException 404 for no such account."""
+    entry = await context.book.read(account_id)
+    if entry is None:
+        raise HTTPException(404, "no such account")
+    shown = grants_of(entry.subject.account_id, entry.subject.grants)
+    sharing = {proof: await context.book.holders(proof) for proof in entry.subject.proofs}
+    return shown | {
+        "asked_us": entry.subject.asked_us,
+        "under_way": _under_way(entry.record),
+        "proofs": sharing,
+    }
+
+
+def _add_orders(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
     @app.post("/api/verifications/grant", dependencies=guard)
     async def grant(
         account_id: Id,
@@ -98,7 +107,7 @@ def _add_grants(app: FastAPI, context: VerificationContext, guard: list[Any]) ->
         if not done:
             raise HTTPException(404, "no such account")
         context.audit("verification.grant", target, by=by, reason=reason, outcome="done")
-        return await show(account_id)
+        return await _shown(context, account_id)
 
     @app.post("/api/verifications/revoke", dependencies=guard)
     async def revoke(
@@ -112,8 +121,10 @@ def _add_grants(app: FastAPI, context: VerificationContext, guard: list[Any]) ->
         if not done:
             raise HTTPException(404, "no such account, or no such grant")
         context.audit("verification.revoke", target, by=by, reason=reason, outcome="done")
-        return await show(account_id)
+        return await _shown(context, account_id)
 
+
+def _add_import(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
     @app.post("/api/verifications/import", dependencies=guard)
     async def import_grants(
         by: Who,
@@ -122,13 +133,8 @@ def _add_grants(app: FastAPI, context: VerificationContext, guard: list[Any]) ->
     ) -> dict[str, Any]:
         """What `export` printed. Live grants that an account has not got are given; told again,
         nothing is given twice."""
-        context.audit(
-            "verification.import",
-            f"{len(accounts)} accounts",
-            by=by,
-            reason=reason,
-            outcome="asked",
-        )
+        target = f"{len(accounts)} accounts"
+        context.audit("verification.import", target, by=by, reason=reason, outcome="asked")
         given, problems = 0, []
         for number, line in enumerate(accounts, 1):
             try:
@@ -136,13 +142,7 @@ def _add_grants(app: FastAPI, context: VerificationContext, guard: list[Any]) ->
             except ValueError as error:
                 problems.append(f"{number}: {error}")
         outcome = f"{given} given, {len(problems)} bad"
-        context.audit(
-            "verification.import",
-            f"{len(accounts)} accounts",
-            by=by,
-            reason=reason,
-            outcome=outcome,
-        )
+        context.audit("verification.import", target, by=by, reason=reason, outcome=outcome)
         return {"granted": given, "problems": problems}
 
 

@@ -6,18 +6,88 @@ time, and their order changes from round to round, so that what else the machine
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import resource
 import statistics
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 import uvloop
+import yaml
 
 from ..driver import LoadResult, Shot, drive
-from .rig import Measured
+from ..processes import gateway, standin
+from .rig import MEASURED_CPU, OTHER_CPU, Measured, keys, machine, own_store, status_of
 
 CONNECTIONS = 32
+WARM_UP = 8_000  # caches are full, and evidence is sampled as thinly as of any busy account
 OFF = "off"  # the name of the gateway that the others are compared with
+
+Settings = Callable[[str, Path], dict[str, Any]]
+"""What a gateway of a name is set to, given a folder of its own for its files."""
+
+
+@contextlib.contextmanager
+def gateways(names: Sequence[str], settings: Settings) -> Iterator[list[Measured]]:
+    """Gateways with all of `settings`, each on a store of its own, before one model API."""
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(standin("--fast", cpu=OTHER_CPU))
+        found = []
+        for name in names:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            config = folder / "config.yaml"
+            told = {
+                "upstreams": [{"url": upstream}],
+                "store": stack.enter_context(own_store(folder)),
+                "store_timeout_s": 1.0,  # a store that waits for a core is not broken
+                **settings(name, folder),
+            }
+            config.write_text(yaml.safe_dump(told))
+            server = stack.enter_context(
+                gateway(folder / "data", "--config", str(config), cpu=MEASURED_CPU)
+            )
+            pid = status_of(server.admin, server.token)["worker_pids"][0]
+            found.append(Measured(name, server.url, pid))
+        yield found
+
+
+def write_accounts(path: Path, facts: Callable[[int], dict[str, Any]]) -> str:
+    """Accounts for all keys of the rig; `facts` adds to each by its number."""
+    records = [
+        {"account_id": f"acc_{number}", "tier": "scale", "keys": [key], **facts(number)}
+        for number, key in enumerate(keys())
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+def main_of(
+    what: str, names: Sequence[str], settings: Settings, wires: Callable[[], Sequence[bytes]]
+) -> click.Command:
+    """The command of a benchmark; `what` is compared."""
+
+    @click.command(help=f"Requests a second with and without {what}, and the ratios of the pairs.")
+    @click.option("--rounds", type=click.IntRange(1, 1000), default=24, show_default=True)
+    @click.option("--requests", type=click.IntRange(100, 100_000), default=1_000, show_default=True)
+    @click.option("--save", type=click.Path(path_type=Path), help="Write the results as JSON.")
+    def main(rounds: int, requests: int, save: Path | None) -> None:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {OTHER_CPU})
+        with gateways(names, settings) as found:
+            compared = compare(found, wires(), warm_up=WARM_UP, rounds=rounds, requests=requests)
+        click.echo(json.dumps(compared, indent=2))
+        if save is not None:
+            save.parent.mkdir(parents=True, exist_ok=True)
+            save.write_text(json.dumps({"machine": machine(), what: compared}, indent=2) + "\n")
+
+    return main
 
 
 def compare(

@@ -115,7 +115,7 @@ def rig(*standin_options: str) -> Iterator[tuple[Measured, Measured, str]]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         upstream = stack.enter_context(standin(*standin_options, cpu=OTHER_CPU))
-        store = stack.enter_context(_store(folder))
+        store = stack.enter_context(own_store(folder))
         (folder / "policy").mkdir()
         (folder / "policy" / "policy.yaml").write_text(POLICY)
         accounts = folder / "accounts.jsonl"
@@ -153,7 +153,7 @@ def rig(*standin_options: str) -> Iterator[tuple[Measured, Measured, str]]:
         )
         stack.callback(relay.stop)
         relay_url = relay.wait_ready("relay ready")[0]
-        pids = _ask(server.admin, server.token)["worker_pids"]
+        pids = status_of(server.admin, server.token)["worker_pids"]
         yield (
             Measured("gateway", server.url, pids[0]),
             Measured("relay", relay_url, relay.process.pid),
@@ -162,7 +162,7 @@ def rig(*standin_options: str) -> Iterator[tuple[Measured, Measured, str]]:
 
 
 @contextlib.contextmanager
-def _store(folder: Path) -> Iterator[str]:
+def own_store(folder: Path) -> Iterator[str]:
     """A Valkey of its own on the other core."""
     path = folder / "bench.sock"
     server = ServerProcess(
@@ -180,7 +180,7 @@ def _store(folder: Path) -> Iterator[str]:
         server.stop()
 
 
-def _ask(admin: str, token: str) -> dict[str, Any]:
+def status_of(admin: str, token: str) -> dict[str, Any]:
     request = urllib.request.Request(
         admin + "/api/status", headers={"authorization": f"Bearer {token}"}
     )

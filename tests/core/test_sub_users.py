@@ -7,7 +7,6 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from gateway.core.keyed import KeyedHash
 from gateway.core.sub_users import (
     MAX_LINKED_USERS,
     for_decision,
@@ -17,15 +16,14 @@ from gateway.core.sub_users import (
     user_in,
     with_user,
 )
-from gateway.engine import Engine
 from gateway.friction.asking import ask_in
 from gateway.linking.exempt import is_exempt
-from gateway.model import Decision, Exchange, Grant, Level, Outcome, Policy, Subject, Verdict
-from gateway.observe.log_line import LineEncoder
+from gateway.model import Decision, Grant, Level, Outcome, Subject, Verdict
 from gateway.stores.codec import join, pack, split
 from gateway.stores.memory import MemoryStore
 from gateway.workers.logged_decisions import LoggedDecision, LogReplay, opinions
 from tests.core.builders import FACTS, NOW_US
+from tests.core.logged import logging_engine
 from tests.policy.builders import HEAD, WHY, compiled
 
 USER, OTHER = "a" * 16, "b" * 16
@@ -45,47 +43,16 @@ rules:
 )
 
 
-class Fixed:
-    current: Policy = POLICY
-
-
-class FixedClock:
-    def now_us(self) -> int:
-        return NOW_US
-
-
-class OneId:
-    def new_id(self, now_us: int) -> str:
-        return "d" * 26
-
-
-class Lines:
-    def __init__(self, keyed: KeyedHash) -> None:
-        self._encoder = LineEncoder(keyed)
-        self.lines: list[bytes] = []
-
-    def record(self, exchange: Exchange) -> None:
-        self.lines.append(self._encoder.encode(exchange, POLICY))
-
-
 async def decided(subject: Subject, *end_users: str | None) -> tuple[list[Decision], list[bytes]]:
-    keyed = KeyedHash(b"sixteen bytes and more")
-    store, kept = MemoryStore(lambda: NOW_US), Lines(keyed)
+    store = MemoryStore(lambda: NOW_US)
     await store.put(replace(subject, version=0), {"k" * 32: "key"})
-    engine = Engine(
-        store=store,
-        policies=Fixed(),
-        clock=FixedClock(),
-        ids=OneId(),
-        keyed=keyed,
-        recorders=(kept,),
-    )
+    engine, lines = logging_engine(POLICY, store, b"sixteen bytes and more")
     found = []
     for end_user in end_users:
         facts = replace(FACTS, credential="k" * 32, end_user=end_user)
         found.append(await engine.decide(facts))
         await engine.finish(facts, found[-1], outcome=Outcome.COMPLETE)
-    return found, kept.lines
+    return found, lines
 
 
 @pytest.mark.parametrize(

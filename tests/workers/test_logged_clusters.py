@@ -7,13 +7,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from gateway.core.keyed import KeyedHash
-from gateway.engine import Engine
-from gateway.model import SECOND_US, Exchange, Outcome, Policy, Subject, Verdict
-from gateway.observe.log_line import LineEncoder
+from gateway.model import SECOND_US, Outcome, Subject, Verdict
 from gateway.stores.memory import MemoryStore
 from gateway.workers.logged_decisions import LoggedDecision, LogReplay, opinions
 from tests.core.builders import FACTS, NOW_US
+from tests.core.logged import logging_engine
 from tests.policy.builders import HEAD, WHY, compiled
 
 DAY_US = 86_400 * SECOND_US
@@ -32,52 +30,17 @@ SECRET = b"sixteen bytes and more"
 MEMBER = Subject("acc_1", cluster_id="c_1", cluster_state="suspected", cluster_since_us=NOW_US)
 
 
-class Fixed:
-    current: Policy = POLICY
-
-
-class FixedClock:
-    def now_us(self) -> int:
-        return NOW_US
-
-
-class OneId:
-    def new_id(self, now_us: int) -> str:
-        return "d" * 26
-
-
-class Lines:
-    """A recorder that keeps every exchange as a line of the log."""
-
-    def __init__(self, keyed: KeyedHash) -> None:
-        self._encoder = LineEncoder(keyed)
-        self.lines: list[bytes] = []
-
-    def record(self, exchange: Exchange) -> None:
-        self.lines.append(self._encoder.encode(exchange, POLICY))
-
-
 async def until_refused(secret: bytes, *, received_us: int = NOW_US) -> list[bytes]:
     """The lines of one worker on a store of its own, up to the first refusal."""
-    keyed = KeyedHash(secret)
-    kept = Lines(keyed)
     store = MemoryStore(lambda: received_us)
-    engine = Engine(
-        store=store,
-        policies=Fixed(),
-        clock=FixedClock(),
-        ids=OneId(),
-        keyed=keyed,
-        recorders=(kept,),
-        event_time=True,
-    )
+    engine, lines = logging_engine(POLICY, store, secret, event_time=True)
     await store.put(MEMBER, {FACTS.credential or "": "k"})
     for number in range(1_000):
         facts = replace(FACTS, decision_id=f"{number:026d}", received_us=received_us)
         decision = await engine.decide(facts)
         await engine.finish(facts, decision, outcome=Outcome.COMPLETE, finished_us=received_us)
         if decision.verdict is not Verdict.ALLOW:
-            return kept.lines
+            return lines
     raise AssertionError("never refused")
 
 

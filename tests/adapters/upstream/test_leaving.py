@@ -331,6 +331,7 @@ async def test_a_closed_connection_is_freed_without_the_garbage_collector() -> N
                 response.abort()
                 del response
             await until(lambda: not connections_alive())
+            assert not connections_alive()
         finally:
             gc.enable()
 

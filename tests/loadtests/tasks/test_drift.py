@@ -40,7 +40,11 @@ def test_what_the_docs_call_lost_is_lost(attacked: dict[str, Any]) -> None:
 def test_a_language_alone_moves_no_score(where: str) -> None:
     found = drift.languages(load_task_model())[where]
     assert max(found["from_english"][task] for task in TASKS) < 0.005
-    assert max(found["apart"].values()) < 0.2  # the length of a short question, in any language
+    # What is left is the length of a short question, in any language.
+    assert max(found["apart"].values()) < 0.2
+    steps = {"grading": 0.061} if where == "under one prompt" else {}
+    for task in TASKS[:5]:
+        assert found["apart"][task] < steps.get(task, 0.05), task
 
 
 def test_each_task_has_templates_of_several_sources_and_languages() -> None:
