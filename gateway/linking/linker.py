@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from math import exp, log
 from typing import Any
 
 from ..core.sub_users import parts_of
@@ -26,6 +26,7 @@ from .concentration import MOST_SCORED, Candidate, examine, kin_of, own_of
 from .evidence import Block, Key
 from .graph import RINGS, TYING, Account
 from .instants import TURN
+from .publishing import ClusterView, Publication, publications, view_of
 from .snapshot import pack_state, unpack_state
 from .state import State
 from .traces import TRACES
@@ -35,7 +36,6 @@ LEAST_BLOCKS = 2
 LINGER_US = 30 * SECOND_US
 LEAST_LINGERING = 8  # holders that came since
 MAX_SUB_USERS = 8_192  # of one aggregator
-USED_BEFORE_US = 7 * 86_400 * SECOND_US
 LOOK_SHARE = 16  # of those who are looked at, one part in this many must be new
 LEAST_COMPANY = 0.5  # of a ring's members, how many show a value that is looked at with it
 
@@ -64,39 +64,6 @@ class Evidence:
     keys: tuple[Key, ...]
     is_exempt: bool = False
     created_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """What an account's subject says from now on; all None: in no cluster.
-
-    `since_us` is the first evidence of the cluster, told only of a member that had been at work for
-    `USED_BEFORE_US` by then: an account that was opened long ago and lay ready is no old customer.
-    """
-
-    account_id: str
-    cluster_id: str | None
-    state: str | None
-    size: int | None
-    suspicion: float | None
-    since_us: int | None = None
-
-
-NOWHERE = (None, None, None, None, None)
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterView:
-    """A cluster for people and for `clusters.jsonl`. `families` in nats."""
-
-    cluster_id: str
-    state: str
-    accounts: tuple[str, ...]
-    first_seen_us: int
-    suspected_us: int | None
-    score: float
-    families: Mapping[str, float]
-    why: tuple[str, ...]
 
 
 class Linker:
@@ -177,7 +144,7 @@ class Linker:
             if now_us >= self._state.next_sweep_us:
                 self._state.next_sweep_us = now_us + self._settings.sweep_us
                 self._state.graph.forget_before(now_us)
-        return self._publications()
+        return publications(self._state, self._settings.suspect_nats)
 
     def _examine_grown(self, now_us: int) -> None:
         grown, self._state.grown = self._state.grown, {}
@@ -336,66 +303,11 @@ class Linker:
         ]
         return lines[:MAX_WHY]
 
-    # ── publishing ───────────────────────────────────────────────────────────────────────────
-
-    def _publications(self) -> list[Publication]:
-        """Of accounts that moved, and of whole clusters of which something else is to be said."""
-        clusters = self._state.clusters
-        moved, clusters.moved = clusters.moved, set()
-        for cluster in clusters.by_id.values():
-            said = (cluster.state, _rounded(len(cluster.members)), self._suspicion(cluster))
-            if self._state.said.get(cluster.cluster_id) != said:
-                self._state.said[cluster.cluster_id] = said
-                moved |= cluster.members.keys()
-        found: list[Publication] = []
-        for number in sorted(moved):
-            account = self._state.graph.accounts.get(number)
-            if account is None:
-                self._state.published.pop(number, None)
-                continue
-            says = self._of(number)
-            if self._state.published.get(number, NOWHERE) != says:
-                self._state.published[number] = says
-                found.append(Publication(account.account_id, *says))
-        return found
-
-    def _of(self, number: int) -> tuple[Any, ...]:
-        cluster_id = self._state.clusters.of_account.get(number)
-        if cluster_id is None:
-            return NOWHERE
-        cluster = self._state.clusters.by_id[cluster_id]
-        size = _rounded(len(cluster.members))
-        first_us = self._state.graph.accounts[number].first_us
-        since_us = cluster.first_us if first_us <= cluster.first_us - USED_BEFORE_US else None
-        return (cluster_id, cluster.state, size, self._suspicion(cluster), since_us)
-
-    def _suspicion(self, cluster: Cluster) -> float:
-        """0..1: one half where a cluster becomes suspected; what people decided is certain."""
-        if cluster.state == CONFIRMED:
-            return 1.0
-        if cluster.state == DISMISSED:
-            return 0.0
-        return round(1 - exp(-log(2) * cluster.score / self._settings.suspect_nats), 2)
-
     def clusters(self) -> list[ClusterView]:
         """Every cluster, the largest first."""
         return sorted(
-            map(self._view, self._state.clusters.by_id.values()),
+            map(partial(view_of, self._state), self._state.clusters.by_id.values()),
             key=lambda view: (-len(view.accounts), view.cluster_id),
-        )
-
-    def _view(self, cluster: Cluster) -> ClusterView:
-        accounts = self._state.graph.accounts
-        names = sorted(accounts[n].account_id for n in cluster.members if n in accounts)
-        return ClusterView(
-            cluster.cluster_id,
-            cluster.state,
-            tuple(names),
-            cluster.first_us,
-            cluster.suspected_us,
-            round(cluster.score, 1),
-            dict(sorted(cluster.families.items())),
-            tuple(cluster.why),
         )
 
     # ── people ───────────────────────────────────────────────────────────────────────────────
@@ -446,14 +358,6 @@ class Linker:
         linker = cls(settings)
         linker._state = unpack_state(state)
         return linker
-
-
-def _rounded(size: int) -> int:
-    """Two leading digits, so that a growing cluster is not published anew for each member."""
-    if size < 100:
-        return size
-    unit: int = 10 ** (len(str(size)) - 2)
-    return size // unit * unit
 
 
 def _words(family: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ..core.sub_users import for_linking, parts_of, user_in, with_user
 from ..model import RequestFacts, Subject
-from .linker import Publication
+from .publishing import Publication
 
 MAX_ADMITTED = 4_096  # users of one aggregator, in one worker
 MAX_MET = 4_096  # of whom one request was seen

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from ..core.sub_users import parts_of
-from ..linking.linker import Publication
+from ..linking.publishing import Publication
 from ..linking.sub_users import relinked
 from .codec import pack, split
 from .redis import RedisStore, _mapped

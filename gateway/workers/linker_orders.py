@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..linking.linker import ClusterView, Linker, Publication
+from ..linking.linker import Linker
+from ..linking.publishing import ClusterView, Publication
 from ..stores.mailbox import Letter
 from .linker_state import Progress
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Set
 
 import msgspec
 
-from ..linking.linker import Evidence, Linker, Publication
+from ..linking.linker import Evidence, Linker
+from ..linking.publishing import Publication
 from ..stores.stream import START, evidence_of, read_message
 
 FORMAT = 1

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.linking.evidence import Key
 from gateway.linking.graph import MAX_VALUES_PER_BLOCK
-from gateway.linking.linker import USED_BEFORE_US, Evidence, Linker, LinkerSettings
+from gateway.linking.linker import Evidence, Linker, LinkerSettings
+from gateway.linking.publishing import USED_BEFORE_US
 from gateway.model import SECOND_US
 
 from .worlds import HOUR_US, NOW_US, all_of, bystanders, honest_groups, pool, shows

@@ -6,7 +6,8 @@ from random import Random
 
 from gateway.linking.evidence import Key
 from gateway.linking.instants import HERE, TURN
-from gateway.linking.linker import ClusterView, Evidence, Linker
+from gateway.linking.linker import Evidence, Linker
+from gateway.linking.publishing import ClusterView
 from gateway.model import SECOND_US
 
 START_US = 1_776_816_000 * SECOND_US

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import StoreError
-from gateway.linking.linker import Publication
+from gateway.linking.publishing import Publication
 from gateway.model import Status, Subject
 from gateway.stores import RedisStore
 from gateway.stores.relink import Relinker, Written

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway.linking.linker import Linker, Publication
+from gateway.linking.linker import Linker
+from gateway.linking.publishing import Publication
 from gateway.stores.stream import Message
 from gateway.workers.linker_state import MAX_SENDERS, Progress, pack_state, unpack_state
 
