@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import replace
 from typing import Protocol, cast
 
 from msgspec import Struct
@@ -49,6 +48,7 @@ from .model import (
     Timings,
     Usage,
     record,
+    with_changes,
 )
 from .ports import Clock, GeoSource, IdSource, Recorder, Store
 
@@ -413,7 +413,7 @@ class Engine:
             return None
         if not self.policies.current.adopts_unknown:
             return None
-        return replace(
+        return with_changes(
             subject,
             account_id=adopted_id(facts.credential),
             status=Status.ADOPTED,  # its age stays unknown: it may be old elsewhere

@@ -113,7 +113,7 @@ class Preparer:
             if one is not None:
                 limits.append(one)
         return _with_limits(
-            tuple([known.get(position) for position in range(len(policy.signals))]),
+            tuple(map(known.get, range(len(policy.signals)))),
             self._still_asked(known),
             rules,
             limits,

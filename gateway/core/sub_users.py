@@ -10,9 +10,7 @@ Law: a sub-user's cluster touches that sub-user's requests alone.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ..model import LinkedUser, RequestFacts, Subject
+from ..model import LinkedUser, RequestFacts, Subject, with_changes
 
 AGGREGATOR = "aggregator"
 DIGITS = 16  # of the keyed hash of what names a user
@@ -54,7 +52,7 @@ def for_decision(subject: Subject, user: str) -> Subject:
     """The aggregator as it is seen when it asks for this user. The contract and the verifications
     are its own: they do not vouch for a user who is suspected."""
     cluster_id, state, size, suspicion = subject.linked_users[user]
-    seen = replace(
+    seen = with_changes(
         subject,
         linked_users={},
         sub_user=user,
@@ -64,7 +62,7 @@ def for_decision(subject: Subject, user: str) -> Subject:
         cluster_since_us=None,
         suspicion=suspicion,
     )
-    return replace(seen, contracts=(), grants=()) if state in _TOUCHED else seen
+    return with_changes(seen, contracts=(), grants=()) if state in _TOUCHED else seen
 
 
 def with_user(subject: Subject, user: str, linked: LinkedUser | None) -> Subject:
@@ -75,7 +73,7 @@ def with_user(subject: Subject, user: str, linked: LinkedUser | None) -> Subject
         users[user] = linked
     if len(users) > MAX_LINKED_USERS:
         del users[min(users, key=lambda name: (_rank(users[name]), name))]
-    return replace(subject, linked_users=users)
+    return with_changes(subject, linked_users=users)
 
 
 def _rank(linked: LinkedUser) -> tuple[int, float]:

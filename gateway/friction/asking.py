@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ..model import Ask, Decision, Policy, Status, Subject, Verdict
+from ..model import Ask, Decision, Policy, Status, Subject, Verdict, with_changes
 
 
 def ask_in(decision: Decision, policy: Policy) -> Ask | None:
@@ -27,4 +25,4 @@ def asked(subject: Subject, now_us: int) -> Subject | None:
     """The subject with the ask noted; None where it is noted, or where there is no account."""
     if subject.asked_us is not None or subject.status not in (Status.ACTIVE, Status.ADOPTED):
         return None
-    return replace(subject, asked_us=now_us)
+    return with_changes(subject, asked_us=now_us)

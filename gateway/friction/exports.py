@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from ..model import Grant, Level, Subject
+from ..model import Grant, Level, Subject, with_changes
 from .record import MAX_GRANTS, MAX_PROOFS, with_proof
 
 _LEVELS = {level.name.lower(): level for level in Level if level is not Level.NONE}
@@ -54,4 +53,4 @@ def restored(subject: Subject, missing: Iterable[Grant], proofs: Iterable[str]) 
     kept = subject.proofs
     for proof in proofs:
         kept = with_proof(kept, proof)
-    return replace(subject, grants=(*subject.grants, *missing)[-MAX_GRANTS:], proofs=kept)
+    return with_changes(subject, grants=(*subject.grants, *missing)[-MAX_GRANTS:], proofs=kept)

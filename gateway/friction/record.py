@@ -11,12 +11,11 @@ recognises.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 
 import msgspec
 
-from ..model import SECOND_US, Grant, Level, Subject
+from ..model import SECOND_US, Grant, Level, Subject, with_changes
 
 DAY_US = 86_400 * SECOND_US
 CODE_TTL_US = 15 * 60 * SECOND_US
@@ -216,7 +215,7 @@ def granted(
         passed_us=now_us,
     )
     held = [one for one in subject.grants if _is_worth_keeping(one, grant, now_us)]
-    changed = replace(
+    changed = with_changes(
         subject,
         grants=(*held[1 - MAX_GRANTS :], grant),
         asked_us=None,
@@ -237,7 +236,7 @@ def _is_worth_keeping(held: Grant, new: Grant, now_us: int) -> bool:
 
 def over_reached(record: Record, subject: Subject, proof: str) -> tuple[Record, Subject]:
     """The proof serves as many accounts as it may: the code is spent, the reach is kept."""
-    changed = replace(subject, proofs=with_proof(subject.proofs, proof))
+    changed = with_changes(subject, proofs=with_proof(subject.proofs, proof))
     return _replace(record, code=None, setback=Outcome.TOO_MANY_ACCOUNTS.value), changed
 
 
@@ -255,7 +254,7 @@ def revoked(
     event = Event(event_id, "revoked", int(level), now_us, None)
     left = tuple([grant for grant in subject.grants if grant.level is not level])
     done = _replace(record, outbox=(*record.outbox, event)[-MAX_OUTBOX:], touched_us=now_us)
-    return done, replace(subject, grants=left)
+    return done, with_changes(subject, grants=left)
 
 
 def appealed(record: Record, text: str, now_us: int) -> Record:

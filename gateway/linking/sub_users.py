@@ -11,10 +11,9 @@ aggregator no more than `MAX_ADMITTED` at a time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ..core.sub_users import for_linking, parts_of, user_in, with_user
-from ..model import RequestFacts, Subject
+from ..model import RequestFacts, Subject, with_changes
 from .publishing import Publication
 
 MAX_ADMITTED = 4_096  # users of one aggregator, in one worker
@@ -87,7 +86,7 @@ def relinked(subject: Subject, said: Publication) -> Subject:
     """The stored account with what the linker says of it, or of one of its users."""
     _, user = parts_of(said.account_id)
     if user is None:
-        return replace(
+        return with_changes(
             subject,
             cluster_id=said.cluster_id,
             cluster_state=said.state,

@@ -7,14 +7,24 @@ text, no raw key, no address, and of the account only its pseudonym.
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import msgspec
 import orjson
 
 from ..core.keyed import KeyedHash
-from ..model import Decision, Exchange, Finding, Level, PlannedStep, Policy, RequestFacts, Subject
+from ..model import (
+    Decision,
+    Exchange,
+    Finding,
+    Level,
+    PlannedStep,
+    Policy,
+    RequestFacts,
+    Subject,
+    with_changes,
+)
 
 VERSION = 1
 HIDDEN_SIGNALS = frozenset({"account", "account_id", "key", "key_id", "org", "org_id"})
@@ -159,7 +169,7 @@ def subject_of(line: dict[str, Any]) -> Subject | None:
         for name, granted, expires in logged.get("grants", ())
     ]
     known |= {"account_id": logged["account"], "org_id": logged.get("org"), "grants": grants}
-    return replace(msgspec.convert(known, Subject), pseudonym=logged["account"])
+    return with_changes(msgspec.convert(known, Subject), pseudonym=logged["account"])
 
 
 def _level(name: str) -> int:

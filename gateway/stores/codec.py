@@ -6,13 +6,13 @@ two versions can share a store during a rolling upgrade.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import msgspec
 
 from ..errors import StoreError
-from ..model import Subject
+from ..model import Subject, with_changes
 
 _DEFAULTS = {f.name: f.default for f in fields(Subject)}
 _NAMES = tuple(f.name for f in fields(Subject) if f.name != "version")
@@ -44,7 +44,7 @@ def unpack(packed: bytes, version: int) -> Subject:
     """Raises StoreError for what is no subject."""
     try:
         known = {name: value for name, value in _decode(packed).items() if name in _DEFAULTS}
-        return replace(msgspec.convert(known, Subject, strict=False), version=version)
+        return with_changes(msgspec.convert(known, Subject, strict=False), version=version)
     except (msgspec.MsgspecError, ValueError, TypeError) as error:
         raise StoreError("refused", f"an account in the store cannot be read: {error}") from None
 

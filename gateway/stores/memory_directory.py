@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
 
 from ..errors import StoreError
-from ..model import Identity, Status, Subject
+from ..model import Identity, Status, Subject, with_changes
 from ..ports import OnKeyMove
 from .keys import ADOPTED_KEY_ID, ADOPTED_TTL_MS
 
@@ -65,7 +64,7 @@ class MemoryDirectory:
             raise StoreError("conflict", f"account {account_id} has changed meanwhile")
         if credentials is not None:
             self._set_keys(account_id, credentials, on_move)
-        subject = replace(
+        subject = with_changes(
             subject,
             version=max(old + 1, self._now_us()),
             pseudonym=subject.pseudonym or secrets.token_hex(12),
@@ -154,4 +153,4 @@ class MemoryDirectory:
         stored = self._subjects.get(account_id)
         if stored is not None:
             version = max(stored.version + 1, self._now_us())
-            self._subjects[account_id] = replace(stored, version=version)
+            self._subjects[account_id] = with_changes(stored, version=version)

@@ -13,14 +13,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisError
 
 from ..errors import StoreError, StoreMismatchError
-from ..model import Charge, ChargeReply, Identity, Settlement, Status, Subject
+from ..model import Charge, ChargeReply, Identity, Settlement, Status, Subject, with_changes
 from ..ports import OnKeyMove
 from .codec import pack, split
 from .keys import ADOPTED_KEY_ID, ADOPTED_TTL_MS, Keys
@@ -100,7 +99,7 @@ class RedisStore:
     async def adopt(self, credential: str, subject: Subject, *, ttl_us: int) -> Subject:
         """What is already stored for the account stays: a ban outlives a forgotten key."""
         if subject.pseudonym is None:
-            subject = replace(subject, pseudonym=secrets.token_hex(PSEUDONYM_BYTES))
+            subject = with_changes(subject, pseudonym=secrets.token_hex(PSEUDONYM_BYTES))
         account_id, ttl_ms = subject.account_id, max(1, ttl_us // 1000)
         name, held = self._keys.credential(credential), self._keys.account_keys(account_id)
         with self._observed("adopt"):
@@ -121,7 +120,7 @@ class RedisStore:
                 pseudonym = self._keys.pseudonym(str(subject.pseudonym))
                 await self._quick(self._client.pexpire(held, ttl_ms))
                 await self._quick(self._client.set(pseudonym, account_id, px=ttl_ms))
-                return replace(subject, version=int(version))
+                return with_changes(subject, version=int(version))
             stored = await self.get(account_id)
             if stored is not None and stored.status is not Status.ADOPTED:
                 await self._persist(account_id)
@@ -151,7 +150,7 @@ class RedisStore:
         Raises StoreError `conflict` when the account has changed since it was read.
         """
         if subject.pseudonym is None:
-            subject = replace(subject, pseudonym=secrets.token_hex(PSEUDONYM_BYTES))
+            subject = with_changes(subject, pseudonym=secrets.token_hex(PSEUDONYM_BYTES))
         account_id, ttl_ms = subject.account_id, 0 if ttl_us is None else max(1, ttl_us // 1000)
         name = self._keys.subject(account_id)
         conflict = StoreError("conflict", f"account {account_id} has changed meanwhile")
@@ -179,7 +178,7 @@ class RedisStore:
                 await self._revoke_keys(account_id, credentials)
                 # A key that was revoked after the new version was read must not outlive it.
                 version = await self._touch(account_id) or version
-        return replace(subject, version=int(version))
+        return with_changes(subject, version=int(version))
 
     async def get(self, account_id: str) -> Subject | None:
         with _mapped():

@@ -29,6 +29,7 @@ from ..model import (
     Step,
     StepKind,
     StepResult,
+    with_changes,
 )
 from .batch import ONE_LANE, Batcher, Lane, reply_kind
 from .keys import Keys, plain
@@ -131,7 +132,7 @@ class ClusterRouter:
         if failed is not None:
             raise failed
         if stale is not None:
-            return replace(stale, shadow_all=bool(shadow_all))
+            return with_changes(stale, shadow_all=bool(shadow_all))
         return self._merge(charge, parts, replies, bool(shadow_all), applied=not refused)
 
     async def settle(self, settlement: Settlement) -> None:
@@ -145,7 +146,7 @@ class ClusterRouter:
         parts = [
             (
                 slot,
-                replace(
+                with_changes(
                     settlement,
                     corrections=tuple(some),
                     sighting=seen if slot == window_slot else None,

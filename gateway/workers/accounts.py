@@ -21,7 +21,7 @@ from ..adapters.headers import identity_credential
 from ..core.keyed import KeyedHash, network_bytes
 from ..core.quota import QuotaError, parse_quota
 from ..errors import Problem, UsageError
-from ..model import OWNERSHIPS, SECOND_US, Grant, Level, Status, Subject
+from ..model import OWNERSHIPS, SECOND_US, Grant, Level, Status, Subject, with_changes
 from ..policy.hints import did_you_mean
 from ..ports import Directory, GeoSource
 
@@ -62,7 +62,7 @@ class AccountChange:
     line: int = 0
 
     def apply(self, subject: Subject | None) -> Subject:
-        return replace(subject or Subject(self.account_id), **self.fields)
+        return with_changes(subject or Subject(self.account_id), **self.fields)
 
     def credentials_for(self, stored: Subject | None) -> Mapping[str, str] | None:
         """The account's keys after this change; None keeps them as they are."""
@@ -73,7 +73,7 @@ class AccountChange:
 
     def base_for_replacement(self, stored: Subject) -> Subject:
         """What a replacing record leaves as it was: what people and the linker decided."""
-        return replace(
+        return with_changes(
             Subject(self.account_id),
             version=stored.version,
             pseudonym=stored.pseudonym,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from ..errors import Problem
-from ..model import Grant, Level, Status, Subject
+from ..model import Grant, Level, Status, Subject, with_changes
 from .accounts import AccountChange, ImportReport, RecordError, RecordReader
 from .traffic import instant_us
 
@@ -28,10 +28,10 @@ class AccountEvent:
 
     def apply(self, subject: Subject) -> Subject:
         if self.kind == "banned":
-            return replace(subject, status=Status.BANNED)
+            return with_changes(subject, status=Status.BANNED)
         if self.kind == "verified" and self.level is not None:
             grant = Grant(self.level, self.ts_us, self.expires_us)
-            return replace(subject, grants=(*subject.grants, grant))
+            return with_changes(subject, grants=(*subject.grants, grant))
         return self.change.apply(subject)
 
 

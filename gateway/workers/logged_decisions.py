@@ -43,6 +43,7 @@ from ..model import (
     Subject,
     Usage,
     Verdict,
+    with_changes,
 )
 from ..observe.log_line import facts_of, subject_of
 from ..stores.memory import MemoryStore
@@ -175,11 +176,11 @@ class LogReplay:
             return Redecided(judge_unlisted(self._policy, facts), "recounted")
         await self._settle_until(facts.received_us)
         if self._is_windowed and facts.window is None:
-            facts = replace(facts, window=self._store.window(subject.account_id))
+            facts = with_changes(facts, window=self._store.window(subject.account_id))
         assessment = assess(self._policy, facts, subject)
         steps = tuple([planned.step for planned in assessment.plan])
         reply = await self._store.charge(Charge(line.id, None, 0, steps, facts.received_us))
-        reply = replace(reply, shadow_all=line.shadow_all)
+        reply = with_changes(reply, shadow_all=line.shadow_all)
         decision = judge(self._policy, facts, Identity(subject, None), assessment, reply)
         self._close(line, facts, decision)
         return Redecided(decision, "blind" if self._looks_at_names(assessment) else "recounted")
@@ -189,8 +190,8 @@ class LogReplay:
         body, which stay unknown."""
         route = self._routes.match(facts.method, b"", facts.path)
         if route is None:
-            return replace(facts, route=None, dialect=dialect_of(facts.path))
-        return replace(
+            return with_changes(facts, route=None, dialect=dialect_of(facts.path))
+        return with_changes(
             facts, route=route.name, dialect=route.dialect, is_inference=route.is_inference
         )
 
@@ -281,12 +282,12 @@ def _as_charged(line: LoggedDecision, assessment: Assessment) -> Assessment:
             for planned, charge in zip(assessment.plan, line.charges, strict=True)
         ]
     )
-    return replace(assessment, plan=plan)
+    return with_changes(assessment, plan=plan)
 
 
 def _charged(planned: PlannedStep, charge: tuple[Any, ...]) -> PlannedStep:
     _, _, limit, period_us, burst, amount, ceiling = charge
-    step = replace(planned.step, amount=amount, ceiling=ceiling)
+    step = with_changes(planned.step, amount=amount, ceiling=ceiling)
     return PlannedStep(planned.limit, Quota(limit, period_us, burst), step)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..core.keyed import KeyedHash
 from ..engine import Engine
 from ..errors import PolicyError, Problem
-from ..model import Decision, Outcome, Policy, RequestFacts, Status, Usage
+from ..model import Decision, Outcome, Policy, RequestFacts, Status, Usage, with_changes
 from ..policy.cases import Case, CaseStep, read_cases
 from ..policy.load import SUFFIXES, load_policy
 from ..policy.source import Report, parse_yaml
@@ -174,7 +174,7 @@ class _CaseRunner:
     async def _request(self, step: CaseStep, now_us: int) -> Decision:
         await self._finish_until(now_us)
         self._clock.us = max(self._clock.us, now_us)
-        facts = replace(
+        facts = with_changes(
             step.facts, decision_id=self._ids.new_id(now_us), received_us=self._clock.us
         )
         decision = await self._engine.decide(facts)

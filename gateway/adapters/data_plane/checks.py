@@ -15,14 +15,13 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import replace
 from time import perf_counter_ns
 from urllib.parse import unquote
 
 import msgspec
 
 from ...engine import Engine
-from ...model import Decision, Outcome, Timings
+from ...model import Decision, Outcome, Timings, with_changes
 from ..client import Headers
 from ..evidence import Witness
 from ..forward import NoUpstreamError, Target
@@ -142,13 +141,13 @@ class Checks:
         facts = request.facts
         ja4 = ja4_of(scope["headers"])
         if ja4 is not None:
-            facts = replace(facts, ja4=ja4)
+            facts = with_changes(facts, ja4=ja4)
         if is_nginx and request.shape is not None:
             told = split_headers(scope["headers"])[1]
             declared = told.get(DECLARED_LENGTH, b"")
             size = int(declared) if declared.isdigit() and len(declared) < 16 else 0
             tokens = self._engine.estimator.estimate(None, size, None)
-            facts = replace(
+            facts = with_changes(
                 facts,
                 body_bytes=size,
                 estimated_input_tokens=tokens[0],
