@@ -7,7 +7,7 @@ the older one absorbs. Law: what a person decided is never undone by evidence.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -57,6 +57,7 @@ class Clusters:
         self.pinned: dict[int, str | None] = {}  # by a person; None: never in any
         self.moved: set[int] = set()  # accounts that joined or left since somebody looked
         self.founded = 0  # how many there ever were: ids are never used again
+        self._homes: dict[int, Cluster] | None = None
 
     def found(self, at_us: int) -> Cluster:
         """A new cluster. Its id tells nothing and is the same in every replay."""
@@ -65,6 +66,17 @@ class Clusters:
         cluster = Cluster(f"cl_{digest}", at_us)
         self.by_id[cluster.cluster_id] = cluster
         return cluster
+
+    def homes(self) -> Mapping[int, Cluster]:
+        """Mark or own value → the cluster it is of; of several, the one that was founded last."""
+        if self._homes is None:
+            everything = self.by_id.values()
+            self._homes = {mark: one for one in everything for mark in one.marks | one.own}
+        return self._homes
+
+    def marks_changed(self) -> None:
+        """Whoever changes `marks` or `own` of a cluster, or does away with one, says so."""
+        self._homes = None
 
     def home_of(self, members: set[int], at_us: int) -> Cluster:
         """The cluster to which a group of accounts belongs, by overlap; clusters that the group
@@ -103,6 +115,7 @@ class Clusters:
         for family, score in other.families.items():
             cluster.families[family] = max(score, cluster.families.get(family, 0.0))
         self.by_id.pop(other.cluster_id, None)
+        self.marks_changed()
 
     def join(self, cluster: Cluster, number: int, at_us: int) -> bool:
         """Whether the account is in the cluster now; a person's pin has the last word."""

@@ -26,7 +26,7 @@ camouflage does not thin out.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -214,10 +214,9 @@ def _draws(graph: Graph, number: int, who: list[int]) -> float:
 def own_of(graph: Graph, members: set[int]) -> set[int]:
     """Values outside of what ties that are the group's own: `LEAST_OWN_HOLDERS` of it show them,
     and nine of ten who show them are in it."""
-    counts: dict[int, int] = defaultdict(int)
+    counts: Counter[int] = Counter()
     for number in islice(sorted(members, reverse=True), MOST_SCORED):
-        for value in graph.accounts[number].values:
-            counts[value] += 1
+        counts.update(graph.accounts[number].values.keys())
     return {
         number
         for number, count in counts.items()

@@ -9,6 +9,8 @@ aggregator that fails over between its own keys; one payer explains those.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 from ..model import SECOND_US
@@ -32,8 +34,9 @@ class Echo:
 
     def __init__(self) -> None:
         self.rings = Rings()
-        self._refused: dict[str, tuple[str, int]] = {}
-        self._asked: dict[str, tuple[str | None, int]] = {}  # None: by several
+        # The oldest first: of a plain dictionary the first costs as much as went before it.
+        self._refused = OrderedDict[str, tuple[str, int]]()
+        self._asked = OrderedDict[str, tuple[str | None, int]]()  # None: by several
 
     def __len__(self) -> int:
         return len(self._refused) + len(self._asked)
@@ -42,7 +45,7 @@ class Echo:
         self._refused.pop(content, None)
         self._refused[content] = account_id, at_us
         if len(self._refused) > MAX_REFUSED:
-            del self._refused[next(iter(self._refused))]
+            self._refused.popitem(last=False)
 
     def ask(self, account_id: str, content: str, at_us: int) -> None:
         before, asked_us = self._asked.pop(content, (account_id, at_us))
@@ -56,7 +59,7 @@ class Echo:
             by = self._echo(account_id, content, before, refused, at_us)
         self._asked[content] = by, at_us
         if len(self._asked) > MAX_ASKED:
-            del self._asked[next(iter(self._asked))]
+            self._asked.popitem(last=False)
 
     def _echo(
         self,
@@ -77,14 +80,10 @@ class Echo:
         return account_id
 
     def forget_before(self, now_us: int) -> None:
-        for kept, age_us in ((self._refused, ECHO_US), (self._asked, ALONE_US)):
-            old = []
-            for content, (_, at_us) in kept.items():
-                if now_us - at_us <= age_us:
-                    break
-                old.append(content)
-            for content in old:
-                del kept[content]
+        while self._refused and _is_older(self._refused.values(), now_us - ECHO_US):
+            self._refused.popitem(last=False)
+        while self._asked and _is_older(self._asked.values(), now_us - ALONE_US):
+            self._asked.popitem(last=False)
 
     def pack(self) -> dict[str, Any]:
         return {
@@ -97,6 +96,11 @@ class Echo:
     def unpack(cls, packed: dict[str, Any]) -> Echo:
         one = cls()
         one.rings = Rings.unpack(packed["rings"])
-        one._refused = {content: (by, at_us) for content, by, at_us in packed["refused"]}
-        one._asked = {content: (by, at_us) for content, by, at_us in packed["asked"]}
+        one._refused.update((content, (by, at_us)) for content, by, at_us in packed["refused"])
+        one._asked.update((content, (by, at_us)) for content, by, at_us in packed["asked"])
         return one
+
+
+def _is_older(noted: Iterable[tuple[str | None, int]], than_us: int) -> bool:
+    """Whether the first of them is."""
+    return next(iter(noted))[1] < than_us

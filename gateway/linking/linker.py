@@ -212,6 +212,7 @@ class Linker:
         if candidate.score >= self._settings.suspect_nats:
             cluster.kin |= kin_of(graph, candidate.seed, inside)
         cluster.own = own_of(graph, inside) | cluster.kin
+        self._state.clusters.marks_changed()
         for number in graph.values[candidate.seed].holders:
             if number not in self._state.clusters.of_account:
                 self._state.fresh[number] = None  # it may be one of them by another mark
@@ -238,7 +239,7 @@ class Linker:
         if not fresh:
             return
         graph = self._state.graph
-        homes = {mark: c for c in self._state.clusters.by_id.values() for mark in c.marks | c.own}
+        homes = self._state.clusters.homes()
         copied: list[tuple[str, int, Cluster]] = []
         for number in sorted(fresh) if homes else ():
             account = graph.accounts.get(number)

@@ -11,6 +11,7 @@ so many zero bits are followed: of each conversation fewer artefacts, of no acco
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 from ..model import SECOND_US
@@ -47,7 +48,8 @@ class Provenance:
     def __init__(self) -> None:
         self.rings = Rings()
         self.level = 0  # only hashes that end in so many zero bits are followed
-        self._issued: dict[str, Issue] = {}  # the oldest first
+        # The oldest first: of a plain dictionary the first costs as much as went before it.
+        self._issued = OrderedDict[str, Issue]()
 
     def __len__(self) -> int:
         return len(self._issued)
@@ -80,13 +82,10 @@ class Provenance:
 
     def forget_before(self, now_us: int) -> None:
         """Drop what was issued too long ago; follow more again when there is room."""
-        old = []
-        for artefact, issue in self._issued.items():
-            if now_us - issue.at_us <= KEPT_US:
+        while self._issued:
+            if now_us - next(iter(self._issued.values())).at_us <= KEPT_US:
                 break
-            old.append(artefact)
-        for artefact in old:
-            del self._issued[artefact]
+            self._issued.popitem(last=False)
         if self.level and len(self._issued) < MAX_ISSUED // 8:
             self.level -= 1
 
@@ -97,9 +96,10 @@ class Provenance:
         self.forget_before(now_us)
         if len(self._issued) > MAX_ISSUED * 3 // 4:
             self.level = min(MAX_LEVEL, self.level + 1)
-            self._issued = {one: at for one, at in self._issued.items() if self._follows(one)}
+            kept = [(one, at) for one, at in self._issued.items() if self._follows(one)]
+            self._issued = OrderedDict(kept)
         while len(self._issued) > MAX_ISSUED:  # hashes of somebody's choosing
-            del self._issued[next(iter(self._issued))]
+            self._issued.popitem(last=False)
 
     def _make_public(self, issue: Issue) -> None:
         for taker, talk in issue.brought_by:

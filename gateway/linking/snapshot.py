@@ -103,6 +103,7 @@ def _unpacked(kept: dict[str, Any]) -> State:
         cluster.marks = _values(state, record["marks"])
         cluster.own = _values(state, record["own"])
         cluster.kin = _values(state, record.get("kin", []))
+        clusters.marks_changed()
         cluster.copied_us, cluster.copied = record.get("copied", (0, 0))
         cluster.suspected_us, cluster.decided_by = record["suspected_us"], record["decided_by"]
     clusters.founded, clusters.moved = kept["founded"], set()

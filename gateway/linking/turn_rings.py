@@ -28,6 +28,7 @@ SENT = 0.5  # of the holders, instants before a value's next look
 LEAST_INSTANTS = 3
 LEAST_TELLING = 0.25  # of the holders, how many must have sent so often that turns can be told
 MOST_EXPLAINED = 0.67
+MOST_UNEXPLAINED = (1 - MOST_EXPLAINED) * LEAST_GROUP  # of the smallest group
 VAGUE = frozenset({"question_head", "network"})
 
 joined_family(
@@ -55,7 +56,7 @@ class TurnRings:
         looked: set[frozenset[int]] = set()
         for number in self._due(graph):
             holders = frozenset(islice(reversed(graph.values[number].holders), MAX_LOOKED))
-            if holders not in looked:
+            if holders not in looked and not is_all_explained(graph, holders):
                 looked.add(holders)
                 for group in self._groups(graph, holders):
                     yield from self._join(group)
@@ -63,10 +64,14 @@ class TurnRings:
 
     def _count_sent(self, graph: Graph) -> None:
         touched, self.instants.touched = self.instants.touched, set()
-        for name in sorted(touched):
+        shown: Counter[int] = Counter()
+        for name in touched:
             number = graph.find(name)
             if number is not None and name not in self.ring_of:
-                self._sent.update(graph.accounts[number].values.keys())
+                shown.update(graph.accounts[number].values.keys())
+        for number, sent in shown.items():
+            if number in self._sent or _is_telling(graph, number):
+                self._sent[number] += sent
 
     def _due(self, graph: Graph) -> list[int]:
         """In an order that does not follow from that of arrival."""
@@ -115,7 +120,7 @@ class TurnRings:
             "touched": sorted(self.instants.touched),
             "ring_of": self.ring_of,
             "next_look_us": self.next_look_us,
-            "sent": [(keys[n], sent) for n, sent in self._sent.items() if n in keys],
+            "sent": sorted((keys[n], sent) for n, sent in self._sent.items() if n in keys),
         }
 
     @classmethod
@@ -140,6 +145,20 @@ def is_explained(graph: Graph, group: list[str]) -> bool:
             shown = graph.accounts[number].values
             counts.update(one for one in shown if graph.values[one].block is Block.FACTS)
     return max(counts.values(), default=0) > MOST_EXPLAINED * len(group)
+
+
+def is_all_explained(graph: Graph, holders: Collection[int]) -> bool:
+    """Whether one fact has so many of them that every group among them would be explained: an
+    organisation whose keys are used in turn shows turns for ever."""
+    counts: Counter[int] = Counter()
+    for number in holders:
+        ties = graph.ties.get(number)
+        if ties is not None:
+            counts.update(ties.keys())
+    return any(
+        count > len(holders) - MOST_UNEXPLAINED and graph.values[number].block is Block.FACTS
+        for number, count in counts.items()
+    )
 
 
 def _is_telling(graph: Graph, number: int) -> bool:

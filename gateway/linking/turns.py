@@ -21,16 +21,17 @@ and the group is explained (`is_explained`).
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from math import cos, hypot, lgamma, log, sin, tau
+from itertools import islice, pairwise
+from math import ceil, cos, hypot, lgamma, log, sin, tau
 from statistics import median
 
 from ..model import SECOND_US
 
 LOOKS = (1, 3)  # requests after an account's own that are looked at
+FARTHEST = max(LOOKS)
 LEAST_OTHERS = 8  # requests of others in a turn
 LEAST_TURNS = 2
 LEAST_FOLLOWED = 0.6  # of an account's turns
@@ -50,95 +51,118 @@ MOST_ON_DIAL = 1.25  # a dial this much longer than the usual gap says nothing
 
 Instants = Mapping[str, Sequence[int]]
 """Account → when it sent, in microseconds, ascending."""
+Taken = Sequence[tuple[int, int]]
+"""When an account sent and when who followed it did, turn after turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`follower` came next after `account` in these instants of both. `nats`: how surprising."""
+    """`follower` comes among the `look` requests after one of `account`; both by number. `nats`:
+    how surprising."""
 
-    account: str
-    follower: str
+    account: int
+    follower: int
     nats: float
-    at_us: tuple[tuple[int, int], ...]
+    look: int
+
+
+class _Sequence:
+    """All instants of the holders of one value in one order; accounts by number, as their names
+    sort. `turns` has of each account the places of its requests that begin a turn that counts."""
+
+    def __init__(self, instants: Instants) -> None:
+        self.names = sorted(name for name, own in instants.items() if own)
+        count = len(self.names)
+        # An instant and an account in one integer sort as a tuple of both does, and faster.
+        sent = [at * count + n for n, name in enumerate(self.names) for at in instants[name]]
+        sent.sort()
+        self.at_us = [one // count for one in sent]
+        self.who = [one % count for one in sent]
+        self.places: list[list[int]] = [[] for _ in self.names]
+        for place, account in enumerate(self.who):
+            self.places[account].append(place)
+        self.turns = [
+            [at for at, following in pairwise(own) if following - at > LEAST_OTHERS]
+            for own in self.places
+        ]
+
+    def taken(self, pair: Pair) -> list[tuple[int, int]]:
+        """When both sent, of each turn that went on with the follower."""
+        at_us, own = self.at_us, self.places[pair.follower]
+        firsts = (
+            (at, own[place])
+            for at in self.turns[pair.account]
+            if (place := bisect_right(own, at)) < len(own)
+        )
+        return [(at_us[at], at_us[one]) for at, one in firsts if one - at <= pair.look]
 
 
 def groups_of(instants: Instants) -> list[list[str]]:
     """Accounts that take turns with each other, sorted; the work grows with all instants, by
     n log n. Independent of the order of the mapping."""
-    pairs, turning = _pairs(instants)
-    whole = [group for group in _grouped(pairs) if len(group) >= ALMOST_ALL * turning]
-    loose = [_without_outliers(group, pairs) for group in whole]
-    strict = _grouped([pair for pair in pairs if pair.nats >= PAIR_NATS])
-    found = loose or strict
-    return [sorted(group) for group in found if len(group) >= LEAST_GROUP]
+    sequence = _Sequence(instants)
+    pairs, turning = _pairs(sequence)
+    whole = _grouped(sequence, pairs, max(LEAST_GROUP, ALMOST_ALL * turning))
+    found = [_without_outliers(group, pairs) for group in whole]
+    if not found:
+        strict = [pair for pair in pairs if pair.nats >= PAIR_NATS]
+        found = _grouped(sequence, strict, LEAST_GROUP)
+    return [
+        [sequence.names[account] for account in sorted(group)]
+        for group in found
+        if len(group) >= LEAST_GROUP
+    ]
 
 
-def _pairs(instants: Instants) -> tuple[list[Pair], int]:
+def _pairs(sequence: _Sequence) -> tuple[list[Pair], int]:
     """All that are followed, and how many accounts have turns enough to tell. Where of a sample
     spread evenly hardly any are, nobody else is looked at."""
-    events = sorted((at, name) for name, own in instants.items() for at in own)
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, (_, name) in enumerate(events):
-        places[name].append(place)
-    turns = {
-        name: [at for at, following in pairwise(own) if following - at > LEAST_OTHERS]
-        for name, own in sorted(places.items())
-    }
-    names = [name for name, own in turns.items() if len(own) >= LEAST_TURNS]
-    sample = set(names[:: max(1, len(names) // SCREENED)])
-    pairs = [pair for name in sorted(sample) for pair in _followed(name, turns, events, places)]
+    turning = [n for n, own in enumerate(sequence.turns) if len(own) >= LEAST_TURNS]
+    sample = turning[:: max(1, len(turning) // SCREENED)]
+    pairs = [pair for account in sample for pair in _followed(sequence, account)]
     if len({pair.account for pair in pairs if pair.nats >= SCREEN_NATS}) < LEAST_SCREENED:
-        return [], len(names)
-    rest = (name for name in names if name not in sample)
-    pairs += [pair for name in rest for pair in _followed(name, turns, events, places)]
-    return pairs, len(names)
+        return [], len(turning)
+    screened = set(sample)
+    rest = (account for account in turning if account not in screened)
+    pairs += [pair for account in rest for pair in _followed(sequence, account)]
+    return pairs, len(turning)
 
 
-def _followed(
-    name: str,
-    turns: Mapping[str, list[int]],
-    events: list[tuple[int, str]],
-    places: Mapping[str, list[int]],
-) -> list[Pair]:
-    own = places[name]
-    found: list[Pair] = []
-    for look in LOOKS:
-        found += _followers(name, turns[name], look, (own[0], own[-1]), events, places)
-    return found
-
-
-def _followers(
-    name: str,
-    turns: list[int],
-    look: int,
-    span: tuple[int, int],
-    events: list[tuple[int, str]],
-    places: Mapping[str, list[int]],
-) -> list[Pair]:
-    """Whoever comes among the next `look` events in most of the turns."""
-    counts = Counter(
-        other for at in turns for other in {events[at + n][1] for n in range(1, look + 1)}
-    )
-    least = max(LEAST_TURNS, LEAST_FOLLOWED * len(turns))
+def _followed(sequence: _Sequence, account: int) -> list[Pair]:
+    """Whoever comes among the next requests in most of the account's turns."""
+    turns = sequence.turns[account]
+    least = max(LEAST_TURNS, ceil(LEAST_FOLLOWED * len(turns)))
+    often = _often(sequence.who, turns, least)
     found = []
-    for other, count in counts.items():
-        if count < least:
-            continue
-        own = places[other]
-        share = (bisect_right(own, span[1]) - bisect_left(own, span[0])) / (span[1] - span[0])
-        nats = _tail(count, min(1.0, look * share) * len(turns))
-        nats -= log(len(places)) + log(len(LOOKS))
-        if nats >= PAIR_NATS_AMONG_ALL:
-            found.append(Pair(name, other, nats, _matched(turns, own, look, events)))
+    for look in LOOKS if often else ():
+        following = [sequence.who[at + 1 : at + 1 + look] for at in turns]
+        for other in often:
+            count = [other in some for some in following].count(True)
+            if count >= least:
+                nats = _surprise(sequence, account, other, look, count)
+                if nats >= PAIR_NATS_AMONG_ALL:
+                    found.append(Pair(account, other, nats, look))
     return found
 
 
-def _matched(
-    turns: list[int], own: list[int], look: int, events: list[tuple[int, str]]
-) -> tuple[tuple[int, int], ...]:
-    """The instants of each turn's own event and the follower's first after it."""
-    firsts = ((at, own[place]) for at in turns if (place := bisect_right(own, at)) < len(own))
-    return tuple((events[at][0], events[one][0]) for at, one in firsts if one - at <= look)
+def _often(who: list[int], turns: list[int], least: int) -> list[int]:
+    """At least all accounts that come after `least` of these places, ascending. Sorted, such an
+    account is a run of `least`: mostly there is none, and nobody has to be counted."""
+    following: list[int] = []
+    for at in turns:
+        following += who[at + 1 : at + 1 + FARTHEST]
+    following.sort()
+    runs = zip(following, following[least - 1 :], strict=False)
+    return sorted({first for first, last in runs if first == last})
+
+
+def _surprise(sequence: _Sequence, account: int, other: int, look: int, count: int) -> float:
+    """In nats, that `other` comes in `count` turns of the account."""
+    turns, own, others = sequence.turns[account], sequence.places[account], sequence.places[other]
+    first, last = own[0], own[-1]
+    share = (bisect_right(others, last) - bisect_left(others, first)) / (last - first)
+    nats = _tail(count, min(1.0, look * share) * len(turns))
+    return nats - (log(len(sequence.names)) + log(len(LOOKS)))
 
 
 def _tail(count: int, expected: float) -> float:
@@ -149,48 +173,63 @@ def _tail(count: int, expected: float) -> float:
     return expected - count * log(expected) + lgamma(count + 1)
 
 
-def _grouped(pairs: Sequence[Pair]) -> list[set[str]]:
-    """Connected by pairs, where their gaps move together."""
-    near: dict[str, set[str]] = defaultdict(set)
+def _grouped(sequence: _Sequence, pairs: Sequence[Pair], least: float) -> list[set[int]]:
+    """Connected by pairs, `least` of them or more, where their gaps move together."""
+    near: dict[int, set[int]] = defaultdict(set)
     for pair in pairs:
         near[pair.account].add(pair.follower)
         near[pair.follower].add(pair.account)
-    found: list[set[str]] = []
+    return [
+        group
+        for group in _connected(near)
+        if len(group) >= least
+        and _are_relayed(sequence, [pair for pair in pairs if pair.account in group])
+    ]
+
+
+def _connected(near: Mapping[int, set[int]]) -> Iterator[set[int]]:
     left = set(near)
-    while left:
-        group, waiting = set[str](), [min(left)]
-        while waiting:
-            name = waiting.pop()
-            if name not in group:
-                group.add(name)
-                waiting += near[name] - group
-        left -= group
-        of_group = [pair for pair in pairs if pair.account in group]
-        if _moves_together(of_group) and not _is_by_the_clock(of_group):
-            found.append(group)
-    return found
+    for start in sorted(near):
+        if start in left:
+            group, waiting = set[int](), [start]
+            while waiting:
+                account = waiting.pop()
+                if account not in group:
+                    group.add(account)
+                    waiting += near[account] - group
+            left -= group
+            yield group
 
 
-def _without_outliers(group: set[str], pairs: Sequence[Pair]) -> set[str]:
-    """All whose best pair is about as surprising as the others'."""
-    best: dict[str, float] = {}
-    for pair in pairs:
-        for name in (pair.account, pair.follower):
-            best[name] = max(pair.nats, best.get(name, 0.0))
-    least = LEAST_OF_MEDIAN * median(best[name] for name in group)
-    return {name for name in group if best[name] >= least}
-
-
-def _moves_together(pairs: Sequence[Pair]) -> bool:
-    """Whether gaps differ less between an account and who follows it best than each does from its
-    own usual gap, and than from one turn to the next (of independent clocks: 0.9, 0.8)."""
-    best: dict[str, Pair] = {}
+def _are_relayed(sequence: _Sequence, pairs: Sequence[Pair]) -> bool:
+    """Whether what the accounts of these pairs have in common is no clock."""
+    best: dict[int, Pair] = {}
     for pair in pairs:
         if pair.account not in best or pair.nats > best[pair.account].nats:
             best[pair.account] = pair
+    if not _moves_together([sequence.taken(pair) for pair in best.values()]):
+        return False
+    latest = {pair.account: pair for pair in pairs}
+    sent = [[at for at, _ in sequence.taken(pair)] for pair in latest.values()]
+    return not _is_by_the_clock(sent)
+
+
+def _without_outliers(group: set[int], pairs: Sequence[Pair]) -> set[int]:
+    """All whose best pair is about as surprising as the others'."""
+    best: dict[int, float] = {}
+    for pair in pairs:
+        for account in (pair.account, pair.follower):
+            best[account] = max(pair.nats, best.get(account, 0.0))
+    least = LEAST_OF_MEDIAN * median(best[account] for account in group)
+    return {account for account in group if best[account] >= least}
+
+
+def _moves_together(taken: Sequence[Taken]) -> bool:
+    """Whether gaps differ less between an account and who follows it best than each does from its
+    own usual gap, and than from one turn to the next (of independent clocks: 0.9, 0.8)."""
     apart, unusual, changes = list[float](), list[float](), list[float]()
-    for pair in best.values():
-        gaps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(pair.at_us)]
+    for at_us in taken:
+        gaps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(at_us)]
         usual = median(own for own, _ in gaps)
         apart += [abs(own - others) for own, others in gaps]
         unusual += [abs(own - usual) for own, _ in gaps]
@@ -200,10 +239,11 @@ def _moves_together(pairs: Sequence[Pair]) -> bool:
     return median(apart) < MOST_APART * min(median(unusual), median(changes))
 
 
-def _is_by_the_clock(pairs: Sequence[Pair]) -> bool:
+def _is_by_the_clock(sent: Sequence[Sequence[int]]) -> bool:
     """Whether half of the accounts send at fixed minutes of some dial."""
-    own = {pair.account: [at for at, _ in pair.at_us] for pair in pairs}
-    return 2 * sum(map(_keeps_minutes, own.values())) >= len(own)
+    needed = (len(sent) + 1) // 2
+    keeping = (own for own in sent if _keeps_minutes(own))
+    return sum(1 for _ in islice(keeping, needed)) == needed
 
 
 def _keeps_minutes(at_us: Sequence[int]) -> bool:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
+from gateway.linking.clusters import Clusters
 from gateway.linking.evidence import Key
+from gateway.linking.graph import Graph
 from gateway.linking.instants import HERE, TURN
 from gateway.linking.linker import Evidence, Linker
 from gateway.linking.publishing import ClusterView
+from gateway.linking.turn_rings import is_all_explained, is_explained
+from gateway.linking.turns import LEAST_GROUP
 from gateway.model import SECOND_US
 
 START_US = 1_776_816_000 * SECOND_US
@@ -67,6 +73,29 @@ def test_a_restart_changes_nothing() -> None:
 
 def test_keys_of_one_payer_in_turn_are_no_ring() -> None:
     assert clusters(told(Linker(), relay(20, 5, payer="cd" * 8))) == []
+
+
+@pytest.mark.parametrize("strangers", range(8))
+def test_holders_are_passed_over_only_where_every_group_among_them_is_explained(
+    strangers: int,
+) -> None:
+    graph = Graph()
+    for n in range(40):
+        number = graph.account(f"acc_{n}", START_US)
+        if n >= strangers:
+            graph.show(number, Key("payment", "cd" * 8), START_US)
+    worst = [f"acc_{n}" for n in range(LEAST_GROUP)]  # as many strangers as there are
+    assert is_all_explained(graph, range(40)) == is_explained(graph, worst)
+
+
+def test_a_mark_leads_to_the_cluster_that_was_founded_last_and_to_none_that_is_gone() -> None:
+    clusters = Clusters()
+    older, newer = clusters.found(1), clusters.found(2)
+    older.marks, newer.marks, newer.own = {1, 2}, {2}, {3}
+    clusters.marks_changed()
+    assert clusters.homes() == {1: older, 2: newer, 3: newer}
+    clusters.absorb(older, newer)
+    assert clusters.homes() == dict.fromkeys((1, 2, 3), older)
 
 
 def test_exempt_accounts_are_in_no_ring() -> None:
