@@ -27,10 +27,10 @@ camouflage does not thin out.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import log
+from math import ceil, log
 
 from .evidence import Block
 from .graph import RINGS, TYING, Graph, Value
@@ -40,6 +40,7 @@ LEAST_HOLDERS = 8
 LEAST_COINCIDENCES = 4
 LEAST_SHARE = 0.2
 MOST_SCORED = 4_000  # holders that are looked at; of more, those who came last
+OVERLAP = 1_000
 LEAST_EXCLUSIVE = 0.34  # of a coincidence's holders, how many must hold the seed
 MOST_EXPLAINED = 0.67  # of a component by one fact; honest groups measured: 1.0
 LEAST_COMPONENT = 8
@@ -77,14 +78,39 @@ class Candidate:
     is_crosswise: bool
 
 
-def examine(graph: Graph, seed: int) -> Candidate | None:
-    """None where there is nothing to say: few holders, or nothing that ties them crosswise."""
+def examine(graph: Graph, seed: int, *, unseen: int = 0) -> list[Candidate]:
+    """What there is to say of its holders: nothing where they are few, or nothing ties them
+    crosswise. `unseen` of them came since the seed was last examined; where they are more than
+    `MOST_SCORED`, so that the latest are not all of them, they are looked at part after part."""
     value = graph.values[seed]
     if value.block is Block.FACTS:
-        return None  # what the platform knows says who agrees, not who is asked
-    holders = _holders(graph, value)
+        return []  # what the platform knows says who agrees, not who is asked
+    parts = (_examine(graph, seed, holders) for holders in _parts(graph, value, unseen))
+    return [found for found in parts if found is not None]
+
+
+def together(candidates: Sequence[Candidate]) -> Candidate:
+    """Parts of one seed's holders, at least one, as one candidate with the highest score."""
+    first, *others = sorted(candidates, key=lambda one: -one.score)
+    for other in others:
+        first.examined += other.examined
+        first.members |= other.members
+        first.coincidences |= other.coincidences
+        first.agreements += other.agreements
+    if others:
+        covered: Counter[str] = Counter()
+        groups: Counter[str] = Counter()
+        for one in first.agreements:
+            covered[one.family] += one.covered
+            groups[one.family] += one.groups
+        first.agreements = _by_width(Agreement(f, covered[f], groups[f]) for f in covered)
+    return first
+
+
+def _examine(graph: Graph, seed: int, holders: list[int]) -> Candidate | None:
     if len(holders) < LEAST_HOLDERS:
         return None
+    value = graph.values[seed]
     ties = _coincidences(graph, value, holders)
     if not ties:
         return None
@@ -107,11 +133,15 @@ def examine(graph: Graph, seed: int) -> Candidate | None:
     )
 
 
-def _holders(graph: Graph, value: Value) -> list[int]:
-    """Whoever may be linked, the latest first, at most `MOST_SCORED`."""
-    exempt = graph.exempt
-    latest = islice(reversed(value.holders), MOST_SCORED)
-    return [number for number in latest if number not in exempt]
+def _parts(graph: Graph, value: Value, unseen: int) -> Iterator[list[int]]:
+    """Whoever may be linked, the latest first, at most `MOST_SCORED` at once. Parts overlap, so
+    that what ties accounts is whole in one of them at least."""
+    latest = list(islice(reversed(value.holders), max(unseen, MOST_SCORED)))
+    for start in range(0, max(1, len(latest) - OVERLAP), MOST_SCORED - OVERLAP):
+        part = latest[start : start + MOST_SCORED]
+        if not graph.exempt.isdisjoint(part):
+            part = [number for number in part if number not in graph.exempt]
+        yield part
 
 
 def _sharers(graph: Graph, holders: list[int]) -> int:
@@ -126,10 +156,9 @@ def _coincidences(graph: Graph, seed: Value, holders: list[int]) -> dict[int, li
     """value → the holders that share it, where the value is mostly theirs."""
     values = graph.values
     found: dict[int, list[int]] = defaultdict(list)
-    for holder, ties in zip(holders, map(graph.ties.get, holders), strict=True):
-        if ties is not None:
-            for number in ties:
-                found[number].append(holder)
+    for holder in filter(graph.ties.__contains__, holders):
+        for number in graph.ties[holder]:
+            found[number].append(holder)
     held = len(seed.holders) / max(1, len(graph.accounts))
     return {
         number: who
@@ -267,7 +296,11 @@ def _agreements(graph: Graph, ties: Ties) -> list[Agreement]:
         Agreement(graph.families[family], len(who), groups[family])
         for family, who in covered.items()
     ]
-    return sorted(found, key=lambda one: (-one.covered, one.family))
+    return _by_width(found)
+
+
+def _by_width(agreements: Iterable[Agreement]) -> list[Agreement]:
+    return sorted(agreements, key=lambda one: (-one.covered, one.family))
 
 
 def _divergence(p: float, q: float) -> float:

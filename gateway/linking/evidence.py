@@ -10,6 +10,7 @@ is kept. Law: the work of a reader is bounded whatever the request holds.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -151,7 +152,8 @@ class Extractor:
         # The client and the network of an aggregator's request are the aggregator's.
         self._of_sub_user = [one for one in self._of_request if one.block is not Block.ORIGIN]
         self._follows_turns = "turns" in wanted
-        self._accounts: dict[str, _Shown] = {}
+        # The oldest first: of a plain dictionary the first costs as much as went before it.
+        self._accounts = OrderedDict[str, _Shown]()
 
     def wants(self, subject: Subject) -> bool:
         """Whether the account's next sight will be looked at, so that nobody takes a body apart
@@ -215,7 +217,7 @@ class Extractor:
 
     def _admit(self, account_id: str) -> _Shown:
         if len(self._accounts) >= self.MAX_ACCOUNTS:
-            self._accounts.pop(next(iter(self._accounts)))
+            self._accounts.popitem(last=False)
         shown = self._accounts[account_id] = _Shown()
         return shown
 

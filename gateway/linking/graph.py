@@ -2,13 +2,14 @@
 
 Law: an account holds at most `MAX_VALUES_PER_BLOCK` values of a block, so that chatter in one block
 never drives out another's, nor chatter in one family another family's; a value remembers at most
-`MAX_HOLDERS` holders, the latest. What nobody has shown for `KEPT_US` is forgotten.
+`MAX_HOLDERS` holders, the latest (when it is full, `DROPPED_AT_ONCE` go). What nobody has shown for `KEPT_US` is forgotten.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from ..core.sub_users import parts_of
 from ..model import SECOND_US
@@ -19,6 +20,7 @@ TYING = RINGS | {Block.FACTS}
 """Blocks whose values tie those who share them."""
 MAX_VALUES_PER_BLOCK = 24  # of one account
 MAX_HOLDERS = 65_536
+DROPPED_AT_ONCE = 1_024  # of the oldest holders
 KEPT_US = 30 * 86_400 * SECOND_US
 LONELY_KEPT_US = 3 * 86_400 * SECOND_US  # of a value that only one account has shown
 
@@ -153,7 +155,7 @@ class Graph:
         if value_number in account.values:
             return None
         if len(value.holders) >= MAX_HOLDERS:  # a pool that takes up what is popular is seen
-            self._withdraw(next(iter(value.holders)), value_number)
+            self._drop_oldest(value, value_number)
         if len(account.values) >= MAX_VALUES_PER_BLOCK:
             self._make_room(number, value.block)
         account.values[value_number] = None
@@ -234,6 +236,11 @@ class Graph:
             if not account.shares & bit:
                 account.shares |= bit
                 self.sharing[value.family] += 1
+
+    def _drop_oldest(self, value: Value, value_number: int) -> None:
+        """Many at once: to find the first of a dictionary costs as much as went before it."""
+        for oldest in list(islice(value.holders, DROPPED_AT_ONCE)):
+            self._withdraw(oldest, value_number)
 
     def _withdraw(self, number: int, value_number: int) -> None:
         value = self.values[value_number]

@@ -22,7 +22,7 @@ from ..core.sub_users import parts_of
 from ..model import SECOND_US
 from . import people
 from .clusters import CONFIRMED, DISMISSED, SUSPECTED, Cluster
-from .concentration import MOST_SCORED, Candidate, examine, kin_of, own_of
+from .concentration import MOST_SCORED, Candidate, examine, kin_of, own_of, together
 from .evidence import Block, Key
 from .graph import RINGS, TYING, Account
 from .instants import TURN
@@ -155,10 +155,13 @@ class Linker:
                 due |= self._company_of(seed)
         for seed in sorted(due):
             self._state.waiting.pop(seed, None)
-            self._state.examined[seed] = len(self._state.graph.values[seed].holders)
-            candidate = examine(self._state.graph, seed)
-            if candidate is not None and candidate.score >= self._settings.watch_nats:
-                self._take(candidate, now_us)
+            holders = len(self._state.graph.values[seed].holders)
+            unseen = holders - self._state.examined.get(seed, 0)
+            self._state.examined[seed] = holders
+            found = examine(self._state.graph, seed, unseen=unseen)
+            telling = [one for one in found if one.score >= self._settings.watch_nats]
+            if telling:
+                self._take(together(telling), now_us)
 
     def _lingering(self, grown: Set[int], now_us: int) -> set[int]:
         """Seeds of clusters that grew a little `LINGER_US` ago: the last lots of a pool that has

@@ -12,6 +12,7 @@ holds. Bounded: accounts that crossed longest ago go first.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any, TypeVar
 
 LEAST_TALKS = 3
@@ -28,8 +29,9 @@ class Rings:
     given to it. See the module's docstring."""
 
     def __init__(self) -> None:
-        self.brought: dict[str, dict[str, str]] = {}
-        self.taken: dict[str, dict[str, None]] = {}
+        # The oldest first: of a plain dictionary the first costs as much as went before it.
+        self.brought = OrderedDict[str, dict[str, str]]()
+        self.taken = OrderedDict[str, dict[str, None]]()
         self.ring_of: dict[str, str] = {}
         self.members: dict[str, list[str]] = {}
         self.touched: dict[str, None] = {}
@@ -105,18 +107,18 @@ class Rings:
     @classmethod
     def unpack(cls, packed: dict[str, Any]) -> Rings:
         rings = cls()
-        rings.brought = packed["brought"]
-        rings.taken = {name: dict.fromkeys(takers) for name, takers in packed["taken"].items()}
+        rings.brought.update(packed["brought"])
+        rings.taken.update((one, dict.fromkeys(takers)) for one, takers in packed["taken"].items())
         rings.members = packed["members"]
         rings.ring_of = {one: ring for ring, members in rings.members.items() for one in members}
         rings.touched = dict.fromkeys(packed["touched"])
         return rings
 
 
-def _renewed(kept: dict[str, dict[str, T]], account: str) -> dict[str, T]:
+def _renewed(kept: OrderedDict[str, dict[str, T]], account: str) -> dict[str, T]:
     """The account's own, moved to the end of those that are remembered."""
     own = kept.pop(account, {})
     if len(kept) >= MAX_ACCOUNTS:
-        kept.pop(next(iter(kept)))
+        kept.popitem(last=False)
     kept[account] = own
     return own

@@ -54,9 +54,9 @@ class Progress(msgspec.Struct):
         return found
 
     def await_publication(self, publications: Iterable[Publication]) -> None:
-        """The newest word on an account replaces an older one that has not been written."""
+        """The newest word on an account takes the place of an older one that has not been written:
+        a cluster that grows while it is published keeps none of its members waiting for ever."""
         for one in publications:
-            self.unpublished.pop(one.account_id, None)
             self.unpublished[one.account_id] = one
 
     def due(self, most: int, saved_ids: Set[str]) -> list[Publication]:

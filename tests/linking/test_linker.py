@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.linking.concentration import MOST_SCORED
 from gateway.linking.evidence import Key
 from gateway.linking.graph import MAX_VALUES_PER_BLOCK
 from gateway.linking.linker import Evidence, Linker, LinkerSettings
@@ -332,3 +333,14 @@ def test_the_last_lots_of_a_pool_that_has_stopped_growing_join_within_a_minute()
     linker = Linker.restore(linker.snapshot())
     linker.tick(NOW_US + 33 * SECOND_US)
     assert len(linker.clusters()[0].accounts) == 504
+
+
+def test_a_pool_that_came_at_once_is_found_whole() -> None:
+    """More than are looked at together, and lots of a few that do not touch."""
+    linker = Linker()
+    for one in pool(3 * MOST_SCORED):
+        linker.observe(one)
+    linker.tick(NOW_US)
+    (view,) = linker.clusters()
+    assert view.state == "suspected"
+    assert len(view.accounts) == 3 * MOST_SCORED

@@ -65,6 +65,13 @@ def test_the_newest_word_on_an_account_replaces_an_older_one() -> None:
     assert progress.due(10, {"cl_2"}) == []
 
 
+def test_whoever_waits_keeps_its_place_when_there_is_newer_word() -> None:
+    progress = Progress()
+    progress.await_publication([linked("cl_1"), Publication("acc_2", "cl_1", "suspected", 10, 0.5)])
+    progress.await_publication([linked("cl_2")])
+    assert progress.due(1, {"cl_1", "cl_2"}) == [linked("cl_2")]
+
+
 @pytest.mark.parametrize(
     ("publication", "is_due"),
     [
