@@ -30,7 +30,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import ceil, log
+from math import log
 
 from .evidence import Block
 from .graph import RINGS, TYING, Graph, Value

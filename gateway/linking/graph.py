@@ -2,7 +2,8 @@
 
 Law: an account holds at most `MAX_VALUES_PER_BLOCK` values of a block, so that chatter in one block
 never drives out another's, nor chatter in one family another family's; a value remembers at most
-`MAX_HOLDERS` holders, the latest (when it is full, `DROPPED_AT_ONCE` go). What nobody has shown for `KEPT_US` is forgotten.
+`MAX_HOLDERS` holders, the latest (of a full one `DROPPED_AT_ONCE` go). What nobody has shown for
+`KEPT_US` is forgotten.
 """
 
 from __future__ import annotations
