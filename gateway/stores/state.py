@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..errors import StoreError
-from .codec import split, unpack
+from .codec import named, split, unpack
 from .pages import scan_page
 from .redis import RedisStore, _mapped
 from .scripts import PUT_SUBJECT
@@ -21,7 +21,6 @@ from .verification import RECORD_TTL_MS
 
 AT_ONCE = 256
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 Record = dict[str, Any]
 
@@ -102,7 +101,7 @@ class StateBook:
         record: Record = {
             "kind": "account",
             "account_id": account_id,
-            "subject": _unpack(stored.partition(b"\n")[2]),
+            "subject": named(stored.partition(b"\n")[2]),
             "keys": {key.decode(): key_id.decode() for key, key_id in keys.items()},
         }
         if ttl_ms > 0:

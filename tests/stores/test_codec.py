@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import msgspec
 import pytest
 
 from gateway.errors import StoreError
 from gateway.model import Grant, Level, Status, Subject
-from gateway.stores.codec import join, pack, split
+from gateway.stores.codec import LETTERS, join, named, pack, split
 
 FULL = Subject(
     "acc_1",
@@ -35,10 +35,30 @@ def test_what_a_newer_version_wrote_is_ignored_and_written_back() -> None:
     assert read == Subject("acc_1", version=9)
     rewritten = pack(replace(read, tier="start"), over=join(9, newer))
     assert msgspec.msgpack.decode(rewritten) == {
-        "account_id": "acc_1",
-        "tier": "start",
+        "a": "acc_1",
+        "t": "start",
         "risk_note": [1, {"x": None}],
     }
+
+
+def test_no_letter_stands_for_two_fields_and_none_is_a_field_of_its_own() -> None:
+    assert len({*LETTERS.values()}) == len(LETTERS)
+    assert not {*LETTERS.values()} & {*LETTERS}
+    assert {*LETTERS} | {"version", "sub_user"} == {field.name for field in fields(Subject)}
+
+
+@pytest.mark.parametrize("payment", ["ab" * 16, "AB" * 16, "ab c", " ab", "abc", "", "ﬀ", "visa"])
+def test_a_hash_comes_back_digit_by_digit(payment: str) -> None:
+    assert split(join(1, pack(Subject("a", payment=payment)))).payment == payment
+
+
+def test_an_export_has_full_names_and_is_read_like_what_is_kept() -> None:
+    subject = replace(FULL, payment="ab" * 16)
+    exported = named(pack(subject, over=join(1, msgspec.msgpack.encode({"risk_note": 1}))))
+    assert exported["payment"] == "ab" * 16
+    assert exported["risk_note"] == 1
+    assert {*exported} - {"risk_note"} <= {*LETTERS}
+    assert split(join(7, msgspec.msgpack.encode(exported))) == subject
 
 
 def test_a_field_set_back_to_its_default_is_gone() -> None:
