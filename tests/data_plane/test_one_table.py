@@ -11,8 +11,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ from tests.surfaces.conftest import (
 )
 from tests.surfaces.raw_http import Answer, chat, exchange
 
-from .planes import deciding, envoy_before, nginx_before
+from .planes import PLAIN, WITH_LUA, deciding, envoy_before, nginx_before
 
-SURFACES = ("proxy", "middleware", "envoy", "nginx")
+SURFACES = ("proxy", "middleware", "envoy", "nginx", "nginx-lua")
 POLICY = (
     GENEROUS
     + """
@@ -90,6 +91,12 @@ CASES = (
     Case("embeddings", 200, "ok", path="/v1/embeddings", body=b'{"model":"m","input":"hi"}'),
     Case("gzip", 200, "ok", body=gzip.compress(chat()), headers=(("content-encoding", "gzip"),)),
     Case("large", 200, "ok", body=chat(messages=[{"role": "user", "content": "x" * 300_000}])),
+    Case(
+        "large stream",
+        200,
+        "ok",
+        body=chat(stream=True, messages=[{"role": "user", "content": "x" * 300_000}]),
+    ),
     Case("own request id", 200, "ok", headers=(("x-request-id", "mine-1"),)),
     Case(
         "claims an address",
@@ -131,7 +138,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("nginx", "a key twice"): NEEDS_BODY,
     ("nginx", "no json"): NEEDS_BODY,
     ("nginx", "too large"): BY_NGINX,
+    ("nginx-lua", "too large"): BY_NGINX,
     ("nginx", "gzip"): COMPRESSED,
+    ("nginx-lua", "gzip"): COMPRESSED,
     ("envoy", "gzip"): COMPRESSED,
 }
 TIMED = ("date", "x-request-id", "request-id", "x-hydragate-decision", "server", "connection")
@@ -206,19 +215,21 @@ def through_envoy(folder: Path, upstream: str) -> Iterator[tuple[str, Path]]:
 
 
 @contextlib.contextmanager
-def through_nginx(folder: Path, upstream: str) -> Iterator[tuple[str, Path]]:
+def through_nginx(folder: Path, upstream: str, site: str = PLAIN) -> Iterator[tuple[str, Path]]:
+    edit = (("body_size 32m", "body_size 1m"),)
     with (
         deciding(folder, upstream, policy=POLICY, body_limit_bytes=BODY_LIMIT, workers=2) as plane,
-        nginx_before(plane.config, upstream, edit=(("body_size 32m", "body_size 1m"),)) as (url, _),
+        nginx_before(plane.config, upstream, site=site, edit=edit) as (url, _),
     ):
         yield url, folder / "data" / "log"
 
 
-STARTS = {
+STARTS: dict[str, Callable[[Path, str], contextlib.AbstractContextManager[tuple[str, Path]]]] = {
     "proxy": proxy,
     "middleware": middleware,
     "envoy": through_envoy,
     "nginx": through_nginx,
+    "nginx-lua": partial(through_nginx, site=WITH_LUA),
 }
 
 
@@ -322,13 +333,13 @@ def test_every_surface_settles_the_same_tokens(
         assert usage == [None, 0, None], "an answer that is an error used nothing"
         return
     if surface == "nginx":
-        assert usage == [None, 0, None], "nginx sees no tokens: the estimate stands"
+        assert usage == [None, 0, None], "without Lua nginx sees no tokens: the estimate stands"
         return
     assert usage == seen["proxy"][case.name].line["usage"]
     assert usage[0], "the stand-in tells its usage"
 
 
-@pytest.mark.parametrize("surface", ["proxy", "middleware", "envoy"])
+@pytest.mark.parametrize("surface", [name for name in SURFACES if name != "nginx"])
 def test_a_usage_event_nobody_asked_for_is_hidden(
     seen: dict[str, dict[str, Seen]], surface: str
 ) -> None:
@@ -336,6 +347,7 @@ def test_a_usage_event_nobody_asked_for_is_hidden(
         ("stream", False),
         ("stream that asks", True),
         ("stream that declines", False),
+        ("large stream", False),
     ):
         body = seen[surface][name].answer.body
         assert (b'"choices":[]' in body) is shows, name

@@ -34,12 +34,14 @@ from tests.surfaces.test_regions import (
 )
 
 from .planes import (
-    NGINX_MAIN,
+    PLAIN,
+    WITH_LUA,
     Plane,
     deciding,
     decisions,
     envoy_before,
     nginx_before,
+    nginx_process,
     tool,
     wait_until_open,
 )
@@ -93,7 +95,7 @@ def deciding_gateway(upstream: str, tmp_path_factory: pytest.TempPathFactory) ->
         yield running
 
 
-@pytest.fixture(scope="module", params=["envoy", "nginx"])
+@pytest.fixture(scope="module", params=["envoy", "nginx", "nginx-lua"])
 def plane(
     request: pytest.FixtureRequest, upstream: str, deciding_gateway: Plane
 ) -> Iterator[Plane]:
@@ -102,7 +104,8 @@ def plane(
         if request.param == "envoy":
             url, _, process = stack.enter_context(envoy_before(asked.config))
         else:
-            url, process = stack.enter_context(nginx_before(asked.config, upstream))
+            site = WITH_LUA if request.param == "nginx-lua" else PLAIN
+            url, process = stack.enter_context(nginx_before(asked.config, upstream, site=site))
         yield Plane(url, asked.server, process, asked.config)
 
 
@@ -186,8 +189,7 @@ def two_nginx(folder: Path, gateway_url: str) -> Iterator[str]:
     folder.mkdir()
     site = NGINX_CHAIN.format(outer=outer, inner=inner, gateway=gateway_url)
     (folder / "hydragate.conf").write_text(site)
-    (folder / "nginx.conf").write_text(NGINX_MAIN.format(folder=folder, user="user root;"))
-    process = ServerProcess([tool("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf")])
+    process = nginx_process(folder)
     try:
         wait_until_open(outer)
         yield f"http://127.0.0.1:{outer}"

@@ -4,6 +4,8 @@
     nginx   GET    /.hydragate/auth_request         target and method in x-hydragate-*
     nginx   any    /.hydragate/refusal              the answer that a refusal had carried
 
+nginx with its Lua module asks as Envoy does.
+
 A pass is a 200 whose headers say what to change on the way to the model API and what to tell the
 caller; a refusal is the caller's own answer. Nobody but data planes may reach this port.
 Source: Envoy 1.40, api/envoy/extensions/filters/http/ext_authz/v3; nginx, ngx_http_auth_request.
@@ -26,6 +28,7 @@ from ..client import Headers
 from ..evidence import Witness
 from ..forward import NoUpstreamError, Target
 from ..guard import Message, Receive, Scope, Send
+from ..header_plan import MAX_PLANNED_NAMES
 from ..headers import request_headers
 from ..reading import ClientLeftError, GuardConfig, ReadRequest
 from ..render import Answer, limit_headers, render_decision, render_error
@@ -37,9 +40,10 @@ from .reading import (
     CheckedRequest,
     CheckReader,
     HeadReader,
+    head_plan,
     ja4_of,
+    kept_from_upstream,
     original_scope,
-    split_headers,
 )
 
 CHECK_PREFIX = "/.hydragate/ext_authz"
@@ -48,7 +52,8 @@ REFUSAL_PATH = "/.hydragate/refusal"
 TICKET = b"x-hydragate-ticket"
 UPSTREAM = b"x-hydragate-upstream"
 ANSWER = b"x-hydragate-answer"
-TOLD_PREFIX = b"x-hydragate-tell-"
+TOLD = b"x-hydragate-tell"
+TOLD_PREFIX = TOLD + b"-"
 MAX_SEALED_BYTES = 16_384
 NO_UPSTREAM = "none"
 _OURS_TO_LEAVE = frozenset(
@@ -119,10 +124,12 @@ class Checks:
             return
         try:
             is_nginx = reader is self._nginx
-            self._add_seen(request, scope, is_nginx)
+            self._add_seen(request, caller, scope, is_nginx)
             decision, decision_us = await self._decide(request, caller)
             if decision.is_served:
                 answer = await self._pass(request, decision, caller, decision_us)
+                tell = _apart if is_nginx else _together
+                answer.headers.extend(tell(self._told(request, decision)))
             else:
                 answer = self._refusal(request, decision)
                 await self._engine.finish(
@@ -137,14 +144,14 @@ class Checks:
         finally:
             reader.release(request)
 
-    def _add_seen(self, request: ReadRequest, scope: Scope, is_nginx: bool) -> None:
+    def _add_seen(self, request: ReadRequest, caller: Scope, scope: Scope, is_nginx: bool) -> None:
         facts = request.facts
-        ja4 = ja4_of(scope["headers"])
+        ja4 = ja4_of(caller)
         if ja4 is not None:
             facts = with_changes(facts, ja4=ja4)
         if is_nginx and request.shape is not None:
-            told = split_headers(scope["headers"])[1]
-            declared = told.get(DECLARED_LENGTH, b"")
+            headers: Headers = scope["headers"]
+            declared = head_plan(headers).told_in(headers, DECLARED_LENGTH) or b""
             size = int(declared) if declared.isdigit() and len(declared) < 16 else 0
             tokens = self._engine.estimator.estimate(None, size, None)
             facts = with_changes(
@@ -183,9 +190,12 @@ class Checks:
             splice = request.splice
             place = b"%d:%d:" % (splice.start, splice.end)
             headers.append((b"x-hydragate-splice", place + splice.text))
-        headers.append((TOLD_PREFIX + b"x-request-id", request.request_id))
-        headers += [(TOLD_PREFIX + n, v) for n, v in limit_headers(decision, facts.dialect)]
         return Answer(200, headers, b"")
+
+    def _told(self, request: ReadRequest, decision: Decision) -> Headers:
+        """What the caller is to be told with the model API's answer."""
+        told = limit_headers(decision, request.facts.dialect)
+        return [(b"x-request-id", request.request_id), *told]
 
     def _way_up(self, caller: Scope, model: str | None) -> Headers:
         """Which upstream, with which credential, and what of the head is not for it."""
@@ -193,15 +203,7 @@ class Checks:
             target = _pick(self._targets, caller["path"], model)
         except NoUpstreamError:
             return [(UPSTREAM, NO_UPSTREAM.encode())]
-        theirs: Headers = caller["headers"]
-        identity = self._config.edge.identity_header
-        kept = {
-            name
-            for name, _ in request_headers(
-                theirs, credential=target.credential, drops=(identity,) if identity else ()
-            )
-        }
-        gone = {name for name, _ in theirs if name not in kept} - _OURS_TO_LEAVE
+        gone = self._gone(caller["headers"], target)
         added: Headers = [(UPSTREAM, target.name.encode()), (b"accept-encoding", b"identity")]
         if target.credential is not None:
             added.append(target.credential)
@@ -209,6 +211,17 @@ class Checks:
         if gone:
             added.append((b"x-envoy-auth-headers-to-remove", b",".join(sorted(gone))))
         return added
+
+    def _gone(self, theirs: Headers, target: Target) -> frozenset[bytes]:
+        """What of the caller's head the data plane is to take out before it goes on."""
+        identity = self._config.edge.identity_header
+        own_key_header = None if target.credential is None else target.credential[0]
+        names = tuple([name for name, _ in theirs])
+        if len(names) <= MAX_PLANNED_NAMES and b"connection" not in names:
+            return kept_from_upstream(names, own_key_header, identity) - _OURS_TO_LEAVE
+        drops = (identity,) if identity else ()
+        sent = request_headers(theirs, credential=target.credential, drops=drops)
+        return frozenset(names) - {name for name, _ in sent} - _OURS_TO_LEAVE
 
     def _refusal(self, request: ReadRequest, decision: Decision) -> Answer:
         link = self._config.verification_url
@@ -233,15 +246,17 @@ def _of_envoy(scope: Scope) -> Scope:
 
 
 def _of_nginx(scope: Scope) -> Scope:
-    told = split_headers(scope["headers"])[1]
-    target = told.get(ORIGINAL_TARGET, b"")
+    headers: Headers = scope["headers"]
+    plan = head_plan(headers)
+    target = plan.told_in(headers, ORIGINAL_TARGET) or b""
+    method = plan.told_in(headers, ORIGINAL_METHOD) or b"GET"
     raw, _, query = target.partition(b"?")
     return original_scope(
         scope,
         raw_path=raw,
         path=unquote(raw.decode("latin-1")),
         query=query,
-        method=told.get(ORIGINAL_METHOD, b"GET").decode("latin-1"),
+        method=method.decode("latin-1"),
     )
 
 
@@ -251,6 +266,16 @@ def _pick(targets: Sequence[Target], path: str, model: str | None) -> Target:
         if target.serves(path, model):
             return target
     raise NoUpstreamError
+
+
+def _apart(told: Headers) -> Headers:
+    """For nginx's `auth_request_set`, which takes a header at a time and none by its beginning."""
+    return [(TOLD_PREFIX + name, value) for name, value in told]
+
+
+def _together(told: Headers) -> Headers:
+    """For Lua: one header instead of ten that Envoy would have to copy twice each."""
+    return [(TOLD, b"\t".join(b"%b=%b" % pair for pair in told))]
 
 
 def _sealed(answer: Answer) -> Answer:

@@ -7,12 +7,12 @@ Source: Envoy 1.40, api/envoy/config/bootstrap/v3 and the filters named below.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
 from ...settings import ChecksConfig, EnvoyConfig, Settings, UpstreamConfig
 from .checks import CHECK_PREFIX, NO_UPSTREAM
+from .lua import lua_source
 from .reading import JA4, PEER
 
 Json = dict[str, Any]
@@ -32,7 +32,8 @@ REFUSAL_HEADERS = (
     *("content-type", "cache-control", "retry-after", "request-id", "x-request-id"),
     *("x-hydragate-decision", "x-should-retry", "ratelimit", "ratelimit-policy"),
 )
-_HEADERS_UP = ("accept-encoding", "authorization", "x-hydragate-upstream")
+_SPLICE = "x-hydragate-splice"  # on the way to the Lua filter, which takes it out
+_HEADERS_UP = ("accept-encoding", "authorization", "x-hydragate-upstream", _SPLICE)
 _FAILED_FLAGS = ("UF", "UC", "UH", "UO", "UR", "URX", "LR", "NR", "NC", "UPE")
 _LATE_FLAGS = ("UT", "SI", "UMSDR")
 
@@ -201,12 +202,11 @@ def _ext_authz(settings: Settings) -> Json:
 
 
 def _lua() -> Json:
-    code = (files(__package__ or "") / "settle.lua").read_text()
     return {
         "name": "envoy.filters.http.lua",
         "typed_config": {
             "@type": f"{TYPE}extensions.filters.http.lua.v3.Lua",
-            "default_source_code": {"inline_string": code},
+            "default_source_code": {"inline_string": lua_source("envoy")},
         },
     }
 
@@ -284,7 +284,10 @@ def _routes(settings: Settings) -> Json:
     return {
         "name": "public",
         "response_headers_to_remove": ["alt-svc", "x-envoy-upstream-service-time"],
-        "request_headers_to_remove": [*CLAIMS, "x-hydragate-upstream", PEER.decode(), JA4.decode()],
+        "request_headers_to_remove": [
+            *(*CLAIMS, "x-hydragate-upstream", _SPLICE),
+            *(PEER.decode(), JA4.decode()),
+        ],
         "request_headers_to_add": [_header("via", "1.1 hydragate")],
         "virtual_hosts": [
             {"name": "all", "domains": ["*"], "routes": [*to_each, *unseen, *nowhere]}

@@ -11,6 +11,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ...errors import RequestError
@@ -18,7 +19,8 @@ from ...model import RequestFacts
 from ..body import BodyFacts, ask_for_usage
 from ..client import Headers
 from ..facts import NO_BODY
-from ..header_plan import RequestPlan
+from ..header_plan import MAX_PLANNED_NAMES, MAX_PLANS, RequestPlan
+from ..headers import request_headers
 from ..reading import ReadRequest, RequestReader
 
 Scope = MutableMapping[str, Any]
@@ -34,6 +36,7 @@ _ADDED_BY_ENVOY = (b"x-envoy-", b"x-hydragate-")
 _ADDED_BY_BOTH = frozenset({b"x-forwarded-proto"})
 _JA4 = re.compile(r"[a-z0-9]{10}_[0-9a-f]{12}_[0-9a-f]{12}")
 _IS_PARTIAL = "hydragate.is_partial"
+_JA4_TOLD = "hydragate.ja4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,41 +90,83 @@ class HeadReader(RequestReader):
         return raw, NO_BODY
 
 
+class HeadPlan:
+    """Of a question's head, from its names alone: the positions of the caller's fields, and by
+    name those of what the data plane tells."""
+
+    __slots__ = ("callers", "told")
+
+    def __init__(self, names: tuple[bytes, ...]) -> None:
+        self.told = {name: position for position, name in enumerate(names) if _is_data_planes(name)}
+        self.callers = [
+            position for position, name in enumerate(names) if not _is_data_planes(name)
+        ]
+
+    def told_in(self, headers: Headers, name: bytes) -> bytes | None:
+        """What the data plane tells under this name; None where it does not."""
+        position = self.told.get(name)
+        return None if position is None else headers[position][1]
+
+
+_plans: dict[tuple[bytes, ...], HeadPlan] = {}
+
+
+def head_plan(headers: Headers) -> HeadPlan:
+    """A caller sends the same names each time, and its data plane adds the same."""
+    names = tuple([name for name, _ in headers])
+    plan = _plans.get(names)
+    if plan is None:
+        plan = HeadPlan(names)
+        if len(names) <= MAX_PLANNED_NAMES:
+            if len(_plans) >= MAX_PLANS:
+                _plans.clear()
+            _plans[names] = plan
+    return plan
+
+
 def original_scope(scope: Scope, *, raw_path: bytes, path: str, query: bytes, method: str) -> Scope:
     """The caller's request as a server would have had it from the caller's own connection."""
-    headers, told = split_headers(scope["headers"])
-    peer = told.get(PEER)
+    headers: Headers = scope["headers"]
+    plan = head_plan(headers)
+    peer = plan.told_in(headers, PEER)
     return {
         **scope,
         "method": method,
         "path": path,
         "raw_path": raw_path,
         "query_string": query,
-        "headers": headers,
+        "headers": [headers[position] for position in plan.callers],
         "client": None if not peer else (peer.decode("latin-1"), 0),
-        _IS_PARTIAL: told.get(PARTIAL_BODY) == b"true",
+        _IS_PARTIAL: plan.told_in(headers, PARTIAL_BODY) == b"true",
+        _JA4_TOLD: plan.told_in(headers, JA4),
     }
 
 
-def split_headers(headers: Headers) -> tuple[Headers, dict[bytes, bytes]]:
-    """(the caller's, the data plane's)."""
-    callers: Headers = []
-    told: dict[bytes, bytes] = {}
-    for pair in headers:
-        if pair[0].startswith(_ADDED_BY_ENVOY) or pair[0] in _ADDED_BY_BOTH:
-            told[pair[0]] = pair[1]
-        else:
-            callers.append(pair)
-    return callers, told
+def _is_data_planes(name: bytes) -> bool:
+    return name.startswith(_ADDED_BY_ENVOY) or name in _ADDED_BY_BOTH
 
 
-def ja4_of(headers: Headers) -> str | None:
+@lru_cache(maxsize=MAX_PLANS)
+def kept_from_upstream(
+    names: tuple[bytes, ...], own_key_header: bytes | None, identity: bytes | None
+) -> frozenset[bytes]:
+    """Of a caller's fields those that an upstream must not get, whatever is in them. With
+    `own_key_header` the operator's key goes instead of the caller's, under that name."""
+    sent = request_headers(
+        [(name, b"") for name in names],
+        credential=None if own_key_header is None else (own_key_header, b""),
+        drops=() if identity is None else (identity,),
+    )
+    return frozenset(names) - {name for name, _ in sent}
+
+
+def ja4_of(scope: Scope) -> str | None:
     """As the data plane computed it from the caller's TLS hello; None without one."""
-    for name, value in headers:
-        if name == JA4:
-            text = value.decode("latin-1").lower()
-            return text if _JA4.fullmatch(text) else None
-    return None
+    value = scope.get(_JA4_TOLD)
+    if not value:
+        return None
+    text: str = value.decode("latin-1").lower()
+    return text if _JA4.fullmatch(text) else None
 
 
 def splice_between(before: bytes, after: bytes) -> Splice:

@@ -1,7 +1,7 @@
 """What a data plane tells of an exchange when it is over, and what was used by it.
 
-Envoy's Lua filter reads usage off the answer's tail, and its access log brings it here whatever
-became of the stream. nginx tells bytes only, so there the estimate of the tokens stands.
+A Lua filter reads usage off the answer, and the access log brings it here whatever became of the
+stream. nginx without its Lua module tells bytes only, so there the estimate of the tokens stands.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def of_nginx(told: Mapping[str, Any]) -> Report:
         is_upstreams,
         upstream_us,
         _seconds_us(told.get("s")) or 0,
-        None,
+        _seen(told.get("seen")),
     )
 
 
@@ -148,11 +148,14 @@ def _usage_of_stream(
 
 
 def _seen(value: Any) -> Seen | None:
-    if not isinstance(value, str) or value in ("", "-"):
+    """Envoy's record has it as text, nginx's line as the object itself."""
+    if value in (None, "", "-"):
         return None
     try:
+        if isinstance(value, dict):
+            return msgspec.convert(value, Seen, strict=False)
         return msgspec.json.decode(value, type=Seen, strict=False)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, TypeError) as error:
         raise ReportError(f"the usage that was seen cannot be read: {error}") from None
 
 
@@ -182,8 +185,9 @@ def _us(milliseconds: Any) -> int | None:
 
 
 def _seconds_us(value: Any) -> int | None:
-    """nginx's seconds; of several tries the last."""
+    """nginx's seconds; of several tries the last. None for what is no time."""
     try:
-        return int(float(str(value).replace(":", ",").split(",")[-1]) * 1e6)
+        found = int(float(str(value).replace(":", ",").split(",")[-1]) * 1e6)
     except (ValueError, OverflowError):
         return None
+    return found if found >= 0 else None

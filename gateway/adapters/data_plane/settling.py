@@ -102,7 +102,8 @@ class Settling:
         """A line that nginx logs over syslog: a header that ends in `hydragate: `, and JSON."""
         _, found, text = datagram.partition(b"hydragate: ")
         try:
-            told = msgspec.json.decode(text) if found else None
+            # A model API's bytes may be in it, and need not be UTF-8.
+            told = msgspec.json.decode(text.decode(errors="replace")) if found else None
             if not isinstance(told, dict):
                 raise ReportError("it is no log line of the format hydragate")
         except (msgspec.MsgspecError, RecursionError, ReportError) as error:
