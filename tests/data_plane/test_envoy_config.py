@@ -71,6 +71,35 @@ def test_envoy_accepts_what_any_settings_give(
     assert complaint_of_envoy(tmp_path, bootstrap_of(config)) == ""
 
 
+def test_envoy_accepts_a_proxy_header_before_tls_from_those_who_may_say_it(tmp_path: Path) -> None:
+    certify(tmp_path)
+    config = tmp_path / "config.yaml"
+    pair = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
+    settings = {
+        **BASE,
+        "upstreams": [{"url": "http://127.0.0.1:8000"}],
+        "trusted_proxies": ["192.0.2.0/24", "2001:db8::/32"],
+        "envoy": {"proxy_protocol": True, **pair},
+    }
+    config.write_text(yaml.safe_dump(settings))
+    text = bootstrap_of(config)
+    assert complaint_of_envoy(tmp_path, text) == ""
+    (listener,) = yaml.safe_load(text)["static_resources"]["listeners"]
+    names = [one["name"].rpartition(".")[2] for one in listener["listener_filters"]]
+    assert names == ["proxy_protocol", "tls_inspector"]
+
+
+def test_a_proxy_header_needs_somebody_who_may_say_it(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    upstreams = [{"url": "http://127.0.0.1:8000"}]
+    config.write_text(
+        yaml.safe_dump({**BASE, "upstreams": upstreams, "envoy": {"proxy_protocol": True}})
+    )
+    ran = CliRunner().invoke(main, ["envoy-config", "--config", str(config)])
+    assert ran.exit_code == 2
+    assert "proxy_protocol needs trusted_proxies" in ran.output
+
+
 def test_envoy_does_complain_of_what_it_cannot_use(tmp_path: Path) -> None:
     assert "no_such_field" in complaint_of_envoy(tmp_path, "{no_such_field: 1}")
 

@@ -10,14 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from gateway.adapters.data_plane.lua import lua_source
+from gateway.cli import main
+from gateway.loadtests.nginx_site import PLAIN, WITH_LUA
 from gateway.loadtests.processes import standin
 from tests.ports import free_port
 from tests.surfaces.conftest import BANNED_KEY, GENEROUS, GOOD_KEY, metric, standin_requests
 from tests.surfaces.raw_http import chat, post
 from tests.waiting import wait_for
 
-from .planes import PLAIN, WITH_LUA, Plane, deciding, decisions, nginx, nginx_before
+from .planes import Plane, deciding, decisions, nginx, nginx_before
 from .test_envoy import open_stream
 
 SITES = pytest.mark.parametrize("site", [PLAIN, WITH_LUA])
@@ -93,6 +97,12 @@ def test_without_a_gateway_the_operator_says_what_happens(
 
 
 # ── with its Lua module ──────────────────────────────────────────────────────────────────────
+
+
+def test_the_command_writes_the_lua_that_is_tested(tmp_path: Path) -> None:
+    path = tmp_path / "hydragate.lua"
+    assert CliRunner().invoke(main, ["nginx-lua", "--out", str(path)]).exit_code == 0
+    assert path.read_text() == lua_source("nginx") == CliRunner().invoke(main, ["nginx-lua"]).output
 
 
 def test_with_lua_who_leaves_a_stream_is_charged_for_what_came(tmp_path: Path) -> None:

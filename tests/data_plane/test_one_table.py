@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from gateway.core.keyed import KeyedHash
+from gateway.loadtests.nginx_site import PLAIN, WITH_LUA
 from gateway.loadtests.processes import ServerProcess, gateway
 from gateway.stores import open_store
 from gateway.workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
@@ -34,7 +35,7 @@ from tests.surfaces.conftest import (
 )
 from tests.surfaces.raw_http import Answer, chat, exchange
 
-from .planes import PLAIN, WITH_LUA, deciding, envoy_before, nginx_before
+from .planes import deciding, envoy_before, nginx_before
 
 SURFACES = ("proxy", "middleware", "envoy", "nginx", "nginx-lua")
 POLICY = (

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from gateway.loadtests.nginx_site import PLAIN, WITH_LUA, start_nginx
 from gateway.loadtests.processes import ServerProcess
 from tests.ports import free_port
 from tests.surfaces.conftest import write_accounts
@@ -34,19 +35,35 @@ from tests.surfaces.test_regions import (
 )
 
 from .planes import (
-    PLAIN,
-    WITH_LUA,
     Plane,
     deciding,
     decisions,
     envoy_before,
     nginx_before,
-    nginx_process,
     tool,
     wait_until_open,
 )
 
+MESSAGES = "/v1/messages"
 BALANCER, STRANGER = "127.0.0.1", "127.0.0.2"
+FAR = "20.3.0.9"  # in Australia
+TRAVELLERS = [
+    {
+        "account_id": f"acc_{name}",
+        "keys": [f"sk-travels-{name}-0123456789"],
+        "billing_country": "DE",
+    }
+    for name in ("envoy", "nginx", "nginx-lua")
+]
+TRAVEL = """
+version: 1
+rules:
+  - name: too-fast
+    why: nobody is in Germany and in Australia within seconds
+    when: {travel_kmh: {gt: 1200}, verification: {below: phone}}
+    on_unknown: no_match
+    then: {verify: phone}
+"""
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -57,11 +74,12 @@ def ask(
     peer: str = BALANCER,
     proxied: str | None = None,
     more: Headers = (),
+    path: str = "/v1/chat/completions",
 ) -> Answer:
     """One request from `peer`, with a line of X-Forwarded-For for each of `chain`; with `proxied`
     its connection begins with a PROXY header that names this address."""
     body, parts = chat(max_tokens=5), urlsplit(url)
-    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: g", f"Authorization: Bearer {key}"]
+    lines = [f"POST {path} HTTP/1.1", "Host: g", f"Authorization: Bearer {key}"]
     lines += [f"X-Forwarded-For: {line}" for line in chain]
     lines += [f"{name}: {value}" for name, value in more]
     lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
@@ -78,8 +96,9 @@ def shipped_regions(folder: Path) -> dict[str, Any]:
     (folder / "policy").mkdir()
     shutil.copy(ROOT / "policies/enforce/regions.yaml", folder / "policy")
     shutil.copytree(ROOT / "policies/sets", folder / "policy" / "sets")
-    write_accounts(folder / "accounts.jsonl", ACCOUNTS)
-    write_places(folder / "places.geo", PLACES)
+    (folder / "policy" / "travel.yaml").write_text(TRAVEL)
+    write_accounts(folder / "accounts.jsonl", [*ACCOUNTS, *TRAVELLERS])
+    write_places(folder / "places.geo", {**PLACES, "20.3.0.0/16": "AU"})
     geo = {"files": [str(folder / "places.geo")], "bundled": False}
     return {"trusted_proxies": [f"{BALANCER}/32"], "geo": geo}
 
@@ -150,6 +169,73 @@ def test_no_second_header_is_read(plane: Plane) -> None:
     assert ask(plane.url, CLOSED, more=spoofed).status == 403
 
 
+def test_the_other_dialect_is_refused_in_its_own_words(plane: Plane) -> None:
+    assert ask(plane.url, OPEN, path=MESSAGES).status == 200
+    refused = ask(plane.url, CLOSED, key=LOCAL, path=MESSAGES)
+    assert (refused.status, refused.json()["type"]) == (451, "error")
+    assert "appeals@gateway.example" in refused.body.decode()
+    assert refused.headers["x-hydragate-decision"] in refused.body.decode()
+    asked = ask(plane.url, CLOSED, path=MESSAGES)
+    assert (asked.status, asked.json()["type"]) == (403, "error")
+
+
+def test_who_is_in_two_continents_within_seconds_is_asked(
+    plane: Plane, request: pytest.FixtureRequest
+) -> None:
+    key = f"sk-travels-{request.node.callspec.params['plane']}-0123456789"
+    agent = f"travels {key}"
+    assert ask(plane.url, OPEN, key=key, more=(("User-Agent", agent),)).status == 200
+    line_of(plane, agent)  # told and settled, so the account's window knows where it was
+    assert ask(plane.url, OPEN, key=key).status == 200, "who stays is not asked"
+    answer = ask(plane.url, FAR, key=key, more=(("User-Agent", f"{agent} far"),))
+    assert (answer.status, answer.json()["error"]["code"]) == (403, "verification_required")
+    assert line_of(plane, f"{agent} far")["reason"] == "too-fast"
+
+
+# ── Envoy behind a balancer that speaks PROXY ────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def proxied_envoy(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    folder = tmp_path_factory.mktemp("proxied")
+    more = {**shipped_regions(folder), "envoy": {"proxy_protocol": True}}
+    with (
+        deciding(folder, upstream, policy=HEAD, **more) as asked,
+        envoy_before(asked.config) as (url, admin, process),
+    ):
+        yield Plane(url, asked.server, process, asked.config, admin)
+
+
+def test_envoy_reads_the_proxy_header_and_what_a_client_writes_moves_it_nowhere(
+    proxied_envoy: Plane,
+) -> None:
+    url = proxied_envoy.url
+    assert ask(url, proxied=OPEN).status == 200
+    assert ask(url, proxied=CLOSED).status == 403
+    assert ask(url, proxied=CLOSED, key=LOCAL).status == 451
+    spoofed = (("X-Hydragate-Peer", OPEN), ("X-Real-IP", OPEN))
+    assert ask(url, OPEN, proxied=CLOSED, more=spoofed).status == 403
+    assert ask(url, f"{OPEN}, {BALANCER}", proxied=CLOSED).status == 403
+    assert ask(url, CLOSED, proxied=OPEN).status == 200
+
+
+@pytest.mark.parametrize(
+    ("peer", "proxied"),
+    [
+        pytest.param(BALANCER, None, id="the balancer says nothing"),
+        pytest.param(STRANGER, OPEN, id="a stranger says it"),
+    ],
+)
+def test_envoy_closes_a_connection_that_no_balancer_vouches_for(
+    proxied_envoy: Plane, peer: str, proxied: str | None
+) -> None:
+    try:
+        answered = ask(proxied_envoy.url, peer=peer, proxied=proxied).status
+    except ConnectionError:  # reset while it was still being written to
+        answered = 0
+    assert answered == 0
+
+
 def line_of(plane: Plane, user_agent: str) -> dict[str, Any]:
     """Of the decision log; it is flushed four times a second."""
     ends = time.monotonic() + 5
@@ -188,8 +274,8 @@ def two_nginx(folder: Path, gateway_url: str) -> Iterator[str]:
     outer, inner = free_port(), free_port()
     folder.mkdir()
     site = NGINX_CHAIN.format(outer=outer, inner=inner, gateway=gateway_url)
-    (folder / "hydragate.conf").write_text(site)
-    process = nginx_process(folder)
+    (folder / "site.conf").write_text(site)
+    process = start_nginx(tool("nginx"), folder)
     try:
         wait_until_open(outer)
         yield f"http://127.0.0.1:{outer}"

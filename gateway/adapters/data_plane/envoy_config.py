@@ -7,6 +7,7 @@ Source: Envoy 1.40, api/envoy/config/bootstrap/v3 and the filters named below.
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -66,16 +67,31 @@ def _listener(settings: Settings) -> Json:
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "filter_chains": [chain],
     }
+    filters = []
+    if envoy.proxy_protocol:
+        filters.append(_listener_filter("proxy_protocol", "ProxyProtocol"))
+        # By the connection's own peer: who may say whose connection it is. Others are closed.
+        chain["filter_chain_match"] = {
+            "direct_source_prefix_ranges": [_prefix(text) for text in settings.trusted_proxies]
+        }
     if envoy.tls_cert is not None:
         chain["transport_socket"] = _tls(envoy)
-        inspector = f"{TYPE}extensions.filters.listener.tls_inspector.v3.TlsInspector"
-        listener["listener_filters"] = [
-            {
-                "name": "envoy.filters.listener.tls_inspector",
-                "typed_config": {"@type": inspector, "enable_ja4_fingerprinting": True},
-            }
-        ]
+        filters.append(
+            _listener_filter("tls_inspector", "TlsInspector", enable_ja4_fingerprinting=True)
+        )
+    if filters:
+        listener["listener_filters"] = filters
     return listener
+
+
+def _listener_filter(name: str, kind: str, **more: Any) -> Json:
+    config = {"@type": f"{TYPE}extensions.filters.listener.{name}.v3.{kind}", **more}
+    return {"name": f"envoy.filters.listener.{name}", "typed_config": config}
+
+
+def _prefix(text: str) -> Json:
+    network = ip_network(text, strict=False)
+    return {"address_prefix": str(network.network_address), "prefix_len": network.prefixlen}
 
 
 def _tls(envoy: EnvoyConfig) -> Json:
@@ -93,6 +109,7 @@ def _tls(envoy: EnvoyConfig) -> Json:
 
 def _connection_manager(settings: Settings) -> Json:
     base = f"{TYPE}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    envoy = settings.envoy
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -115,7 +132,7 @@ def _connection_manager(settings: Settings) -> Json:
                 "max_headers_count": 120,
                 "headers_with_underscores_action": "REJECT_REQUEST",
             },
-            "early_header_mutation_extensions": [_seen_by_us()],
+            "early_header_mutation_extensions": [_seen_by_us(envoy)],
             "local_reply_config": {"mappers": _own_errors()},
             "access_log": [_reports()],
             "http_filters": [_ext_authz(settings), _lua(), _router()],
@@ -129,11 +146,13 @@ def _longest_wait_s(settings: Settings) -> float:
     return max(max(u.header_timeout_s, u.read_timeout_s) for u in settings.upstreams)
 
 
-def _seen_by_us() -> Json:
-    """Overwrites what a caller put there."""
+def _seen_by_us(envoy: EnvoyConfig) -> Json:
+    """Overwrites what a caller put there. The peer is who opened the connection to Envoy, or who
+    its PROXY header names; what X-Forwarded-For says is the gateway's to judge."""
+    whose = "" if envoy.proxy_protocol else "DIRECT_"
     base = f"{TYPE}extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
     seen = {
-        PEER.decode(): "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+        PEER.decode(): f"%DOWNSTREAM_{whose}REMOTE_ADDRESS_WITHOUT_PORT%",
         JA4.decode(): "%TLS_JA4_FINGERPRINT%",
     }
     told = [
