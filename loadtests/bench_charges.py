@@ -1,6 +1,8 @@
 """The same charges against one store after another: a single server beside a Cluster.
 
-    python -m hydragate.loadtests.bench_charges URL [URL …] [--save FILE]
+    python -m hydragate.loadtests.bench_charges [URL …] [--save FILE]
+
+Without a URL it starts both on loopback: one Valkey, and a Cluster of three primaries.
 
 A charge validates its account and steps three limits of it; with `across` a fourth limit lies on
 a tag of its own, which in a Cluster mostly is another node's. What is written is under a prefix
@@ -10,11 +12,13 @@ of its own and removed at the end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import statistics
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +30,8 @@ from ..model import Charge, Step, Subject
 from ..stores import RedisStore, open_store
 from .bench.rig import machine
 from .bench_store import steps_of
+from .servers.cluster import cluster
+from .servers.valkey import server
 
 ACCOUNTS = 300
 CHARGES = 4_000
@@ -106,12 +112,23 @@ def _charge(subject: Subject, number: int, across: bool) -> Charge:
     return Charge(f"{number:026}", subject.account_id, subject.version, steps)
 
 
+@contextlib.contextmanager
+def own_stores() -> Iterator[tuple[str, ...]]:
+    """URLs of a single Valkey and of a Cluster of three."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("one", "three"):
+            (Path(folder) / name).mkdir()
+        with server(Path(folder) / "one") as one, cluster(Path(folder) / "three") as three:
+            yield one.url, three.url
+
+
 @click.command()
-@click.argument("urls", nargs=-1, required=True)
+@click.argument("urls", nargs=-1)
 @click.option("--save", type=click.Path(path_type=Path), help="Write the results here as JSON.")
 def main(urls: tuple[str, ...], save: Path | None) -> None:
     """Charge each store in turn and print rates, CPU and latency."""
-    told = {"machine": machine(), "stores": uvloop.run(measure_in_turn(urls))}
+    with contextlib.nullcontext(urls) if urls else own_stores() as measured:
+        told = {"machine": machine(), "stores": uvloop.run(measure_in_turn(measured))}
     click.echo(json.dumps(told, indent=2))
     if save is not None:
         save.write_text(json.dumps(told, indent=2) + "\n")

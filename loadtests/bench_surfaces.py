@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import statistics
 import sys
 import tempfile
@@ -41,8 +40,9 @@ from .bench.rig import (
     wires,
 )
 from .driver import LoadResult, Shot, drive, saturate
-from .nginx_site import PLAIN, WITH_LUA, shipped_site, start_nginx
 from .processes import ServerProcess, gateway, standin
+from .servers.nginx import PLAIN, WITH_LUA, shipped_site, start_nginx
+from .servers.ports import free_port
 
 ROUNDS = 3
 ROUND_S = 2.0
@@ -72,12 +72,6 @@ class Way:
     name: str
     url: str
     parts: dict[str, Measured]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def tool(name: str, hint: str) -> str:

@@ -35,6 +35,7 @@ MAIL_OUTCOMES = ("sent", "mail_failed")
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _STORE_CALLS = ("charge", "settle", "resolve", "adopt")
 _STORE_ERRORS = ("timeout", "unreachable", "overloaded", "refused")
+_SCORES = (0.05, 0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95)
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 TABLE = (
@@ -217,6 +218,13 @@ TABLE = (
         ("outcome",),
         "Changed model files that a worker swapped in (ok) or refused (failed).",
         starts=(("ok",), ("failed",)),
+    ),
+    Definition(
+        "hydragate_task_score",
+        HISTOGRAM,
+        ("task",),
+        "Scores that the model gave, 0 to 1, of every request that was scored, for each task.",
+        _SCORES,
     ),
     Definition(
         "hydragate_task_failures_total", COUNTER, (), "Requests that could not be scored by task."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..engine import PolicySource
-from ..model import Decision, Exchange, Outcome, Policy, RequestFacts, Usage
+from ..model import TASKS, Decision, Exchange, Outcome, Policy, RequestFacts, Usage
 from .counters import Counter, Histogram, WorkerMetrics
 
 OWN_STATUSES = {429: "429", 529: "529"}
@@ -25,6 +25,7 @@ class MetricsRecorder:
         self._revision = ""  # whose sets of countries `_places` counts by
         self._places: dict[tuple[str | None, str | None, int], tuple[Counter, ...]] = {}
         self._series: dict[tuple[int, int, str, str], _Series] = {}
+        self._tasks: list[Histogram] = []
         self._upstream: dict[int, Histogram] = {}
         self._outcomes = {
             outcome: metrics.counter("hydragate_exchanges_total", (outcome.value,))
@@ -43,6 +44,8 @@ class MetricsRecorder:
         decisions.value += 1
         request_seconds.observe(timings.request_us / 1e6)
         self._count_place(facts, decision)
+        if facts.task is not None:
+            self._count_tasks(facts.task.scores)
         self._outcomes[exchange.outcome].value += 1
         self._decision_seconds.observe(timings.decision_us / 1e6)
         status = exchange.upstream_status
@@ -90,6 +93,15 @@ class MetricsRecorder:
         if len(self._places) < MAX_KEPT:
             self._places[key] = found
         return found
+
+    def _count_tasks(self, scores: tuple[float, ...]) -> None:
+        # Made when the first request is scored: no series for gateways where nobody scores.
+        if not self._tasks:
+            self._tasks = [
+                self._metrics.histogram("hydragate_task_score", (task,)) for task in TASKS
+            ]
+        for histogram, score in zip(self._tasks, scores, strict=True):
+            histogram.observe(score)
 
     def _find_upstream(self, status: int) -> Histogram:
         labels = (status_class(status),)

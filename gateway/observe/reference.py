@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..model import TASKS
 from ..policy.reference import table
 from .metrics import COUNTER, HISTOGRAM, TABLE, Definition
 
@@ -14,6 +15,7 @@ LABELS: Mapping[str, str] = {
     "reason": "name of the deciding rule or limit, `ok`, or one of the gateway's own reasons "
     "([Policy](policy.md#names-that-are-taken))",
     "surface": "the way in: proxy, middleware, replay, ext_authz or auth_request",
+    "task": ", ".join(TASKS),
     "network_class": "eyeball, hosting, vpn, tor, education or unknown",
     "region_set": "name of a set that the policy compares countries with",
     "rule": "name of a rule or limit of the policy",

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from gateway.adapters.data_plane.lua import lua_source
 from gateway.cli import main
-from gateway.loadtests.nginx_site import PLAIN, WITH_LUA
 from gateway.loadtests.processes import standin
+from gateway.loadtests.servers.nginx import PLAIN, WITH_LUA
 from tests.ports import free_port
 from tests.surfaces.conftest import BANNED_KEY, GENEROUS, GOOD_KEY, metric, standin_requests
 from tests.surfaces.raw_http import chat, post

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from gateway.core.keyed import KeyedHash
-from gateway.loadtests.nginx_site import PLAIN, WITH_LUA
 from gateway.loadtests.processes import ServerProcess, gateway
+from gateway.loadtests.servers.nginx import PLAIN, WITH_LUA
 from gateway.stores import open_store
 from gateway.workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
 from tests.stores.servers import server as valkey_server

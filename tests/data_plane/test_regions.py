@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from gateway.loadtests.nginx_site import PLAIN, WITH_LUA, start_nginx
 from gateway.loadtests.processes import ServerProcess
+from gateway.loadtests.servers.nginx import PLAIN, WITH_LUA, start_nginx
 from tests.ports import free_port
 from tests.surfaces.conftest import write_accounts
 from tests.surfaces.raw_http import Answer, chat, read_answer

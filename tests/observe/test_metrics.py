@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.model import Exchange, Mode, Outcome, Timings, Usage, Verdict
+from gateway.model import TASKS, Exchange, Mode, Outcome, TaskReading, Timings, Usage, Verdict
 from gateway.observe.counters import MAX_SERIES, WorkerMetrics
 from gateway.observe.exposition import MetricsAggregate
 from gateway.observe.link import SupervisorLink, WorkerLink
@@ -159,6 +159,24 @@ def test_networks_are_counted_by_class_and_by_the_policys_sets_of_countries() ->
     assert value(text, "hydragate_networks_total", network_class="tor", verdict="deny") == 0
     assert value(text, "hydragate_regions_total", region_set="closed", verdict="verify") == 2
     assert value(text, "hydragate_regions_total", region_set="closed", verdict="deny") == 0
+
+
+def test_the_scores_of_a_request_are_counted_by_task_and_only_where_it_was_scored() -> None:
+    metrics, total = WorkerMetrics(), MetricsAggregate()
+    recorder, one = MetricsRecorder(metrics), an_exchange()
+    recorder.record(one)
+    total.merge(0, 1, metrics.snapshot())
+    assert b"hydragate_task_score_bucket" not in total.text()
+    scores = tuple(0.97 if task == "grading" else 0.02 for task in TASKS)
+    reading = TaskReading("v1", "0", scores)
+    recorder.record(replace(one, facts=replace(one.facts, task=reading)))
+    total.merge(0, 1, metrics.snapshot())
+    text = total.text()
+    name = "hydragate_task_score_bucket"
+    for task in TASKS:
+        assert value(text, name, task=task, le="0.95") == (task != "grading")
+        assert value(text, name, task=task, le="+Inf") == 1
+    assert value(text, "hydragate_task_score_sum", task="grading") == 0.97
 
 
 def test_a_changed_policy_changes_the_sets_that_are_counted_by() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import StoreError
+from gateway.loadtests.bench_failover import account_on
 from gateway.model import Subject
 from gateway.stores import RedisStore, open_store
 
@@ -27,14 +28,6 @@ async def store(redis_cluster: Cluster) -> AsyncIterator[RedisStore]:
     )
     yield opened
     await opened.aclose()
-
-
-def account_on(running: Cluster, node: Server) -> str:
-    """A new account whose slot `node` serves."""
-    while True:
-        account_id = f"acc_{secrets.token_hex(6)}"
-        if running.node_of(f"a:{account_id}") is node:
-            return account_id
 
 
 def begin_move(running: Cluster, slot: int, source: Server, target: Server) -> None:

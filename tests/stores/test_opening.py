@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.errors import StoreError, UsageError
+from gateway.loadtests.servers.sentinel import watched_pair
 from gateway.model import Subject
 from gateway.stores import open_store
 from gateway.stores.keys import Keys
@@ -177,44 +178,6 @@ async def test_tls_holds_for_every_client_and_an_unknown_authority_is_refused(
 # ── Sentinel ─────────────────────────────────────────────────────────────────────────────────
 
 
-@contextlib.contextmanager
-def watched_pair(folder: Path) -> Iterator[tuple[Server, Server, Server]]:
-    """(primary, replica, their Sentinel)."""
-    with server(folder) as primary:
-        of = ("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0")
-        with server(folder, *of) as replica:
-            settings = folder / "sentinel.conf"
-            settings.write_text(
-                f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
-                "sentinel down-after-milliseconds main 300\n"
-                "sentinel failover-timeout main 3000\n"
-            )
-            sentinel = Server(folder)
-            sentinel._command = [
-                *(sentinel._command[0], str(settings), "--sentinel"),
-                *("--port", str(sentinel.port), "--dir", str(folder)),
-            ]
-            try:
-                sentinel.start()
-                _wait_for_replica(primary, sentinel)
-                yield primary, replica, sentinel
-            finally:
-                sentinel.stop()
-
-
-def _wait_for_replica(primary: Server, sentinel: Server) -> None:
-    deadline = time.monotonic() + FAILOVER_S
-    with primary.client() as at_primary, sentinel.client() as at_sentinel:
-        at_primary.config_set("repl-ping-replica-period", 1)
-        while time.monotonic() < deadline:
-            known = at_sentinel.execute_command("SENTINEL", "REPLICAS", "main")
-            state = at_primary.info("replication")
-            if known and "online" in str(state.get("slave0", "")):
-                return
-            time.sleep(0.02)
-    raise RuntimeError("the replica did not come online")
-
-
 async def test_sentinel_leads_to_the_new_primary_after_the_old_one_died(tmp_path: Path) -> None:
     with watched_pair(tmp_path) as (primary, replica, sentinel):
         url = f"redis+sentinel://127.0.0.1:{sentinel.port}/main"
@@ -256,11 +219,7 @@ def sentinel_for(folder: Path, primary_port: int, *settings: str) -> Iterator[Se
         f"sentinel monitor main 127.0.0.1 {primary_port} 1\n"
         "sentinel down-after-milliseconds main 60000\n" + "\n".join(settings) + "\n"
     )
-    sentinel = Server(folder)
-    sentinel._command = [
-        *(sentinel._command[0], str(file), "--sentinel"),
-        *("--port", str(sentinel.port), "--dir", str(folder)),
-    ]
+    sentinel = Server(folder).as_sentinel(file)
     try:
         sentinel.start()
         yield sentinel

@@ -8,9 +8,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ..adapters.data_plane.lua import lua_source
-from ..settings import ChecksConfig
-from .processes import ROOT, ServerProcess
+from ...adapters.data_plane.lua import lua_source
+from ...settings import ChecksConfig
+from ..processes import ROOT, ServerProcess
 
 SHIPPED = ROOT / "deploy" / "nginx"
 PLAIN, WITH_LUA = "hydragate.conf", "hydragate-lua.conf"

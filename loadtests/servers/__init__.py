@@ -1,0 +1,1 @@
+"""Real servers for benchmarks and tests: started on free loopback ports, always stopped."""
