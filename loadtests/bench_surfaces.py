@@ -1,5 +1,6 @@
 """Each surface beside the bare proxy that it extends, in one run: requests a second, CPU of the
-gateway and of the data plane apart, latency at a fixed rate.
+gateway and of the data plane apart, latency at a fixed rate; the same CPU for streams; and of
+Envoy's what the check, the Lua and the report take.
 
     python -m hydragate.loadtests.bench_surfaces [--save FILE]
 
@@ -17,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ ROUND_S = 2.0
 CONNECTIONS = 32
 RATE_PER_S = 150.0
 LATENCY_S = 3.0
+STREAM = "latency=0,tokens=100,chunk-delay=0.01"  # a hundred events in about a second
+STREAMS_S = 4.0
 BARE_NGINX = """
 upstream model_api {{ server {upstream}; keepalive 256; }}
 server {{
@@ -83,11 +86,12 @@ def tool(name: str, hint: str) -> str:
 
 
 @contextlib.contextmanager
-def ways() -> Iterator[list[Way]]:
+def ways(*standin_options: str) -> Iterator[list[Way]]:
+    """Every way to a stand-in with these options; two of Envoy's with less than it needs."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)  # nginx's worker may be somebody else
-        upstream = stack.enter_context(standin("--fast", cpu=OTHER_CPU))
+        upstream = stack.enter_context(standin(*standin_options, cpu=OTHER_CPU))
         store = stack.enter_context(own_store(folder))
         config = write_config(folder, upstream, store)
         server = stack.enter_context(
@@ -98,16 +102,14 @@ def ways() -> Iterator[list[Way]]:
         found = [Way("proxy", server.url, {"gateway": ours})]
         settings = load_settings(config, {})
         assert settings.checks is not None
-        for name, is_bare in (("bare envoy", True), ("envoy", False)):
+        for name, shape in ENVOYS.items():
             port = free_port()
             envoy = settings.envoy.model_copy(update={"port": port, "admin_port": free_port()})
             bootstrap = envoy_bootstrap(
                 settings.model_copy(update={"envoy": envoy}), settings.checks
             )
-            process = stack.enter_context(
-                running_envoy(folder, bare(bootstrap) if is_bare else bootstrap, name)
-            )
-            found.append(_way(name, port, process, None if is_bare else ours))
+            process = stack.enter_context(running_envoy(folder, shape(bootstrap), name))
+            found.append(_way(name, port, process, None if shape is bare else ours))
         for name, site in (("bare nginx", None), ("nginx", PLAIN), ("nginx with lua", WITH_LUA)):
             port, home = free_port(), folder / name.replace(" ", "-")
             if site is None:
@@ -155,7 +157,7 @@ def write_config(folder: Path, upstream: str, store: str) -> Path:
 def bare(bootstrap: dict[str, Any]) -> dict[str, Any]:
     """The same listener and upstream with nothing in between."""
     resources = bootstrap["static_resources"]
-    manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    manager = _manager(bootstrap)
     manager["http_filters"] = manager["http_filters"][-1:]
     for name in ("access_log", "early_header_mutation_extensions", "local_reply_config"):
         del manager[name]
@@ -175,9 +177,34 @@ def bare(bootstrap: dict[str, Any]) -> dict[str, Any]:
     return bootstrap
 
 
+def without_report(bootstrap: dict[str, Any]) -> dict[str, Any]:
+    del _manager(bootstrap)["access_log"]
+    return bootstrap
+
+
+def with_check_alone(bootstrap: dict[str, Any]) -> dict[str, Any]:
+    manager = _manager(without_report(bootstrap))
+    manager["http_filters"] = [one for one in manager["http_filters"] if "lua" not in one["name"]]
+    return bootstrap
+
+
+def _manager(bootstrap: dict[str, Any]) -> dict[str, Any]:
+    chain = bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]
+    manager: dict[str, Any] = chain["filters"][0]["typed_config"]
+    return manager
+
+
+ENVOYS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "bare envoy": bare,
+    "envoy, check alone": with_check_alone,
+    "envoy, no report": without_report,
+    "envoy": lambda bootstrap: bootstrap,
+}
+
+
 @contextlib.contextmanager
 def running_envoy(folder: Path, bootstrap: dict[str, Any], name: str) -> Iterator[ServerProcess]:
-    path = folder / f"{name.replace(' ', '-')}.yaml"
+    path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.yaml"
     path.write_text(yaml.safe_dump(bootstrap))
     process = ServerProcess(
         [
@@ -207,13 +234,15 @@ def running_nginx(folder: Path, *, has_lua: bool) -> Iterator[ServerProcess]:
         process.stop()
 
 
-def throughput(found: list[Way], sent: list[bytes]) -> dict[str, Any]:
-    """Medians of `ROUNDS`, the ways in turn within each."""
+def throughput(
+    found: list[Way], sent: list[bytes], *, round_s: float = ROUND_S, rounds: int = ROUNDS
+) -> dict[str, Any]:
+    """Medians over the rounds, the ways in turn within each."""
     rates: dict[str, list[float]] = {way.name: [] for way in found}
     cpu_us: dict[str, dict[str, list[float]]] = {
         way.name: {part: [] for part in way.parts} for way in found
     }
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for way in found:
             before = {part: measured.cpu_s() for part, measured in way.parts.items()}
             result = demand_served(
@@ -222,7 +251,7 @@ def throughput(found: list[Way], sent: list[bytes]) -> dict[str, Any]:
                         way.url,
                         lambda number: sent[number % len(sent)],
                         connections=CONNECTIONS,
-                        duration_s=ROUND_S,
+                        duration_s=round_s,
                     )
                 ),
                 way.name,
@@ -267,10 +296,13 @@ def main(save: Path | None) -> None:
     """Every surface beside the bare proxy that it extends."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {OTHER_CPU})
-    sent = wires()
-    with ways() as found:
+    sent, streams = wires(), wires(stream=True, controls=STREAM)
+    with ways("--fast") as found:
         told = {"machine": machine(), "throughput": throughput(found, sent)}
-        told["latency_ms"] = latency(found, sent)
+        told["latency_ms"] = latency([way for way in found if "," not in way.name], sent)
+    with ways("--time-scale", "1") as found:
+        whole = [way for way in found if "," not in way.name]
+        told["streams"] = throughput(whole, streams, round_s=STREAMS_S, rounds=2)
     click.echo(json.dumps(told, indent=2))
     if save is not None:
         save.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +92,31 @@ def test_usage_is_read_in_each_dialect() -> None:
     seen = '{"usages":["{\\"input_tokens\\":7,\\"output_tokens\\":3}"],"is_read":true}'
     assert usage_of(of_envoy({**ENVOY, "seen": seen}), pending("messages")) == Usage(7, 0, 3)
     assert usage_of(of_envoy(ENVOY), pending("count_tokens")) == Usage(input_tokens=0)
+
+
+def test_nginx_tells_the_same_as_an_object_in_its_line() -> None:
+    seen = {"usages": ['{"prompt_tokens":7,"completion_tokens":3}'], "is_read": True}
+    assert usage_of(of_nginx({**NGINX, "seen": seen}), pending()) == Usage(7, 0, 3)
+    assert usage_of(of_nginx({**NGINX, "seen": None}), pending()) == Usage()
+    with pytest.raises(ReportError):
+        of_nginx({**NGINX, "seen": {"usages": 3}})
+
+
+def test_a_stream_that_broke_off_is_estimated_by_its_head_wherever_that_is_told() -> None:
+    head = 'data: {"choices":[{"delta":{"content":"abcdefgh"}}]}\n\n' * 4
+    seen = {"is_stream": True, "is_read": True, "events": 90, "size": 90 * len(head) // 4}
+    told = msgspec.json.encode(seen).decode()
+    by_envoy = usage_of(of_envoy({**ENVOY, "flags": "DC", "seen": told, "head": head}), pending())
+    by_nginx = usage_of(of_nginx({**NGINX, "seen": {**seen, "head": head}}), pending())
+    assert by_envoy == by_nginx
+    assert by_envoy is not None
+    assert by_envoy.output_tokens == 90 * len("abcdefgh") // 4
+
+
+@pytest.mark.parametrize("seconds", ["-1", "-0.001"])
+def test_a_time_before_the_beginning_is_none(seconds: str) -> None:
+    report = of_nginx({**NGINX, "s": seconds, "up_s": seconds})
+    assert (report.request_us, report.upstream_us) == (0, None)
 
 
 @pytest.mark.parametrize("ticket", ["", "x-d1", "-d1", "1-", "1" * 70 + "-d", "99999-d1"])

@@ -7,7 +7,8 @@ local answer = {}
 
 local MAX_TAIL = 65536      -- of a JSON answer: usage is at its end
 local MAX_EVENT = 1048576   -- a larger event passes unread
-local MAX_HEAD = 4096       -- of the first events, for whoever counts text
+local MAX_HEAD = 4096       -- of the first events, for whoever counts text; and how many of them
+local MAX_HEAD_EVENTS = 12
 local MAX_USAGE = 4096
 
 -- ── limits ──────────────────────────────────────────────────────────────────────────────────
@@ -73,8 +74,7 @@ function answer.seen(status, content_type, coding, hides)
   if status >= 400 or (coding and coding ~= "" and coding ~= "identity") then return nil end
   return {
     is_stream = (content_type or ""):lower():find("^text/event%-stream") ~= nil,
-    hides = hides, is_final = false,
-    head = {}, headed = 0, events = 0, size = 0, held = "",
+    hides = hides, is_final = false, head = "", is_headed = false, events = 0, size = 0, held = "",
   }
 end
 
@@ -86,15 +86,20 @@ local function escape(text)
   end))
 end
 
--- What was seen as the JSON object that `reports.Seen` is.
-function answer.as_json(seen, has_no_head)
+-- What was seen as the JSON object that `reports.Seen` is, but for `head`.
+function answer.as_json(seen)
   local usages = {}
   if seen.first then usages[#usages + 1] = '"' .. escape(seen.first) .. '"' end
   if seen.last then usages[#usages + 1] = '"' .. escape(seen.last) .. '"' end
   return string.format(
-    '{"usages":[%s],"is_final":%s,"is_stream":%s,"is_read":true,"head":"%s","events":%d,"size":%d}',
+    '{"usages":[%s],"is_final":%s,"is_stream":%s,"is_read":true,"events":%d,"size":%d}',
     table.concat(usages, ","), tostring(seen.is_final), tostring(seen.is_stream),
-    has_no_head and "" or table.concat(seen.head), seen.events, seen.size)
+    seen.events, seen.size)
+end
+
+-- The same with `head` in it.
+function answer.whole_as_json(seen)
+  return answer.as_json(seen):sub(1, -2) .. ',"head":"' .. escape(seen.head) .. '"}'
 end
 
 local function usage_in(text)
@@ -121,11 +126,9 @@ local function note_event(seen, event)
   if not event:find('%.done"') then
     if event:find("^data:") or event:find("\ndata:") then seen.events = seen.events + 1 end
     seen.size = seen.size + #event
-    if seen.headed + #event <= MAX_HEAD then
-      seen.headed = seen.headed + #event
-      seen.head[#seen.head + 1] = escape(event)
-    else
-      seen.headed = MAX_HEAD
+    if not seen.is_headed then
+      seen.is_headed = #seen.head + #event > MAX_HEAD or seen.events >= MAX_HEAD_EVENTS
+      if #seen.head + #event <= MAX_HEAD then seen.head = seen.head .. event end
     end
   end
   return true
@@ -142,7 +145,29 @@ local function end_of_event(text, from)
   return stop
 end
 
+local function count_of(text, part)
+  local count, from = 0, 1
+  while true do
+    local at, last = text:find(part, from, true)
+    if not at then return count end
+    count, from = count + 1, last + 1
+  end
+end
+
+-- Whole events that tell nothing but text, as nearly all of a stream's are: counted, not taken apart.
+local function is_usual(seen, chunk)
+  return seen.is_headed and seen.held == "" and chunk:sub(-2) == "\n\n"
+    and (chunk:sub(1, 5) == "data:" or chunk:sub(1, 6) == "event:")
+    and not chunk:find('_tokens"', 1, true) and not chunk:find('.done"', 1, true)
+    and not chunk:find("\n\n:", 1, true) and not chunk:find("\r", 1, true)
+end
+
 local function read_events(seen, chunk)
+  if is_usual(seen, chunk) then
+    seen.events = seen.events + count_of(chunk, "\n\n")
+    seen.size = seen.size + #chunk
+    return chunk
+  end
   local text = seen.held .. chunk
   local kept, from = {}, 1
   while true do

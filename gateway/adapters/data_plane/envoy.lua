@@ -39,8 +39,14 @@ local function drop_unreturned(headers, is_own_key)
 end
 
 -- What belongs to the stream is fetched anew each time: between two chunks it goes stale.
+-- `head` grows at a stream's beginning only, so it is not written with every chunk.
 local function leave(handle, seen)
-  handle:streamInfo():dynamicMetadata():set("hydragate", "seen", answer.as_json(seen))
+  local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set("hydragate", "seen", answer.as_json(seen))
+  if seen.left ~= seen.head then
+    seen.left = seen.head
+    metadata:set("hydragate", "head", seen.head)
+  end
 end
 
 function envoy_on_response(handle)
@@ -57,9 +63,10 @@ function envoy_on_response(handle)
   if seen.is_stream and seen.hides then headers:remove("content-length") end
   for chunk in handle:bodyChunks() do
     local size = chunk:length()
-    local text = answer.feed(seen, size > 0 and chunk:getBytes(0, size) or "")
+    local text = size > 0 and chunk:getBytes(0, size) or ""
+    local passed = answer.feed(seen, text)
     if seen.is_stream then
-      if seen.hides then chunk:setBytes(text) end
+      if passed ~= text then chunk:setBytes(passed) end
       leave(handle, seen)
     end
   end

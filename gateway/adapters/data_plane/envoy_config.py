@@ -271,6 +271,7 @@ def _reports() -> Json:
                 "up_ms": "%RESPONSE_DURATION%",
                 "ms": "%DURATION%",
                 "seen": "%DYNAMIC_METADATA(hydragate:seen)%",
+                "head": "%DYNAMIC_METADATA(hydragate:head)%",
             },
         },
     }

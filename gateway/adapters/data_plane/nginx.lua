@@ -230,9 +230,10 @@ end
 function hydragate.read()
   local seen = ngx.ctx.hydragate_seen
   if not seen then return end
-  local text = answer.feed(seen, ngx.arg[1] or "")
-  if ngx.arg[2] then text = text .. answer.finish(seen) end
-  if seen.hides then ngx.arg[1] = text end
+  local text = ngx.arg[1] or ""
+  local passed = answer.feed(seen, text)
+  if ngx.arg[2] then passed = passed .. answer.finish(seen) end
+  if passed ~= text then ngx.arg[1] = passed end
 end
 
 -- In `log_by_lua`, which runs before the line is written, whatever became of the exchange.
@@ -240,8 +241,8 @@ function hydragate.report()
   local seen = ngx.ctx.hydragate_seen
   if not seen then return end
   if seen.tail then answer.finish(seen) end
-  local text = answer.as_json(seen)
-  ngx.var.hydragate_seen = #text <= MAX_REPORT and text or answer.as_json(seen, true)
+  local text = answer.whole_as_json(seen)
+  ngx.var.hydragate_seen = #text <= MAX_REPORT and text or answer.as_json(seen)
 end
 
 return hydragate

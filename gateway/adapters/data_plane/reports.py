@@ -71,6 +71,9 @@ def of_envoy(told: Mapping[str, Any]) -> Report:
         outcome = Outcome.CLIENT_LEFT
     elif flags & _UPSTREAM_FAILED:
         outcome = Outcome.UPSTREAM_FAILED
+    seen, head = _seen(told.get("seen")), told.get("head")
+    if seen is not None and isinstance(head, str) and head != "-":
+        seen.head = head  # apart from the rest, which is written with every chunk
     is_upstreams = told.get("details") == "via_upstream" or bool(_count(told.get("up_ms")))
     return Report(
         _text(told.get("ticket")),
@@ -79,7 +82,7 @@ def of_envoy(told: Mapping[str, Any]) -> Report:
         is_upstreams,
         _us(told.get("up_ms")),
         _us(told.get("ms")) or 0,
-        _seen(told.get("seen")),
+        seen,
     )
 
 
