@@ -50,7 +50,7 @@ from .model import (
     record,
     with_changes,
 )
-from .ports import Clock, GeoSource, IdSource, Recorder, Store
+from .ports import Clock, EditedGeo, IdSource, Recorder, Store
 
 MAX_CACHED_SUBJECTS = 65_536
 CACHE_AGE_US = 300 * SECOND_US  # an adopted account's expiry is refreshed on resolving it
@@ -179,7 +179,7 @@ class Engine:
         cached_subjects: int = MAX_CACHED_SUBJECTS,
         keeps_windows: bool = False,
         tasks: TaskReader | None = None,
-        geo: GeoSource | None = None,
+        geo: EditedGeo | None = None,
     ) -> None:
         """`keeps_windows`: accounts' windows are kept even while the policy names no signal of
         theirs, for whoever else reads them. `cached_subjects`: how many credentials are

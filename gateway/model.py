@@ -60,10 +60,10 @@ class Verdict(IntEnum):
 
     @property
     def text(self) -> str:
-        return _VERDICT_TEXT[self]
+        return VERDICT_TEXT[self]
 
 
-_VERDICT_TEXT = tuple(v.name.lower() for v in Verdict)
+VERDICT_TEXT = tuple(v.name.lower() for v in Verdict)
 
 
 class Mode(StrEnum):

@@ -123,3 +123,12 @@ class GeoSource(Protocol):
     def place_of(self, address: IPv4Address | IPv6Address) -> Place:
         """Of a global address; of any other (private, reserved, embedded) everything is None."""
         ...
+
+
+class EditedGeo(GeoSource, Protocol):
+    """Address data that are exchanged while serving."""
+
+    @property
+    def edition(self) -> int:
+        """Another number after each exchange: what was answered before it no longer counts."""
+        ...

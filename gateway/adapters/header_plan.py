@@ -73,9 +73,11 @@ class RequestPlan:
         "forwarded",
         "forwarded_keyless",
         "last",
+        "names",
     )
 
     def __init__(self, names: Names) -> None:
+        self.names = names
         self.last = {name: position for position, name in enumerate(names)}
         self.duplicate = _duplicate_in(names) if len(self.last) < len(names) else None
         self.connections = _positions(names, frozenset({b"connection"}))
@@ -88,6 +90,15 @@ class RequestPlan:
         """The last value of a field, None where it is absent."""
         position = self.last.get(name)
         return None if position is None else headers[position][1]
+
+    def values(self, headers: Headers, name: bytes) -> list[bytes]:
+        """All of a field, in their order."""
+        last = self.last.get(name)
+        if last is None:
+            return []
+        if self.names.index(name) == last:
+            return [headers[last][1]]
+        return [value for found, value in headers if found == name]
 
 
 class ResponsePlan:

@@ -16,15 +16,15 @@ from ..engine import Engine
 from ..errors import RequestError
 from ..model import Decision, RequestFacts, Route
 from .body import BodyFacts, ask_for_usage, decode_content, read_body
-from .facts import NO_BODY, NO_ORIGIN, Headers, build_facts, origin_of, software_of
+from .facts import NO_BODY, NO_ORIGIN, Headers, build_facts, software_of
 from .header_plan import RequestPlan, request_plan
 from .headers import (
     TrustedEdge,
     check_headers,
-    client_address,
     credential_of,
 )
 from .http_server import EXTENSION, ClientConnection
+from .origins import Origins
 from .query import check_query
 from .routes import RouteTable, dialect_of
 
@@ -81,6 +81,7 @@ class RequestReader:
         self._engine = engine
         self._config = config
         self._surface = surface
+        self._origins = Origins(config.edge, engine.keyed, engine.geo)
         self._routes = RouteTable(())
         self._routes_of: object = None
 
@@ -102,7 +103,7 @@ class RequestReader:
             if scope["query_string"]:
                 check_query(scope["query_string"])
             client, edge = scope.get("client"), self._config.edge
-            origin = origin_of(client_address(client, headers, edge), engine.keyed, engine.geo)
+            origin = self._origins.of(client, headers, plan)
             credential = credential_of(headers, client, edge, engine.keyed, plan)
             if route is not None and route.shape is not None:
                 raw = await self._receive_body(scope, plan, receive)

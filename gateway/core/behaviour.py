@@ -18,7 +18,7 @@ from typing import Final
 from . import window as at
 from .sighting import country_of
 
-MAX_READ = 256
+MAX_READ = 1  # of the request at hand; numbers that outlive it only push others out of the caches
 DAY_INDEX: Final = 1
 
 

@@ -26,7 +26,7 @@ from .window import (
 MASK, NARROW_MASK = SKETCH_BITS - 1, NARROW_BITS - 1
 LEAST_SCORE = 0.5
 MAX_KINDS = 16_384  # half a kilobyte each
-HEAD, TAIL = Struct("<4IB"), Struct("<7B2H")  # together `window.SIGHTING`
+HEAD, TAIL = Struct("<4I3B"), Struct("<5B2H")  # together `window.SIGHTING`
 _ALLOW = Verdict.ALLOW
 
 
@@ -48,12 +48,11 @@ def sighting_of(
     if usage is not None:
         input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
     task = facts.task
-    kind = _kind(
+    kind_flags, parameters, tail = _kind(
         facts.network_class,
         facts.stream,
         facts.temperature,
         facts.max_output_tokens,
-        facts.client_network,
         facts.end_user,
         facts.user_agent,
         facts.model,
@@ -64,8 +63,16 @@ def sighting_of(
     second = facts.received_us // 1_000_000
     if input_tokens > U32 or output_tokens > U32:
         input_tokens, output_tokens = min(input_tokens, U32), min(output_tokens, U32)
-    head = HEAD.pack(second, facts.items, input_tokens, output_tokens, kind[0] | flags)
-    return Sighting(account_id, head + kind[1], is_asked)
+    head = HEAD.pack(
+        second,
+        facts.items,
+        input_tokens,
+        output_tokens,
+        kind_flags | flags,
+        parameters,
+        bit_of(facts.client_network),
+    )
+    return Sighting(account_id, head + tail, is_asked)
 
 
 @lru_cache(maxsize=MAX_KINDS)
@@ -74,23 +81,21 @@ def _kind(
     stream: bool | None,
     temperature: float | None,
     max_output_tokens: int | None,
-    network: str | None,
     end_user: str | None,
     agent: str | None,
     model: str | None,
     country: str | None,
     task: int,
     workspace_bit: int,
-) -> tuple[int, bytes]:
-    """(flags, all that comes behind them): mostly the same from one request of an account to
-    its next."""
+) -> tuple[int, int, bytes]:
+    """(flags, the parameters' bit, all that comes behind the network's bit): the same for most
+    requests. Networks are left out: they are many, and remembering so many kinds costs more, out
+    of cold memory, than working out a bit."""
     flags = IS_HOSTING if network_class == "hosting" else 0
     if stream:
         flags |= IS_STREAMED
     model_bit, model_number = (NO_BIT, 0) if model is None else model_of(model)
-    return flags, TAIL.pack(
-        parameters_bit(temperature, max_output_tokens, stream),
-        bit_of(network),
+    tail = TAIL.pack(
         bit_of(end_user),
         NO_BIT if agent is None else bit_of(agent) & NARROW_MASK,
         workspace_bit,
@@ -99,6 +104,7 @@ def _kind(
         model_number,
         0 if country is None else country_number(country),
     )
+    return flags, parameters_bit(temperature, max_output_tokens, stream), tail
 
 
 def task_of(scores: Sequence[float]) -> int:
@@ -135,5 +141,6 @@ def country_number(country: str) -> int:
     return ord(country[0]) << 8 | ord(country[1])
 
 
+@lru_cache(maxsize=1024)
 def country_of(number: int) -> str | None:
     return chr(number >> 8) + chr(number & 255) if number else None

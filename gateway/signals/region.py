@@ -65,14 +65,14 @@ def travel_kmh(facts: RequestFacts, subject: Subject) -> float | None:
     account's last served request to that of this one: the gap between the two countries over the
     time; 0 in the same country and its neighbours, None when either is not known. An airliner
     makes 1000."""
-    seen = behaviour_of(facts)
-    if seen is None or seen.last_country is None or facts.country is None:
+    here, seen = facts.country, behaviour_of(facts)
+    if seen is None or here is None:
         return None
-    apart_km = least_km(seen.last_country, facts.country)
-    since_s = seen.last_country_s()
-    if apart_km is None or since_s is None:
+    last, since_s = seen.last_country, seen.last_country_s()
+    if last is None or since_s is None:
         return None
-    return apart_km * 3600 / max(1, since_s)
+    apart_km = least_km(last, here)
+    return None if apart_km is None else apart_km * 3600 / max(1, since_s)
 
 
 def _named(subject: Subject) -> tuple[str, ...]:

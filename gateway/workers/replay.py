@@ -25,7 +25,7 @@ from ..engine import Ending, Engine, PolicySource
 from ..errors import RequestError
 from ..friction.asking import ask_in, asked
 from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage, Verdict
-from ..ports import Directory, GeoSource, Store
+from ..ports import Directory, EditedGeo, Store
 from .accounts import MAX_KEYS, AccountChange
 from .events import AccountEvent
 from .replay_hook import ReplayHook
@@ -88,7 +88,7 @@ class Replay:
         hook: ReplayHook | None = None,
         lag_us: int = LINKER_LAG_US,
         tasks: TaskReader | None = None,
-        geo: GeoSource | None = None,
+        geo: EditedGeo | None = None,
         keeps_windows: bool = False,
     ) -> None:
         self.summary = ReplaySummary()

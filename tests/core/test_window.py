@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from gateway.core import window as at
 from gateway.core.behaviour import FULL_DISTINCT, FULL_NARROW, Behaviour, evenness, read_window
 from gateway.core.judge import judge
-from gateway.core.sighting import HEAD, TAIL, country_number, country_of, sighting_of, task_of
+from gateway.core.sighting import (
+    HEAD,
+    NARROW_MASK,
+    TAIL,
+    bit_of,
+    country_number,
+    country_of,
+    model_of,
+    parameters_bit,
+    sighting_of,
+    task_of,
+)
 from gateway.model import (
     TASKS,
     Assessment,
@@ -26,6 +37,7 @@ from .builders import FACTS, IDENTITY, NOW_US, policy
 
 NOW_S = NOW_US // 1_000_000 // at.WEEK_S * at.WEEK_S + 3 * at.DAY_S  # midnight, within a week
 HOUR, DAY, WEEK = range(3)
+SERVED = judge(policy(), FACTS, IDENTITY, Assessment((), (), ()), ChargeReply(NOW_US, applied=True))
 
 
 def sighting(
@@ -178,8 +190,59 @@ def test_a_task_counts_where_its_score_reaches_one_half() -> None:
 
 
 def test_head_and_tail_are_a_sighting() -> None:
-    assert HEAD.format + TAIL.format[1:] == "<4IB7B2H"
+    assert HEAD.format + TAIL.format[1:] == "<4I3B5B2H"
     assert HEAD.size + TAIL.size == at.SIGHTING.size
+
+
+@given(
+    st.sampled_from([None, "00" * 16, "1f" * 16, "\ud800"]),
+    st.sampled_from([None, "eyeball", "hosting"]),
+    st.sampled_from([None, 0.0, 0.7]),
+    st.sampled_from([None, 1, 900]),
+    st.sampled_from([None, "agent", "ágent"]),
+    st.sampled_from([None, "user-1", "user-2"]),
+    st.sampled_from([None, "DE", "Germany"]),
+    st.sampled_from([None, "m-1", "m-2"]),
+    st.sampled_from([None, True, False]),
+)
+def test_each_bit_of_a_sighting_is_the_bit_of_its_fact(  # whatever was remembered of others
+    network: str | None,
+    network_class: str | None,
+    temperature: float | None,
+    most: int | None,
+    agent: str | None,
+    user: str | None,
+    country: str | None,
+    model: str | None,
+    stream: bool | None,
+) -> None:
+    facts = replace(
+        FACTS,
+        client_network=network,
+        network_class=network_class,
+        temperature=temperature,
+        max_output_tokens=most,
+        user_agent=agent,
+        end_user=user,
+        country=country,
+        model=model,
+        stream=stream,
+    )
+    packed = sighting_of("acc_1", facts, SERVED, Usage(10, 0, 20), 200).packed
+    flags = (at.IS_HOSTING if network_class == "hosting" else 0) | (at.IS_STREAMED if stream else 0)
+    model_bit, model_number = (at.NO_BIT, 0) if model is None else model_of(model)
+    assert at.SIGHTING.unpack(packed)[4:] == (
+        flags,
+        parameters_bit(temperature, most, stream),
+        bit_of(network),
+        bit_of(user),
+        at.NO_BIT if agent is None else bit_of(agent) & NARROW_MASK,
+        at.NO_BIT,
+        model_bit,
+        at.NO_BIT,
+        model_number,
+        0 if country is None else country_number(country),
+    )
 
 
 def test_a_sighting_holds_the_exchange_and_no_name() -> None:
@@ -192,10 +255,7 @@ def test_a_sighting_holds_the_exchange_and_no_name() -> None:
         country="DE",
         task=TaskReading("m", "", (0.0,) * len(TASKS), 0xBEEF),
     )
-    decision = judge(
-        policy(), facts, IDENTITY, Assessment((), (), ()), ChargeReply(NOW_US, applied=True)
-    )
-    packed = sighting_of("acc_1", facts, decision, Usage(10, 0, 20), 200).packed
+    packed = sighting_of("acc_1", facts, SERVED, Usage(10, 0, 20), 200).packed
     numbers = at.SIGHTING.unpack(packed)
     assert numbers[:5] == (NOW_US // 1_000_000, 1, 10, 20, at.IS_HOSTING | at.IS_STREAMED)
     parameters, network, user, client, workspace, model = numbers[5:11]
@@ -204,6 +264,6 @@ def test_a_sighting_holds_the_exchange_and_no_name() -> None:
     assert workspace == 0xBEEF % at.NARROW_BITS
     assert user == at.NO_BIT  # none was named
     assert country_of(numbers[-1]) == "DE"
-    refused: Decision = replace(decision, verdict=Verdict.DENY)
+    refused: Decision = replace(SERVED, verdict=Verdict.DENY)
     assert at.SIGHTING.unpack(sighting_of("a", facts, refused, None, None).packed)[4] & 1
     assert country_number("Germany") == 0

@@ -48,6 +48,8 @@ class GeoFile:
 class LayeredGeo:
     """Looks into each file until every field is known."""
 
+    edition = 0
+
     def __init__(self, files: Sequence[GeoFile]) -> None:
         self.files = tuple(files)
         self._first = files[0].source if files else None
@@ -143,6 +145,7 @@ class GeoHolder:
 
     paths: tuple[Path, ...]
     current: LayeredGeo = field(init=False)
+    edition: int = field(init=False, default=0)
     problems: list[str] = field(init=False, default_factory=list)
     _refused: dict[Path, tuple[int, int, int]] = field(init=False, default_factory=dict)
 
@@ -169,6 +172,7 @@ class GeoHolder:
                 files.append(file)
         if outcome != "unchanged":
             self.current = LayeredGeo(files)
+            self.edition += 1  # afterwards: nobody may keep an old answer under the new number
         return outcome
 
     def _refuse(self, file: GeoFile, error: UsageError, outcome: str) -> str:
