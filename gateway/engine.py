@@ -6,10 +6,10 @@ The only file that knows the order of things. Everything it calls is pure or a p
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, cast
 
-from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from .classifiers.body import Body
@@ -61,6 +61,7 @@ WINDOWED = frozenset({"window", ACCOUNT, WORKSPACE})  # what signals of an accou
 NO_USAGE = Usage()
 ANONYMOUS = Identity(Subject("anonymous", status=Status.PROVISIONAL), None)
 _PROVISIONAL = Status.PROVISIONAL
+_fill_in = cast(Callable[[RequestFacts, str, object], None], force_setattr)
 
 
 class PolicySource(Protocol):
@@ -352,10 +353,10 @@ class Engine:
     def _show_window(self, facts: RequestFacts, subject: Subject) -> None:
         """The one fact that a surface cannot know: whose request it is was found out here."""
         packed = self.store.window(subject.account_id) if subject.version else None
-        force_setattr(cast(Struct, facts), "window", packed)
+        _fill_in(facts, "window", packed)
         if self._scores_accounts and self.tasks is not None:
             score = self.tasks.score_account(packed, facts.received_us // SECOND_US)
-            force_setattr(cast(Struct, facts), "collecting", score)
+            _fill_in(facts, "collecting", score)
 
     def _sighting(
         self,

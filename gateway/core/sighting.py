@@ -125,7 +125,12 @@ def parameters_bit(temperature: float | None, most: int | None, stream: bool | N
 
 
 def bit_of(text: str | None) -> int:
-    return NO_BIT if text is None else crc32(text.encode("utf-8", "surrogatepass")) & MASK
+    if text is None:
+        return NO_BIT
+    try:
+        return crc32(text.encode()) & MASK
+    except UnicodeEncodeError:  # half a surrogate pair: as good a text as any
+        return crc32(text.encode("utf-8", "surrogatepass")) & MASK
 
 
 def model_of(name: str) -> tuple[int, int]:

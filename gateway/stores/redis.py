@@ -54,6 +54,7 @@ class RedisStore:
         self._keys = keys
         self._timeout_s = timeout_s
         self._observe = observe
+        self.window = router.windows.get  # asked once a request: no call more than it takes
 
     async def aclose(self) -> None:
         await self._router.aclose()
@@ -70,9 +71,6 @@ class RedisStore:
 
     async def settle(self, settlement: Settlement) -> None:
         await self._router.settle(settlement)
-
-    def window(self, account_id: str) -> bytes | None:
-        return self._router.windows.get(account_id)
 
     async def fetch_window(self, account_id: str) -> None:
         packed = await self._router.get(self._keys.window(account_id))

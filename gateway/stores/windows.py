@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 MAX_WINDOWS = 65_536  # about 400 bytes each
 
@@ -10,17 +11,15 @@ MAX_WINDOWS = 65_536  # about 400 bytes each
 class WindowCache:
     """Account → packed window, bounded, the one heard of longest ago out first."""
 
-    __slots__ = ("_kept", "_size")
+    __slots__ = ("_kept", "_size", "get")
 
     def __init__(self, size: int = MAX_WINDOWS) -> None:
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = size
+        self.get: Callable[[str], bytes | None] = self._kept.get
 
     def __len__(self) -> int:
         return len(self._kept)
-
-    def get(self, account_id: str) -> bytes | None:
-        return self._kept.get(account_id)
 
     def put(self, account_id: str, packed: bytes) -> None:
         kept = self._kept
