@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 MIN_SECRET_BYTES = 16
 MAX_KEY_BYTES = 64  # BLAKE2b's own bound
 DIGEST_BYTES = 16
+MAX_PURPOSES = 64  # they are words of the code, about 30 of them
 
 
 class KeyedHash:
@@ -20,7 +22,7 @@ class KeyedHash:
     Raises ValueError for a secret under 16 bytes. One over 64 is first hashed down.
     """
 
-    __slots__ = ("_addresses", "_credentials", "_secret")
+    __slots__ = ("_addresses", "_begun", "_credentials", "_secret")
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < MIN_SECRET_BYTES:
@@ -28,6 +30,7 @@ class KeyedHash:
         if len(secret) > MAX_KEY_BYTES:
             secret = blake2b(secret).digest()
         self._secret = secret
+        self._begun: dict[str, Any] = {}  # a state for each purpose, the key taken in
         self._credentials = blake2b(key=secret, digest_size=DIGEST_BYTES, person=b"credential")
         self._addresses = blake2b(key=secret, digest_size=DIGEST_BYTES, person=b"address")
 
@@ -43,13 +46,17 @@ class KeyedHash:
 
     def value(self, purpose: str, text: str) -> str:
         """Anything else; `purpose` is at most 16 ASCII characters."""
-        state = blake2b(
-            text.encode("utf-8", "surrogatepass"),
-            key=self._secret,
-            digest_size=DIGEST_BYTES,
-            person=purpose.encode("ascii"),
-        )
-        return state.hexdigest()
+        begun = self._begun.get(purpose) or self._begin(purpose)
+        state = begun.copy()
+        state.update(text.encode("utf-8", "surrogatepass"))
+        digits: str = state.hexdigest()
+        return digits
+
+    def _begin(self, purpose: str) -> Any:
+        state = blake2b(key=self._secret, digest_size=DIGEST_BYTES, person=purpose.encode("ascii"))
+        if len(self._begun) < MAX_PURPOSES:
+            self._begun[purpose] = state
+        return state
 
     def fingerprint(self) -> str:
         """Names the secret without revealing it: a store refuses a gateway with another one."""

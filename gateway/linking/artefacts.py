@@ -22,6 +22,8 @@ from zlib import crc32
 import msgspec
 from msgspec import Raw, Struct
 
+from .opening import is_made_by_model
+
 LEAST_BITS = 64.0
 MAX_ID_CHARS = 256
 MAX_IDS = 6  # of one turn
@@ -50,7 +52,7 @@ class Entry(Struct):
 
     @property
     def is_made_by_model(self) -> bool:
-        return self.role == "assistant" or self.type in ("reasoning", "function_call")
+        return is_made_by_model(self.role, self.type)
 
 
 class Block(Struct):
@@ -70,14 +72,17 @@ _list = msgspec.json.Decoder(list[Raw])
 BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
+def chained_in(members: Mapping[str, bytes | memoryview]) -> list[str]:
+    """The answer that a request goes on from, where it names one that nobody can guess."""
+    chained = members.get("previous_response_id")
+    return [] if chained is None or len(chained) > MAX_ID_CHARS else _ids([_string(chained)])
+
+
 def returned_in(members: Mapping[str, bytes | memoryview]) -> list[str]:
     """What the last assistant turn in a request's history holds; [] for a first question."""
-    found = []
-    chained = members.get("previous_response_id")
-    if chained is not None and len(chained) <= MAX_ID_CHARS:
-        found += _ids([_string(chained)])
+    found = chained_in(members)
     raw = members.get("messages") or members.get("input")
-    if raw is not None and bytes(raw[:1]) == b"[":
+    if raw is not None and raw[:1] == b"[":
         with contextlib.suppress(*BROKEN):
             found += artefacts_of(reversed(list(_last_turn(_list.decode(raw)))))
     return found

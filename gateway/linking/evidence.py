@@ -17,7 +17,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from ..core.keyed import KeyedHash
-from ..model import RequestFacts, Subject
+from ..model import RequestFacts, Subject, record
 from .instants import HERE, SLOT_US, TURN
 from .opening import NO_OPENING, Opening
 
@@ -97,7 +97,7 @@ def all_families() -> Mapping[str, Family]:
     return MappingProxyType(_families)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Key:
     """One piece of evidence: a family and the keyed hash of a value (16 hex digits). `was`: the
     same value under the linking key before, while that one is still known; else empty."""

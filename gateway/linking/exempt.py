@@ -11,6 +11,8 @@ COVERING_CONTRACTS = frozenset({"aggregator", "synthetic-data", "agency", "resea
 
 
 def is_exempt(subject: Subject) -> bool:
+    if not subject.grants and not subject.contracts:
+        return False
     return any(grant.level is Level.ORGANIZATION for grant in subject.grants) or not (
         COVERING_CONTRACTS.isdisjoint(subject.contracts)
     )

@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any
 
 from ..core.sub_users import parts_of
-from ..model import SECOND_US
+from ..model import SECOND_US, record
 from . import people
 from .clusters import CONFIRMED, DISMISSED, SUSPECTED, Cluster
 from .concentration import MOST_SCORED, Candidate, examine, kin_of, own_of, together
@@ -54,7 +54,7 @@ class LinkerSettings:
     sweep_us: int = 6 * 3600 * 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evidence:
     """What one exchange adds: new pairs of its account. `is_exempt`: a verified organisation, or
     a contract that covers sharing; such an account is counted and never linked."""

@@ -34,10 +34,11 @@ MAX_VALUE_BYTES = 64
 def parameters(sight: Sight) -> Iterator[str]:
     """The exact values of at least three sampling parameters."""
     members = sight.members
-    found = [
-        f"{name}={bytes(members[name][:MAX_VALUE_BYTES]).decode('utf-8', 'replace')}"
-        for name in NAMES
-        if name in members
-    ]
-    if len(found) >= LEAST:
+    named = [name for name in NAMES if name in members]
+    if len(named) >= LEAST:
+        found = [f"{name}={_short(members[name])}" for name in named]
         yield f"{sight.facts.model}|" + "|".join(found)
+
+
+def _short(raw: bytes | memoryview) -> str:
+    return str(raw if len(raw) <= MAX_VALUE_BYTES else raw[:MAX_VALUE_BYTES], "utf-8", "replace")

@@ -17,11 +17,12 @@ from hashlib import blake2b
 from zlib import crc32
 
 from .evidence import Block, Sight, family
-from .opening import text_of
+from .opening import beginning_of, text_of
 
 MAX_TEXT_CHARS = 4_096
 QUESTION_CHARS = 4 * 120
 HEAD_CHARS = 120
+ENOUGH_CHARS = 160
 LEAST_HEAD_CHARS = 40
 LEAST_SYSTEM_CHARS = 24
 RUN_WORDS = 4
@@ -30,7 +31,6 @@ LEAST_WORDS = 12
 MAX_WORDS = 400
 MAX_TOOLS_BYTES = 262_144
 MAX_CONTRACT_BYTES = 65_536
-_SPACE = re.compile(r"\s+")
 _DIGITS = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
 _HIDDEN = frozenset({"Cf", "Mn"})  # format characters, combining marks
@@ -56,7 +56,7 @@ def system_sketch(sight: Sight) -> Iterator[str]:
 def question_head(sight: Sight) -> Iterator[str]:
     """How the first question begins: the fixed part of a filled-in template."""
     if sight.opening.question:
-        head = normalised(text_of(sight.opening.question)[:QUESTION_CHARS])[:HEAD_CHARS]
+        head = head_of(sight.opening.question)
         if len(head) >= LEAST_HEAD_CHARS:
             yield head
 
@@ -78,12 +78,26 @@ def contract(sight: Sight) -> Iterator[str]:
             yield blake2b(raw, digest_size=16).hexdigest()
 
 
+def head_of(raw: bytes) -> str:
+    """The first `HEAD_CHARS` of a text as raw JSON, normalised; of `QUESTION_CHARS` of it at most.
+
+    Law: what is enough to fill the head is no more than what is read of it first, where that is
+    ASCII: nothing that follows changes a normalised character but the last one.
+    """
+    begun = beginning_of(raw, ENOUGH_CHARS)
+    if begun is not None and begun.isascii():
+        head = normalised(begun)
+        if len(head) > HEAD_CHARS:
+            return head[:HEAD_CHARS]
+    return normalised(text_of(raw)[:QUESTION_CHARS])[:HEAD_CHARS]
+
+
 def normalised(text: str) -> str:
     """NFKC, no format characters, one space between words, digits as `0`, folded case."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = "".join([c for c in text if unicodedata.category(c) not in _HIDDEN])
-    return _DIGITS.sub("0", _SPACE.sub(" ", text)).strip().casefold()
+    return _DIGITS.sub("0", " ".join(text.split())).casefold()
 
 
 def sketch(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from msgspec import Raw
 
 from ..core.keyed import KeyedHash
 from .answers import issued_in, issued_in_stream
-from .artefacts import returned_in
+from .artefacts import chained_in, returned_in
 from .evidence import HASH_DIGITS, Key, LinkingKeys
 from .opening import Opening
 
@@ -48,7 +48,7 @@ class Tracer:
     def of_request(self, members: Members, opening: Opening) -> list[Key]:
         found = []
         if self.follows_answers:
-            returned = returned_in(members)
+            returned = chained_in(members) if opening.is_first else returned_in(members)
             if returned:
                 talk = blake2b(opening.question, digest_size=16).hexdigest()
                 found = self._keys(TALK, [talk]) + self._keys(RETURNED, returned)
@@ -66,9 +66,10 @@ class Tracer:
         return self._keys(REFUSED, _content_of(members)) if self.follows_refusals else []
 
     def _keys(self, trace: str, texts: Iterable[str]) -> list[Key]:
-        purpose, epochs = _PURPOSES[trace], [self._epochs.current]
-        if trace in _BROUGHT and self._epochs.previous is not None:
-            epochs.append(self._epochs.previous)
+        purpose, current, previous = _PURPOSES[trace], self._epochs.current, self._epochs.previous
+        if trace not in _BROUGHT or previous is None:
+            return [Key(trace, current.value(purpose, text)[:HASH_DIGITS]) for text in texts]
+        epochs = (current, previous)
         return [
             Key(trace, keyed.value(purpose, text)[:HASH_DIGITS])
             for text in texts
