@@ -1,8 +1,10 @@
 """What evidence costs each request, and what an exchange's new pairs cost the linker's process.
 
-Run: python -m hydragate.loadtests.bench_evidence. CPU time of this process, medians of rounds;
-`see` is all that the live path does, over accounts at every stage of being known. Requests have
-the size of their kind in CONTRACTS: a system prompt, a question, sampling parameters.
+Run: python -m hydragate.loadtests.bench_evidence. CPU time of this process, medians of rounds, over
+accounts at every stage of being known. Requests have the size of their kind in CONTRACTS: a system
+prompt, a question, sampling parameters; answers are of 1 KB. Three columns, by when it is spent:
+*before* the upstream call (which the caller waits for), *meanwhile* (all that is read of the
+request, in a later turn of the loop), and *after* the caller has the answer (what is read of it).
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def requests_of(
     per_account: int, filler_bytes: int
 ) -> Iterator[tuple[RequestFacts, Subject, bytes]]:
     facts = RequestFacts(
-        *("d" * 26, 0, "proxy", "POST", "/v1/chat/completions", "openai.chat", "openai"),
+        *("d" * 26, 0, "proxy", "POST", "/v1/chat/completions", "openai.chat", "openai", True),
         credential="c" * 32,
         user_agent="OpenAI/Python 2.0.0",
     )
@@ -61,6 +63,17 @@ def requests_of(
             yield one, subject, body
 
 
+def answer_of(number: int) -> bytes:
+    text = "".join(
+        f"Sentence {n} of answer {number} says nothing that matters. " for n in range(18)
+    )
+    return (
+        f'{{"id":"chatcmpl-{number:024x}","object":"chat.completion","model":"m","choices":[{{"index"'
+        f':0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":'
+        '{"prompt_tokens":300,"completion_tokens":180,"total_tokens":480}}'
+    ).encode()
+
+
 def cpu_us(run: Callable[[], int]) -> float:
     """CPU microseconds for each of what `run` counts."""
     started_ns = time.process_time_ns()
@@ -68,27 +81,43 @@ def cpu_us(run: Callable[[], int]) -> float:
     return (time.process_time_ns() - started_ns) / 1000 / count
 
 
-def measure_live(per_account: int, filler_bytes: int) -> tuple[float, float, list[Evidence]]:
-    """(CPU us a request, pairs a request, what was offered)"""
+def measure_live(
+    per_account: int, filler_bytes: int
+) -> tuple[tuple[float, float, float], float, list[Evidence]]:
+    """(CPU us a request: before, meanwhile, after; new pairs of it; what was offered of all)"""
     feed = [
         (facts, subject, read_body(body, "chat").members)
         for facts, subject, body in requests_of(per_account, filler_bytes)
     ]
-    samples: list[float] = []
+    answers = [answer_of(number) for number in range(len(feed))]
+    samples: list[tuple[float, float, float]] = []
+    pairs = 0
     offered: list[Evidence] = []
     for number in range(ROUNDS):
         offered = []
         keyed = KeyedHash(b"a secret %d for this round" % number)
         tap = EvidenceTap(Extractor(keyed), Tracer(keyed), offered.append, clock=SystemClock())
 
+        def make_room(tap: EvidenceTap = tap) -> int:
+            for facts, subject, _ in feed:
+                tap.room_for(facts, subject)
+            return len(feed)
+
         def see_all(tap: EvidenceTap = tap) -> int:
             for facts, subject, members in feed:
                 tap.see(facts, subject, members, HEADERS)
             return len(feed)
 
-        samples.append(cpu_us(see_all))
-    pairs = sum(len(one.keys) for one in offered)
-    return median(samples), pairs / len(feed), offered
+        def see_answers(tap: EvidenceTap = tap) -> int:
+            for (facts, subject, _), answer in zip(feed, answers, strict=True):
+                tap.see_answer(facts, subject, answer)
+            return len(feed)
+
+        before, meanwhile = cpu_us(make_room), cpu_us(see_all)
+        pairs = sum(len(one.keys) for one in offered)
+        samples.append((before, meanwhile, cpu_us(see_answers)))
+    before, meanwhile, after = map(median, zip(*samples, strict=True))
+    return (before, meanwhile, after), pairs / len(feed), offered
 
 
 def measure_intake(offered: list[Evidence]) -> tuple[float, float, float]:
@@ -122,13 +151,14 @@ def measure_intake(offered: list[Evidence]) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    print("| requests of an account | body | CPU us a request | new pairs a request |")
-    print("|---|---|---|---|")
+    print("| requests of an account | body | CPU us: before | meanwhile | after | new pairs |")
+    print("|---|---|---|---|---|---|")
     offered: list[Evidence] = []
     for per_account, filler_bytes in ((1, 1_000), (10, 1_000), (100, 1_000), (10, 20_000)):
         cost_us, pairs, told = measure_live(per_account, filler_bytes)
         offered = offered or told
-        print(f"| {per_account} | {filler_bytes:,} B | {cost_us:.1f} | {pairs:.2f} |")
+        columns = " | ".join(f"{us:.1f}" for us in cost_us)
+        print(f"| {per_account} | {filler_bytes:,} B | {columns} | {pairs:.2f} |")
     packing, reading, observing = measure_intake(offered)
     print(
         f"\na pair: {packing:.2f} us to pack, {reading:.2f} to read, {observing:.2f} to observe: "

@@ -48,7 +48,10 @@ class KeyedHash:
         """Anything else; `purpose` is at most 16 ASCII characters."""
         begun = self._begun.get(purpose) or self._begin(purpose)
         state = begun.copy()
-        state.update(text.encode("utf-8", "surrogatepass"))
+        try:
+            state.update(text.encode())
+        except UnicodeEncodeError:  # half a surrogate pair: as good a text as any
+            state.update(text.encode("utf-8", "surrogatepass"))
         digits: str = state.hexdigest()
         return digits
 

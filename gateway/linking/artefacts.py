@@ -35,6 +35,7 @@ MAX_TRAILING = 16  # entries of a history that are looked at, from its end
 MAX_BLOCKS = 32
 MAX_ENTRY_BYTES = 262_144
 _SENTENCE_ENDS = tuple(mark.encode() for mark in "!?\n\u3002\uff01\uff1f")
+_ASCII_ENDS = tuple(mark for mark in _SENTENCE_ENDS if mark.isascii())
 _MASK = 0xFFFFFFFF
 _LETTERS_ONLY = re.compile(r"[a-z_\-.:/]*\Z|[A-Z_\-.:/]*\Z")
 
@@ -145,13 +146,13 @@ def passages(text: str) -> list[str]:
     """Two neighbouring sentences, those of the smallest hashes, so that an answer and its copy
     yield the same ones. [] for short texts: what is as short could be said by anybody."""
     raw = text[:MAX_TEXT_CHARS].encode("utf-8", "surrogatepass")
-    for mark in _SENTENCE_ENDS:
+    for mark in _ASCII_ENDS if raw.isascii() else _SENTENCE_ENDS:
         raw = raw.replace(mark, b".")
     ends = map(bytes.strip, raw.split(b".", MAX_SENTENCES))
     sentences = [one for one in ends if len(one) >= LEAST_SENTENCE_BYTES]
-    hashes = list(map(crc32, sentences))
-    pairs = {(first ^ 3 * second) & _MASK: n for n, (first, second) in enumerate(pairwise(hashes))}
-    chosen = [pairs[smallest] for smallest in sorted(pairs)[:PASSAGES]]
+    pairs = [(first ^ 3 * second) & _MASK for first, second in pairwise(map(crc32, sentences))]
+    backwards = pairs[::-1]  # of equal ones the last counts
+    chosen = [len(pairs) - 1 - backwards.index(one) for one in sorted(set(pairs))[:PASSAGES]]
     return [(sentences[n] + b"|" + sentences[n + 1]).decode("utf-8", "replace") for n in chosen]
 
 

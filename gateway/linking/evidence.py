@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from types import MappingProxyType
 
 from ..core.keyed import KeyedHash
@@ -123,6 +124,7 @@ class LinkingKeys:
 
 
 _TURN = Key(TURN, HERE)
+_Readers = tuple[tuple[str, Reader], ...]
 
 
 class Extractor:
@@ -146,11 +148,12 @@ class Extractor:
         if unknown:
             raise ValueError(f"no such evidence family: {', '.join(unknown)}")
         self._keys = keys if isinstance(keys, LinkingKeys) else LinkingKeys(keys)
-        self._of_subject = [known[name] for name in wanted if known[name].of_subject]
+        self._of_subject = _readers(known[name] for name in wanted if known[name].of_subject)
         of_request = [known[name] for name in wanted if not known[name].of_subject]
-        self._of_request = [one for one in of_request if not one.is_joined]
+        of_request = [one for one in of_request if not one.is_joined]
+        self._of_request = _readers(of_request)
         # The client and the network of an aggregator's request are the aggregator's.
-        self._of_sub_user = [one for one in self._of_request if one.block is not Block.ORIGIN]
+        self._of_sub_user = _readers(one for one in of_request if one.block is not Block.ORIGIN)
         self._follows_turns = "turns" in wanted
         # The oldest first: of a plain dictionary the first costs as much as went before it.
         self._accounts = OrderedDict[str, _Shown]()
@@ -194,18 +197,17 @@ class Extractor:
             shown = self._admit(account_id)
             shown.seen, shown.version = seen, version
 
-    def _read(self, families: list[Family], sight: Sight, shown: _Shown, found: list[Key]) -> None:
-        for one in families:
-            for count, text in enumerate(one.read(sight)):
-                if count >= MAX_VALUES_PER_FAMILY:
-                    break
-                pair = hash((one.name, text))  # of this process only; the text itself is not kept
-                if pair in shown.pairs:
+    def _read(self, readers: _Readers, sight: Sight, shown: _Shown, found: list[Key]) -> None:
+        pairs, most = shown.pairs, self.KEPT_PER_ACCOUNT
+        for name, read in readers:
+            for text in islice(read(sight), MAX_VALUES_PER_FAMILY):
+                pair = hash((name, text))  # of this process only; the text itself is not kept
+                if pair in pairs:
                     continue
-                if len(shown.pairs) >= self.KEPT_PER_ACCOUNT:
-                    shown.pairs.pop(next(iter(shown.pairs)))
-                shown.pairs[pair] = None
-                found.append(self._keys.key(one.name, text))
+                if len(pairs) >= most:
+                    del pairs[next(iter(pairs))]
+                pairs[pair] = None
+                found.append(self._keys.key(name, text))
 
     def _turn(self, shown: _Shown, subject: Subject, at_us: int) -> list[Key]:
         """When an aggregator's user sends is the aggregator's doing too, and is not told."""
@@ -220,6 +222,10 @@ class Extractor:
             self._accounts.popitem(last=False)
         shown = self._accounts[account_id] = _Shown()
         return shown
+
+
+def _readers(families: Iterable[Family]) -> _Readers:
+    return tuple([(one.name, one.read) for one in families])
 
 
 class _Shown:

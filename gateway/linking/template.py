@@ -32,6 +32,7 @@ MAX_WORDS = 400
 MAX_TOOLS_BYTES = 262_144
 MAX_CONTRACT_BYTES = 65_536
 _DIGITS = re.compile(r"\d+")
+_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _WORD = re.compile(r"\w+")
 _HIDDEN = frozenset({"Cf", "Mn"})  # format characters, combining marks
 
@@ -97,7 +98,11 @@ def normalised(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = "".join([c for c in text if unicodedata.category(c) not in _HIDDEN])
-    return _DIGITS.sub("0", " ".join(text.split())).casefold()
+        return _DIGITS.sub("0", " ".join(text.split())).casefold()
+    raw = " ".join(text.split()).encode().translate(_ZEROS)  # half the price of the same by text
+    while b"00" in raw:
+        raw = raw.replace(b"00", b"0")
+    return raw.decode().casefold()
 
 
 def sketch(text: str) -> list[str]:
