@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+import zlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.linking.answers import MAX_ANSWER_BYTES, issued_in, issued_in_stream
-from gateway.linking.artefacts import is_unguessable, passages, returned_in
+from gateway.linking.artefacts import chained_in, is_unguessable, passages, returned_in
+from gateway.linking.opening import read_opening
 
 CALL = "call_Zq3vX81kLmN0pR7sT2uW4yBd"
 TOOL = "toolu_01Hq9vX81kLmN0pR7sT2uW4y"
@@ -188,3 +194,58 @@ def test_a_streamed_response_is_read_from_its_last_event() -> None:
         {"type": "response.completed", "response": answer},
     )
     assert issued_in_stream(stream) == issued_in(json.dumps(answer).encode()) != []
+
+
+@pytest.mark.parametrize(
+    ("entries", "is_first"),
+    [
+        pytest.param([{"role": "user", "content": TEXT}], True, id="a-question"),
+        pytest.param([{"role": "system", "content": "s"}, {"role": "user"}], True, id="prompted"),
+        pytest.param([{"role": "assistant", "content": TEXT}], False, id="an-answer"),
+        pytest.param([{"type": "reasoning", "id": CALL}, {"role": "user"}], False, id="reasoning"),
+        pytest.param([{"type": "function_call", "call_id": CALL}], False, id="a-call"),
+        pytest.param([{"role": "user"}, {"role": 1}, {"role": "assistant"}], False, id="unusual"),
+        pytest.param(["text"], False, id="no-entries"),
+    ],
+)
+def test_a_first_question_is_known_as_one_and_brings_nothing(
+    entries: list[Any], is_first: bool
+) -> None:
+    members = {
+        "messages": json.dumps(entries).encode(),
+        "previous_response_id": json.dumps(f"resp_{CALL}").encode(),
+    }
+    assert read_opening(members).is_first is is_first
+    if is_first:
+        assert returned_in(members) == chained_in(members) == [f"resp_{CALL}"]
+
+
+def test_a_role_that_hides_behind_escapes_is_one() -> None:
+    raw = json.dumps([{"role": "assistant", "content": TEXT}]).encode()
+    hidden = raw.replace(b"assistant", b"\\u0061ssistant")
+    assert not read_opening({"messages": hidden}).is_first
+    assert returned_in({"messages": hidden}) == returned_in({"messages": raw}) != []
+
+
+sentences = st.sampled_from(
+    [
+        *("A sentence of forty characters or a few more", "Short", "", "  padded   " * 4),
+        *("Another one that is long enough to be counted", "Ein längerer Satz mit Umlauten darin"),
+        "\ud800 is half of a pair, and the sentence is long",
+    ]
+)
+marks = st.sampled_from([". ", "! ", "?", "\n", "\u3002", "\uff01", "\uff1f", ""])
+
+
+@given(st.lists(st.tuples(sentences, marks), max_size=60))
+def test_passages_are_those_of_the_smallest_hashes(said: list[tuple[str, str]]) -> None:
+    text = "".join(sentence + mark for sentence, mark in said)
+    whole = re.split("[.!?\n\u3002\uff01\uff1f]", text[:8_192])
+    raw = [part.encode("utf-8", "surrogatepass").strip() for part in whole]
+    kept = [part for part in raw if len(part) >= 32]
+    hashed = {
+        (zlib.crc32(one) ^ 3 * zlib.crc32(other)) & 0xFFFFFFFF: one + b"|" + other
+        for one, other in itertools.pairwise(kept)
+    }
+    expected = [hashed[value].decode("utf-8", "replace") for value in sorted(hashed)[:2]]
+    assert passages(text) == expected
