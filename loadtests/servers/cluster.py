@@ -20,9 +20,18 @@ FORM_TIMEOUT_S = 40.0
 class Cluster:
     """Three primaries, without replicas until `add_replica`; `url` names one of them."""
 
-    def __init__(self, folder: Path, *, node_timeout_ms: int = 15_000) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        node_timeout_ms: int = 15_000,
+        binary: str | None = None,
+    ) -> None:
+        """`options` go to every node; `binary` is the embedded Valkey's where none is given."""
         self._folder = folder
+        self._options = options
         self._node_timeout_ms = node_timeout_ms
+        self._binary = binary
         self.nodes: list[Server] = []
         self.replicas: list[Server] = []
         self.bus_ports: list[int] = []
@@ -40,6 +49,8 @@ class Cluster:
             *("--cluster-port", str(bus_port)),
             *("--cluster-config-file", f"nodes-{bus_port}.conf"),
             *("--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"),
+            *self._options,
+            binary=self._binary,
         )
 
     def add_replica(self, of: Server) -> Server:
@@ -128,8 +139,10 @@ def _pairs(told: bytes | str) -> Iterator[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, *, node_timeout_ms: int = 15_000) -> Iterator[Cluster]:
-    one = Cluster(folder, node_timeout_ms=node_timeout_ms)
+def cluster(
+    folder: Path, *options: str, node_timeout_ms: int = 15_000, binary: str | None = None
+) -> Iterator[Cluster]:
+    one = Cluster(folder, *options, node_timeout_ms=node_timeout_ms, binary=binary)
     try:
         one.start()
         yield one

@@ -13,16 +13,20 @@ READY_TIMEOUT_S = 40.0
 
 
 @contextlib.contextmanager
-def watched_pair(folder: Path) -> Iterator[tuple[Server, Server, Server]]:
-    """(primary, replica, their Sentinel)."""
-    with server(folder) as primary:
+def watched_pair(
+    folder: Path, *options: str, sentinel_settings: tuple[str, ...] = ()
+) -> Iterator[tuple[Server, Server, Server]]:
+    """(primary, replica, their Sentinel). `options` go to the first two; `sentinel_settings` are
+    lines of the Sentinel's file."""
+    with server(folder, *options) as primary:
         of = ("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0")
-        with server(folder, *of) as replica:
+        with server(folder, *options, *of) as replica:
             settings = folder / "sentinel.conf"
             settings.write_text(
                 f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
                 "sentinel down-after-milliseconds main 300\n"
                 "sentinel failover-timeout main 3000\n"
+                + "".join(f"{line}\n" for line in sentinel_settings)
             )
             sentinel = Server(folder).as_sentinel(settings)
             try:

@@ -28,12 +28,16 @@ def binaries() -> dict[str, str]:
     enough."""
     found = {"valkey": str(get_binary_path())}
     own = shutil.which("redis-server")
-    if own is not None:
-        told = subprocess.run([own, "--version"], capture_output=True, text=True, check=False)
-        version = re.search(r"v=(\d+)\.(\d+)", told.stdout)
-        if version and (int(version[1]), int(version[2])) >= OLDEST_REDIS:
-            found["redis"] = own
+    if own is not None and version_of(own) >= OLDEST_REDIS:
+        found["redis"] = own
     return found
+
+
+def version_of(binary: str) -> tuple[int, int]:
+    """(major, minor); (0, 0) where it does not say."""
+    told = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False)
+    version = re.search(r"v=(\d+)\.(\d+)", told.stdout)
+    return (int(version[1]), int(version[2])) if version else (0, 0)
 
 
 class Server:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gateway.loadtests.servers.valkey import Server, binaries, server
+from gateway.loadtests.servers.valkey import Server, binaries, server, version_of
 
-__all__ = ["Server", "binaries", "server"]
+__all__ = ["Server", "binaries", "server", "version_of"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,20 @@ from gateway.model import Subject
 from gateway.stores import RedisStore, open_store
 
 from .cluster import Cluster, cluster, slot_of
-from .servers import Server
+from .servers import Server, binaries
 from .steps import charge, gcra, look
 
 PREFIX = "hg:"
+
+
+@pytest.fixture(scope="module", params=binaries())
+def redis_cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """Of Valkey, and of Redis where the machine has one: slots move by the server's own rules."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with cluster(folder, binary=binaries()[request.param]) as running:
+        yield running
 
 
 @pytest.fixture
