@@ -142,6 +142,9 @@ def test_without_a_gateway_the_operator_says_what_happens(
     ):
         assert post(url, chat(), key=GOOD_KEY).status == 200
         running.server.stop()
+        for path in ("/v1/messages", "/v1/complete"):
+            answer = post(url, chat(max_tokens=4), key=GOOD_KEY, path=path)
+            assert is_open or answer.json()["type"] == "error", path
         answer = post(url, chat(), key=GOOD_KEY)
         if is_open:
             assert answer.status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from gateway.cli import main
 from gateway.loadtests.processes import standin
 from gateway.loadtests.servers.nginx import PLAIN, WITH_LUA
 from tests.ports import free_port
+from tests.stores.test_opening import certify, tls_in_front_of
 from tests.surfaces.conftest import BANNED_KEY, GENEROUS, GOOD_KEY, metric, standin_requests
 from tests.surfaces.raw_http import chat, post
 from tests.waiting import wait_for
@@ -88,6 +90,9 @@ def test_without_a_gateway_the_operator_says_what_happens(
     ):
         assert post(url, chat(), key=GOOD_KEY).status == 200
         running.server.stop()
+        for path in ("/v1/messages", "/v1/complete"):
+            answer = post(url, chat(max_tokens=4), key=GOOD_KEY, path=path)
+            assert is_open or answer.json()["type"] == "error", path
         answer = post(url, chat(), key=GOOD_KEY)
         if is_open:
             assert answer.status == 200
@@ -208,3 +213,27 @@ def test_nothing_of_ours_or_of_the_callers_address_reaches_the_model_api(
         names = {name for name, _ in standin_requests(own)[0]["headers"]}
     assert "x-kept" in names
     assert not [n for n in names if n.startswith(("x-forwarded", "x-real", "x-hydragate", "proxy"))]
+
+
+@pytest.mark.parametrize("name", ["localhost", "somebody-else.example"])
+async def test_with_lua_an_upstream_by_https_is_the_one_that_its_certificate_names(
+    tmp_path: Path, upstream: str, name: str
+) -> None:
+    certify(tmp_path)
+    async with tls_in_front_of(int(upstream.rpartition(":")[2]), tmp_path) as port:
+        edit = (
+            ("default 127.0.0.1:8000;", f"default {name};"),
+            ("http://$hydragate_upstream", "https://$hydragate_upstream"),
+            ("#proxy_ssl", "proxy_ssl"),
+            ("/etc/ssl/certs/ca-certificates.crt", str(tmp_path / "cert.pem")),
+        )
+
+        def answered() -> int:
+            away = f"http://127.0.0.1:{port}"
+            with (
+                deciding(tmp_path, upstream, policy=GENEROUS) as running,
+                nginx_before(running.config, away, site=WITH_LUA, edit=edit) as (url, _),
+            ):
+                return post(url, chat(), key=GOOD_KEY).status
+
+        assert await asyncio.to_thread(answered) == (200 if name == "localhost" else 502)

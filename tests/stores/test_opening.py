@@ -106,7 +106,7 @@ async def test_a_database_number_holds_for_every_client(valkey: Server) -> None:
 
 
 def certify(folder: Path) -> None:
-    """`folder`/cert.pem for 127.0.0.1, and key.pem."""
+    """`folder`/cert.pem for 127.0.0.1 and localhost, and key.pem."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
@@ -119,7 +119,12 @@ def certify(folder: Path) -> None:
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            x509.SubjectAlternativeName(
+                [
+                    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                    x509.DNSName("localhost"),
+                ]
+            ),
             critical=False,
         )
         .sign(key, hashes.SHA256())
@@ -135,8 +140,8 @@ def certify(folder: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def tls_in_front_of(behind: Server, folder: Path) -> AsyncIterator[int]:
-    """The port of a TLS end with the certificate in `folder`."""
+async def tls_in_front_of(behind: int, folder: Path) -> AsyncIterator[int]:
+    """The port of a TLS end with the certificate in `folder`; `behind` is the plain port."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
 
@@ -148,7 +153,7 @@ async def tls_in_front_of(behind: Server, folder: Path) -> AsyncIterator[int]:
         sink.close()
 
     async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", behind.port)
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", behind)
         await asyncio.gather(relay(reader, inner_writer), relay(inner_reader, writer))
 
     front = await asyncio.start_server(on_client, "127.0.0.1", 0, ssl=context)
@@ -163,7 +168,7 @@ async def test_tls_holds_for_every_client_and_an_unknown_authority_is_refused(
     valkey: Server, tmp_path: Path
 ) -> None:
     certify(tmp_path)
-    async with tls_in_front_of(valkey, tmp_path) as port:
+    async with tls_in_front_of(valkey.port, tmp_path) as port:
         url = f"rediss://127.0.0.1:{port}?ca_file={tmp_path}/cert.pem"
         store = await open_store(url, secret_fingerprint="0", prefix="tls:", timeout_s=5.0)
         try:
@@ -231,9 +236,9 @@ async def test_tls_holds_for_primary_and_sentinels_and_can_be_left_out_for_these
     valkey: Server, tmp_path: Path
 ) -> None:
     certify(tmp_path)
-    async with tls_in_front_of(valkey, tmp_path) as primary_port:
+    async with tls_in_front_of(valkey.port, tmp_path) as primary_port:
         with sentinel_for(tmp_path, primary_port) as sentinel:
-            async with tls_in_front_of(sentinel, tmp_path) as sentinel_port:
+            async with tls_in_front_of(sentinel.port, tmp_path) as sentinel_port:
                 for port, option in ((sentinel_port, ""), (sentinel.port, "&sentinel_tls=0")):
                     at = f"rediss+sentinel://127.0.0.1:{port}/main"
                     await uses(f"{at}?ca_file={tmp_path}/cert.pem{option}")

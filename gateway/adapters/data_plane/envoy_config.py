@@ -297,7 +297,10 @@ def _routes(settings: Settings) -> Json:
             "response_headers_to_add": [_header("content-type", "application/json")],
         }
         for prefix, body in (
-            ("/v1/messages", _anthropic("api_error", "upstream_unavailable", FAILED)),
+            *(
+                (prefix, _anthropic("api_error", "upstream_unavailable", FAILED))
+                for prefix in ANTHROPIC_PATHS
+            ),
             ("/", _openai("server_error", "upstream_unavailable", FAILED)),
         )
     ]
@@ -401,6 +404,7 @@ def _header(name: str, value: str) -> Json:
 
 # ── Envoy's own errors, in the caller's dialect (CONTRACTS §5) ──────────────────────────────
 
+ANTHROPIC_PATHS = ("/v1/messages", "/v1/complete")
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 FAILED = "The model API failed."
 LATE = "The model API did not answer in time."
@@ -426,7 +430,8 @@ def _own_errors() -> list[Json]:
 
 
 def _mapped(when: Json, status: int, code: str, text: str, *, retry: bool = False) -> list[Json]:
-    path = {"name": ":path", "string_match": {"prefix": "/v1/messages"}}
+    prefixes = f"({'|'.join(ANTHROPIC_PATHS)}).*"
+    path = {"name": ":path", "string_match": {"safe_regex": {"regex": prefixes}}}
     is_anthropic = {"and_filter": {"filters": [when, {"header_filter": {"header": path}}]}}
     kind = "timeout_error" if status == 504 else "api_error"
     added = [_header("retry-after", "1")] if retry else []
