@@ -176,7 +176,7 @@ local function pass(found, text, path)
   var.hydragate_upstream = upstream
 end
 
--- In `access_by_lua`. `host`: an address or "unix:/path"; the gateway's `checks.host` and `port`.
+-- In `access_by_lua`: the gateway's `checks.host`, an address, and `checks.port`.
 function hydragate.check(host, port)
   local text, path, size = body_of_caller()
   local found, err = ask(host, port, head_of(size), text, path)
