@@ -13,13 +13,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """`about` is the end of "… because it"."""
+    """`about` is the end of "… because it". `rarity`: by how many different ones of it a part of
+    a long text has (1, 2, 3 or more), how few parts of ordinary texts have as many: tenths of the
+    natural logarithm of one in how many."""
 
     name: str
     about: str
     words: str = ""
     phrases: tuple[str, ...] = ()
     glyphs: str = ""
+    rarity: tuple[int, int, int] = (0, 0, 0)
 
 
 CONCEPTS = (
@@ -36,6 +39,7 @@ CONCEPTS = (
         "мысли обоснование ragionamento passaggi",
         ("step by step", "chain of thought", "think aloud", "line of thought", "show your work"),
         "思考 推理 步骤 逐步 一步 理由 思路 思考過程 推論 段階 ステップ 手順 根拠 단계 추론 생각",
+        rarity=(30, 58, 77),
     ),
     Concept(
         "completeness",
@@ -48,6 +52,7 @@ CONCEPTS = (
         "omitir completos полностью каждый подробно",
         ("without leaving", "without skipping", "leave nothing", "each step", "write out"),
         "完整 详细 全部 每一步 不要省略 所有 すべて 詳しく 省略せず 完全 모든 자세히",
+        rarity=(16, 58, 77),
     ),
     Concept(
         "given_answer",
@@ -76,6 +81,7 @@ CONCEPTS = (
             "ground truth",
         ),
         "答案是 正确答案 已知答案 答えは 正解は 정답은",
+        rarity=(53, 77, 77),
     ),
     Concept(
         "before_answer",
@@ -98,6 +104,7 @@ CONCEPTS = (
             "antes de responder",
         ),
         "然后给出答案 再给出 最后给出 给出最终 答える前 その後に答え 최종 답",
+        rarity=(53, 77, 77),
     ),
     Concept(
         "grading",
@@ -121,6 +128,7 @@ CONCEPTS = (
             "auf einer skala",
         ),
         "评分 打分 评估 评价 标准 得分 分数 评判 採点 評価 点数 基準 스코어 평가 점수 기준",
+        rarity=(18, 35, 61),
     ),
     Concept(
         "comparing",
@@ -155,6 +163,7 @@ CONCEPTS = (
             "which one is better",
         ),
         "比较 更好 哪个 偏好 回答a 答案a 回答b 優れ 比較 どちら 回答1 비교 더 나은",
+        rarity=(38, 77, 77),
     ),
     Concept(
         "cleaning",
@@ -171,6 +180,7 @@ CONCEPTS = (
         "registro registros conservar очисти удали записи pulisci",
         ("fix spelling", "training text", "web page text", "near duplicate"),
         "清洗 清理 过滤 去重 拼写 记录 条目 保留 删除 语料 整形 除去 重複 誤字 レコード 정리 제거",
+        rarity=(12, 22, 36),
     ),
     Concept(
         "rewriting",
@@ -181,6 +191,7 @@ CONCEPTS = (
         "réécrire reescribe reescribir reformula parafrasea перепиши riscrivi reescreva",
         ("schreibe um", "schreibe neu", "keep the meaning", "keeps its meaning", "other words"),
         "改写 重写 润色 换种说法 书写 書き直 言い換え リライト 다시 써",
+        rarity=(51, 77, 77),
     ),
     Concept(
         "dataset",
@@ -193,6 +204,7 @@ CONCEPTS = (
         ("training data", "question and answer", "in the style of", "given prompt"),
         "数据集 训练 指令 例子 示例 样本 合成 种子 例題 データセット "
         "指示 サンプル 학습 예시 데이터",
+        rarity=(16, 37, 77),
     ),
     Concept(
         "inventing",
@@ -206,6 +218,7 @@ CONCEPTS = (
         "difícil создай новые genera gere crie novos",
         ("write three", "write five", "write ten", "three more", "ten more", "make it harder"),
         "生成 创建 新的 更难 多样 再写 编写 出题 約束 作成 新しい 難しく 追加 생성 새로운 어렵게",
+        rarity=(12, 32, 41),
     ),
     Concept(
         "exam",
@@ -229,6 +242,7 @@ CONCEPTS = (
             "complete the function",
         ),
         "题目 选择 计算 解题 最终答案 多少 问题 最終的な答え 計算 解いて 問題 정답 계산",
+        rarity=(16, 28, 50),
     ),
     Concept(
         "tool_calls",
@@ -239,6 +253,7 @@ CONCEPTS = (
         "llamadas función funciones ferramenta функция инструмент",
         ("function call", "tool call", "use the tools", "call the", "available tools"),
         "工具 函数 调用 参数 接口 ツール 関数 呼び出し 引数 도구 함수 호출",
+        rarity=(23, 42, 49),
     ),
     Concept(
         "probing",
@@ -269,6 +284,7 @@ CONCEPTS = (
         ),
         "什么模型 哪个模型 你是谁 系统提示 知识截止 重复上面 どのモデル "
         "あなたは誰 システムプロンプト 어떤 모델",
+        rarity=(15, 39, 77),
     ),
     Concept(
         "person",
@@ -281,6 +297,7 @@ CONCEPTS = (
         "пожалуйста спасибо io mio grazie",
         ("can you", "how do i", "how can i", "what should", "kannst du", "peux tu"),
         "我 请 谢谢 你好 帮 私 ください ありがとう お願い 教えて 나는 제 감사 도와",
+        rarity=(8, 20, 30),
     ),
     Concept(
         "translating",
@@ -289,6 +306,7 @@ CONCEPTS = (
         "traduction traduce traducir traducción traduza перевод переведи traduci",
         (),
         "翻译 译成 訳 翻訳 번역",
+        rarity=(45, 61, 77),
     ),
     Concept(
         "summarising",
@@ -298,6 +316,7 @@ CONCEPTS = (
         "кратко резюме riassumi",
         ("at most", "in one sentence", "key points"),
         "总结 摘要 概括 要点 要約 まとめ 요약",
+        rarity=(42, 55, 77),
     ),
     Concept(
         "extracting",
@@ -309,6 +328,7 @@ CONCEPTS = (
         "извлеки estrai",
         ("json alone", "with json", "valid json"),
         "提取 字段 分类 标签 文件 抽出 分類 項目 文書 추출 분류",
+        rarity=(21, 42, 77),
     ),
     Concept(
         "case_decision",
@@ -323,6 +343,7 @@ CONCEPTS = (
         "paciente ley caso",
         ("as the law", "right to explanation"),
         "申请 决定 拒绝 患者 贷款 法律 案件 申請 決定 却下 融資 法律 신청 결정",
+        rarity=(17, 34, 77),
     ),
     Concept(
         "programming",
@@ -332,6 +353,7 @@ CONCEPTS = (
         "programme erreur código error prueba script sql async",
         ("unit test", "stack trace", "does this fail"),
         "代码 函数 程序 报错 コード プログラム エラー 코드",
+        rarity=(8, 16, 23),
     ),
     Concept(
         "text_work",
@@ -341,6 +363,7 @@ CONCEPTS = (
         "explique pourquoi décris escribe explica describe cuéntame напиши объясни scrivi spiega",
         ("what is", "tell me", "give me"),
         "写 解释 为什么 是什么 介绍 説明 書いて とは なぜ 설명 써",
+        rarity=(8, 18, 34),
     ),
     Concept(
         "accounts_support",
@@ -351,6 +374,7 @@ CONCEPTS = (
         "pedido tarjeta cuenta pago envío reembolso",
         (),
         "订单 客户 账户 付款 退款 注文 お客様 口座 支払 주문 계좌",
+        rarity=(19, 37, 66),
     ),
     Concept(
         "persona",
@@ -359,5 +383,6 @@ CONCEPTS = (
         "asistente papel agis actúa роль",
         ("you are", "act as", "your task", "your job", "your objective", "du bist", "vous êtes"),
         "你是 扮演 充当 助手 あなたは 役割 당신은",
+        rarity=(27, 43, 61),
     ),
 )

@@ -22,7 +22,9 @@ def legible(ends: bytes) -> bytes:
     middle = len(ends) // 2
     looked_at = ends[middle : middle + _LOOKED_AT_BYTES]
     # Almost any text has a space there, an escape, or a character that base64 does not have.
-    if b" " in looked_at or len(looked_at) < _LOOKED_AT_BYTES or not looked_at.isascii():
+    if b" " in looked_at:
+        return ends
+    if len(looked_at) < _LOOKED_AT_BYTES or not looked_at.isascii():
         return ends
     joined = ends.replace(b"\\r", b"").replace(b"\\n", b"").translate(_ALTERNATE)
     runs = sorted(_RUN.finditer(joined), key=_length)

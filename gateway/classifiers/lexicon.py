@@ -7,15 +7,19 @@ one (A. Aho, M. Corasick, "Efficient string matching", 1975).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import add, getitem
 
-from ahocorasick_rs import BytesAhoCorasick, Implementation
+from ahocorasick_rs import AhoCorasick, Implementation
 
 from .concepts import CONCEPTS, Concept
 from .text import folded
 
 MOST = 255  # words, phrases and glyphs of one concept that can be counted
 _ENOUGH = 3  # of a concept in one text: what is more counts for no more
+HALF_PART_CHARS = 384
+_HALF_AND_A_WORD = HALF_PART_CHARS + 24
+_LOOKED_AT = 3  # parts, by what their words come to one by one
 _AT_MOST_ENOUGH = bytes([min(count, _ENOUGH) for count in range(MOST + 1)])
 
 
@@ -32,21 +36,44 @@ class Lexicon:
             for one in said:
                 patterns[one] = patterns.get(one, 0) + (1 << 8 * place)
         self.size = len(concepts)
-        self._adds = tuple(patterns.values())
-        # The table of a DFA takes 2 MB a process and half the time of the smaller automata.
-        automaton = BytesAhoCorasick(patterns, implementation=Implementation.DFA)
-        self._find = automaton.find_matches_as_indexes
+        self._adds = {one.decode(): added for one, added in patterns.items()}
+        # The table of a DFA takes 2 MB a process and half the time of the smaller automata. What
+        # is found comes as the stored pattern itself, which costs less than a tuple of numbers.
+        automaton = AhoCorasick(self._adds, store_patterns=True, implementation=Implementation.DFA)
+        self._find = automaton.find_matches_as_strings
+        self._rarities = tuple([(0, *one.rarity) for one in concepts])
+        self._rarities_of_one = {one: self._rarity([one]) for one in self._adds}
 
-    def counts(self, text: bytes) -> int:
-        """Different words, phrases and glyphs of each concept that a folded text
-        (`text.folded`) has, at most 3: one byte a concept, the first concept's the lowest, so
-        that the counts of up to 85 texts can be added up."""
-        found = self._find(text, True)
-        if not found:
-            return 0
-        total = sum(map(self._adds.__getitem__, {which for which, _, _ in found}))
-        counts = total.to_bytes(self.size, "little").translate(_AT_MOST_ENOUGH)
-        return int.from_bytes(counts, "little")
+    def said(self, text: bytes) -> set[str]:
+        """The different words, phrases and glyphs of a folded text (`text.folded`)."""
+        return set(self._find(text.decode("utf-8", "ignore"), True))
+
+    def strongest(self, text: bytes) -> set[str]:
+        """Those of the part of a folded text, `2 * HALF_PART_CHARS` long, that says what ordinary
+        texts say least: where instructions stand between other things."""
+        said, find = text.decode("utf-8", "ignore"), self._find
+        halves = [
+            set(find(said[start : start + _HALF_AND_A_WORD], True))
+            for start in range(0, len(said), HALF_PART_CHARS)
+        ]
+        rarity_of = self._rarities_of_one.__getitem__
+        rough = [sum(map(rarity_of, half)) for half in halves]
+        both = list(map(add, rough, (*rough[1:], 0)))
+        likely = sorted(range(len(both)), key=both.__getitem__, reverse=True)[:_LOOKED_AT]
+        parts = [halves[place].union(*halves[place + 1 : place + 2]) for place in likely]
+        return max(parts, key=self._rarity, default=set())
+
+    def counts(self, said: set[str]) -> int:
+        """How many of each concept, at most 3: one byte a concept, the first concept's the
+        lowest, so that the counts of up to 85 texts can be added up."""
+        return int.from_bytes(self._counts(said), "little") if said else 0
+
+    def _counts(self, said: Iterable[str]) -> bytes:
+        total = sum(map(self._adds.__getitem__, said))
+        return total.to_bytes(self.size, "little").translate(_AT_MOST_ENOUGH)
+
+    def _rarity(self, said: Iterable[str]) -> int:
+        return sum(map(getitem, self._rarities, self._counts(said)))
 
 
 def _patterns(concept: Concept) -> list[bytes]:

@@ -4,7 +4,7 @@ Law: a score is the logistic function of a sum of named contributions, and nothi
 reads a file of this format can work every score out by hand. One format serves requests, accounts
 and clusters: what differs is the `FeatureSet` that a level computes.
 
-    {"format": 1, "features": "request/2", "about": {...},
+    {"format": 1, "features": "request/3", "about": {...},
      "heads": {"grading": {"bias": -4.1, "weights": {"asks_for_a_score": 2.7},
                            "slope": 1.0, "offset": 0.0, "threshold": 0.97}}}
 """
@@ -27,7 +27,7 @@ MAX_MODEL_BYTES = 1 << 20
 MAX_HEADS = 64
 MAX_LOGIT = 30.0  # beyond it a score is 0 or 1 to thirteen digits
 DECIMALS = 3  # of a score: the same on every machine
-_ONE = 10**DECIMALS
+ONE = 10**DECIMALS
 
 
 class ModelError(HydragateError):
@@ -131,8 +131,8 @@ class LinearModel:
 def scores_of(logits: Sequence[float]) -> tuple[float, ...]:
     """Logits as scores in 0..1, to `DECIMALS`."""
     # The logistic function as a hyperbolic tangent, which no logit is too large for.
-    half = 0.5 * _ONE
-    return tuple([int(half + half * tanh(0.5 * logit) + 0.5) / _ONE for logit in logits])
+    half = 0.5 * ONE
+    return tuple([int(half + half * tanh(0.5 * logit) + 0.5) / ONE for logit in logits])
 
 
 def in_words(head: str, score: float, found: Sequence[Contribution]) -> str:

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import compress
+from math import tanh
 from operator import getitem
 from struct import Struct
 
-from .model import MAX_LOGIT, LinearModel, ModelError
+from .model import MAX_LOGIT, ONE, LinearModel, ModelError
 from .structure import FULL
 
 FIELD_BYTES = 8
 UNIT = 1_000_000 * FULL  # a logit; a level is a ninth of a feature
 _BITS = 8 * FIELD_BYTES
-_HALF = 1 << (_BITS - 1)
+# Well inside the field, and a float holds every whole number up to twice as much.
+_HALF = 1 << 52
+_HALF_SCORE = 0.5 * ONE
+_PER_FIELD = 0.5 / UNIT
+_FROM = _PER_FIELD * _HALF
 MAX_SUM = _HALF // UNIT - 1
 
 
@@ -48,10 +53,21 @@ class PackedSum:
 
     def logits(self, levels: bytes) -> list[float]:
         """One a head."""
+        return [(field - _HALF) / UNIT for field in self._fields(levels)]
+
+    def scores(self, levels: bytes) -> tuple[float, ...]:
+        """One a head, 0..1: `model.scores_of` the logits."""
+        return tuple(
+            [
+                int(_HALF_SCORE + _HALF_SCORE * tanh(_PER_FIELD * field - _FROM) + 0.5) / ONE
+                for field in self._fields(levels)
+            ]
+        )
+
+    def _fields(self, levels: bytes) -> tuple[int, ...]:
         there = compress(self._steps, levels)
         total = sum(map(getitem, there, levels.translate(None, b"\0")), self._start)
-        fields = self._unpack(total.to_bytes(self._size, "little"))
-        return [(field - _HALF) / UNIT for field in fields]
+        return self._unpack(total.to_bytes(self._size, "little"))
 
 
 def _packed(numbers: Sequence[int]) -> int:

@@ -21,6 +21,9 @@ KEPT = 8
 HASH_BYTES = 4
 MAX_CALLERS = 16_384  # about 250 bytes each
 
+_NONE = bytes(len(FEATURES))
+_MORE = bytes((0, *range(2, KEPT + 2)))  # levels of counts: the first one counts twice
+
 Recent = tuple[bytes, bytes]
 """Hashes of the latest templates and beginnings, the latest first."""
 
@@ -32,20 +35,22 @@ class Recurrence:
         self._recent: OrderedDict[str, Recent] = OrderedDict()
         self._most = most
 
-    def levels(self, caller: str | None, template: int, beginning: int) -> list[int]:
+    def levels(self, caller: str | None, template: int, beginning: int) -> bytes:
         """0..9 for each of `FEATURES`, and the request is remembered. A `template` of 0: none."""
         if caller is None:
-            return [0, 0, 0, 0]
+            return _NONE
         templates, beginnings = self._recent.pop(caller, (b"", b""))
         one, other = _bytes(template), _bytes(beginning)
         known = len(templates) // HASH_BYTES
         same = templates.count(one) if template else 0
-        found = [
-            _more(same),
-            _more(beginnings.count(other)),
-            _more(known - templates.count(one)),
-            _more(known),
-        ]
+        found = bytes(
+            (
+                _MORE[same],
+                _MORE[beginnings.count(other)],
+                _MORE[known - templates.count(one)],
+                _MORE[known],
+            )
+        )
         most = KEPT * HASH_BYTES
         self._recent[caller] = ((one + templates)[:most], (other + beginnings)[:most])
         if len(self._recent) > self._most:
@@ -59,10 +64,6 @@ class Recurrence:
     def restore(self, state: Iterable[tuple[str, bytes, bytes]]) -> None:
         """Become what `state` was."""
         self._recent = OrderedDict((caller, (one, other)) for caller, one, other in state)
-
-
-def _more(count: int) -> int:
-    return count + (count > 0)
 
 
 def _bytes(hashed: int) -> bytes:

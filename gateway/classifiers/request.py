@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from msgspec import Raw
-
 from ..model import TASKS, TaskReading
 from . import recurrence, structure, wording
 from .body import Body, Parts, parts_of
-from .model import Contribution, FeatureSet, LinearModel, ModelError, read_model, scores_of
+from .model import Contribution, FeatureSet, LinearModel, ModelError, read_model
 from .packed import PackedSum
 from .recurrence import Recurrence
-from .text import ENDS_BYTES
-from .wording import Reading, Wording
+from .wording import Wording
 
-FEATURES = FeatureSet("request/2", (*structure.FEATURES, *wording.FEATURES, *recurrence.FEATURES))
+FEATURES = FeatureSet("request/3", (*structure.FEATURES, *wording.FEATURES, *recurrence.FEATURES))
 SHAPES = frozenset({"chat", "responses", "messages", "completions", "batch"})
 MAX_READINGS = 16_384
 MAX_TOOLS_BYTES = 4_096  # of the tools' schemas tell templates apart
@@ -61,14 +58,16 @@ class TaskFeatures:
         system = self._wording.system(parts.system)
         question = self._wording.question(parts.question)
         latest = self._wording.question(parts.latest)
-        found = structure.levels(
-            body, parts, _letters(parts.system, system), _letters(parts.question, question)
-        )
-        template = _template(body, system.head, parts)
         repeats = self.recurrence.levels(
-            caller, template, (latest if parts.latest else question).head
+            caller,
+            _template(body, system.head, parts),
+            (latest if parts.latest else question).head,
         )
-        levels = bytes(found) + wording.levels(system, question, latest) + bytes(repeats)
+        levels = b"%b%b%b" % (
+            structure.levels(body, parts, system.letters, question.letters),
+            wording.levels(system, question, latest),
+            repeats,
+        )
         return levels, system.workspace or latest.workspace or question.workspace
 
 
@@ -90,7 +89,7 @@ class TaskClassifier:
 
     def _score(self, levels: bytes) -> TaskReading:
         digits = levels.translate(_DIGITS).decode()
-        return TaskReading(self.model.version, digits, scores_of(self._sum.logits(levels)))
+        return TaskReading(self.model.version, digits, self._sum.scores(levels))
 
 
 def values_of(features: str) -> list[float]:
@@ -105,11 +104,6 @@ def explain(
     if model.version != reading.version:
         raise ModelError(f"scored by model {reading.version}; this is {model.version}")
     return model.contributions(task, values_of(reading.features), most=most)
-
-
-def _letters(raw: Raw | bytes, reading: Reading) -> int:
-    """Of the whole text, by those of its ends."""
-    return reading.letters * len(raw) // ENDS_BYTES if len(raw) > ENDS_BYTES else reading.letters
 
 
 def _template(body: Body, system: int, parts: Parts) -> int:

@@ -16,7 +16,7 @@ from .encoded import legible
 from .lexicon import Lexicon
 from .model import Feature
 from .structure import FULL, length_level
-from .text import ENDS_BYTES, ends_of, folded
+from .text import ENDS_BYTES, ends_of, folded, middle_of
 from .workspace import workspace_of
 
 LAYOUT_FEATURES = (
@@ -33,9 +33,7 @@ FEATURES = (
     *(Feature(f"says_{concept.name}", concept.about) for concept in CONCEPTS),
     *LAYOUT_FEATURES,
 )
-HEAD_WORDS = 8
 HEAD_BYTES = 48
-HEAD_LOOKED_AT_BYTES = 64
 MAX_KEPT = 8_192
 _BY_COUNT = bytes([0, 5, 7]).ljust(256, bytes([FULL]))
 # By how many of the marks of one sort the ends of a text have.
@@ -44,6 +42,9 @@ _DIGITS = b"0123456789"
 _CONTINUED = bytes(range(0x80, 0xC0))  # of UTF-8: what follows a first byte
 _NO_GLYPHS = bytes([c for c in range(256) if not 0xE3 <= c < 0xEE])  # first bytes of U+3000–U+DFFF
 _WIDE_QUESTION_MARK = "？".encode()
+_BACKSLASH = ord("\\")
+_SECTION_MARKS = frozenset(b"#[<")
+_CODE_MARKS = frozenset(b"`(=")
 _MARKS = b"\\-*:#[<|/`()={?."
 _NO_MARKS = bytes([c for c in range(256) if c not in _MARKS and c not in _DIGITS])
 
@@ -100,28 +101,34 @@ class Wording:
         return self._read(raw, self._questions, has_layout=True) if raw else self.nothing
 
     def _read(self, raw: Raw | bytes, kept: _Kept, *, has_layout: bool) -> Reading:
-        ends = ends_of(memoryview(raw))
-        key = hash(ends)
+        view = memoryview(raw)
+        if len(view) < ENDS_BYTES:
+            ends, middle = bytes(view), b""
+        else:
+            ends, middle = ends_of(view), middle_of(view)
+        key = hash((ends, middle)) if middle else hash(ends)
         found = kept.get(key)
         if found is None:
             ends = legible(ends)
             layout = _layout(ends) if has_layout else self.nothing.layout
-            found = self._read_anew(ends, layout)
+            found = self._read_anew(ends, middle, layout)
             kept.put(key, found)
         return found
 
-    def _read_anew(self, ends: bytes, layout: bytes) -> Reading:
+    def _read_anew(self, ends: bytes, middle: bytes, layout: bytes) -> Reading:
         text = folded(ends)
-        head = b" ".join(text[:HEAD_LOOKED_AT_BYTES].split(None, HEAD_WORDS)[:HEAD_WORDS])
-        letters = len(ends)
-        if not ends.isascii() or b"\\u" in ends:
-            letters = len(text.translate(None, _CONTINUED)) - 2
+        letters = len(text)
+        if not text.isascii():
+            letters = len(text.translate(None, _CONTINUED))
             letters += 2 * len(text.translate(None, _NO_GLYPHS))
+        said = self._lexicon.said(text)
+        if middle:
+            said |= self._lexicon.strongest(folded(middle))
         return Reading(
-            self._lexicon.counts(text),
+            self._lexicon.counts(said),
             layout,
-            crc32(head[:HEAD_BYTES]),
-            letters,
+            crc32(text[:HEAD_BYTES]),
+            letters - 2,
             workspace_of(ends),
         )
 
@@ -134,19 +141,28 @@ def levels(system: Reading, question: Reading, latest: Reading) -> bytes:
 
 def _layout(raw: bytes) -> bytes:
     """0..9 for each of `LAYOUT_FEATURES`."""
-    # What is left without letters and spaces is short: a line break is its backslash.
+    # What is left without letters and spaces is short: a line break is its backslash. Most texts
+    # have few sorts of marks, and what is not there is not counted.
     marks = raw.translate(None, _NO_MARKS)
     count = marks.count
-    has_breaks = b"\\" in marks
+    there = frozenset(marks)
+    lines = lists = sections = code = 0
+    if _BACKSLASH in there:
+        lines = raw.count(b"\\n")
+        lists = count(b"\\-") + count(b"\\*") + count(b"\\1.")
+    if not there.isdisjoint(_SECTION_MARKS):
+        sections = count(b"##") + count(b"[[") + count(b"<|") + count(b"</")
+    if not there.isdisjoint(_CODE_MARKS):
+        code = count(b"```") + count(b"()") + count(b"=")
     digits = len(marks) - len(marks.translate(None, _DIGITS))
     asked = count(b"?") + (0 if raw.isascii() else raw.count(_WIDE_QUESTION_MARK))
     return bytes(
         (
-            _DOUBLINGS[raw.count(b"\\n") if has_breaks else 0],
-            _DOUBLINGS[count(b"\\-") + count(b"\\*") + count(b"\\1.") if has_breaks else 0],
+            _DOUBLINGS[lines],
+            _DOUBLINGS[lists],
             _DOUBLINGS[count(b":")],
-            _DOUBLINGS[count(b"##") + count(b"[[") + count(b"<|") + count(b"</")],
-            _DOUBLINGS[count(b"```") + count(b"()") + count(b"=")],
+            _DOUBLINGS[sections],
+            _DOUBLINGS[code],
             _DOUBLINGS[count(b"{")],
             _DOUBLINGS[asked],
             min(FULL, 20 * digits // (len(raw) + 1)),

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.classifiers.text import HEAD_BYTES, TAIL_BYTES, ends_of, folded
+from gateway.classifiers.text import (
+    HEAD_BYTES,
+    LEAST_MIDDLE_BYTES,
+    MIDDLE_BYTES,
+    MIDDLE_PIECES,
+    PIECE_BYTES,
+    TAIL_BYTES,
+    ends_of,
+    folded,
+    middle_of,
+)
 
 
 def words_of(raw: bytes) -> list[bytes]:
@@ -45,7 +55,7 @@ def raw(text: str, *, is_ascii: bool = False) -> bytes:
 )
 @pytest.mark.parametrize("is_ascii", [False, True], ids=["utf8", "escaped"])
 def test_every_writing_of_a_text_is_one_text(text: str, is_ascii: bool) -> None:
-    assert folded(raw(text, is_ascii=is_ascii)) == b" grade the answer "
+    assert words_of(raw(text, is_ascii=is_ascii)) == [b"grade", b"the", b"answer"]
 
 
 def test_letters_of_one_alphabet_stay_what_they_are() -> None:
@@ -58,8 +68,17 @@ def test_letters_of_one_alphabet_stay_what_they_are() -> None:
 def test_no_bytes_break_it(data: bytes) -> None:
     words = folded(data)
     assert words.decode("utf-8", "replace") is not None
-    assert b"  " not in words
     assert words[:1] == words[-1:] == b" "
+
+
+@pytest.mark.parametrize("space", ["  ", "     ", "\u00a0\u3000 ", "\n", "\t"])
+def test_words_of_a_phrase_stay_beside_each_other(space: str) -> None:
+    written = raw(f"step{space}by{space}step")
+    assert b" step by step " in folded(written)
+
+
+def test_a_mark_between_words_leaves_one_space_more_than_there_was() -> None:
+    assert folded(raw("Step, by (all) steps.")) == b" step  by  all  steps  "
 
 
 @given(st.text(max_size=300), st.integers(0, 1_800))
@@ -84,6 +103,21 @@ def test_only_the_ends_of_a_long_text_are_looked_at() -> None:
     assert len(ends) == HEAD_BYTES + TAIL_BYTES + 1
     assert ends.startswith(b"a" * 10)
     assert ends.endswith(b"c" * 10)
+
+
+@pytest.mark.parametrize("size", [1_200, 3_000, 6_000, 200_000])
+def test_the_middle_is_read_whole_or_in_pieces_and_never_beyond_its_bound(size: int) -> None:
+    text = b"".join(b"%07d " % n for n in range(size // 8))
+    middle = middle_of(memoryview(text))
+    inner = text[HEAD_BYTES:-TAIL_BYTES]
+    if len(inner) < LEAST_MIDDLE_BYTES:
+        assert middle == b""
+    elif len(inner) <= MIDDLE_BYTES:
+        assert middle == inner
+    else:
+        assert len(middle) == MIDDLE_BYTES + MIDDLE_PIECES - 1
+        assert middle[:PIECE_BYTES] == inner[:PIECE_BYTES]
+        assert text.find(middle[-PIECE_BYTES:]) + PIECE_BYTES >= len(text) - TAIL_BYTES - 8
 
 
 @pytest.mark.parametrize(

@@ -32,19 +32,30 @@ def test_base64_of_more_than_a_line_hides_next_to_nothing(attacked: dict[str, An
             assert attacked["base64"][task]["mean"] == pytest.approx(plain["mean"], abs=0.1), task
 
 
+# Of the mean score of campaign requests what is left when 3 KB of prose stand around each of their
+# texts. Without reading the middle nothing of any was.
+LEFT = {"grading": 0.75, "synthesis": 0.65, "cleaning": 0.4, "reasoning_elicitation": 0.25}
+
+
+@pytest.mark.parametrize("task", LEFT)
+def test_padding_on_both_sides_leaves_what_the_docs_say(
+    attacked: dict[str, Any], task: str
+) -> None:
+    plain = attacked["none"][task]["mean"]
+    assert attacked["padded around"][task]["mean"] > LEFT[task] * plain
+
+
 def test_what_the_docs_call_lost_is_lost(attacked: dict[str, Any]) -> None:
-    assert max(one["mean"] for one in attacked["padded around"].values()) < 0.2
+    for task in ("probing", "tool_harvesting"):
+        assert attacked["padded around"][task]["mean"] < 0.1, task
 
 
 @pytest.mark.parametrize("where", ["bare", "under one prompt"])
 def test_a_language_alone_moves_no_score(where: str) -> None:
     found = drift.languages(load_task_model())[where]
     assert max(found["from_english"][task] for task in TASKS) < 0.005
-    # What is left is the length of a short question, in any language.
-    assert max(found["apart"].values()) < 0.2
-    steps = {"grading": 0.061} if where == "under one prompt" else {}
-    for task in TASKS[:5]:
-        assert found["apart"][task] < steps.get(task, 0.05), task
+    for task in TASKS:
+        assert found["apart"][task] < 0.05, task
 
 
 def test_each_task_has_templates_of_several_sources_and_languages() -> None:
