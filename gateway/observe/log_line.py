@@ -29,7 +29,7 @@ from ..model import (
 VERSION = 1
 HIDDEN_SIGNALS = frozenset({"account", "account_id", "key", "key_id", "org", "org_id"})
 _SUBJECT_DEFAULTS = {f.name: f.default for f in fields(Subject)}
-_SUBJECT_NAMES = tuple(
+SUBJECT_NAMES = tuple(
     f.name
     for f in fields(Subject)
     if f.name not in ("account_id", "pseudonym", "org_id", "linked_users")
@@ -193,7 +193,7 @@ def _subject(subject: Subject, keyed: KeyedHash) -> dict[str, Any]:
     }
     if subject.org_id is not None:
         kept["org"] = keyed.value("org", subject.org_id)
-    for name in _SUBJECT_NAMES:
+    for name in SUBJECT_NAMES:
         value = getattr(subject, name)
         if value != _SUBJECT_DEFAULTS[name] and value not in ((), {}):
             kept[name] = value
@@ -215,7 +215,7 @@ def subject_of(line: dict[str, Any]) -> Subject | None:
     logged = line.get("subject")
     if logged is None:
         return None
-    known = {name: logged[name] for name in _SUBJECT_NAMES if name in logged}
+    known = {name: logged[name] for name in SUBJECT_NAMES if name in logged}
     grants = [
         {"level": _level(name), "granted_us": granted, "expires_us": expires}
         for name, granted, expires in logged.get("grants", ())

@@ -7,17 +7,21 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
 import orjson
 import zstandard
 
+from ..errors import UsageError
 from .ids import id_time_us
+from .zstd_file import ZstdFile
 
 _LOG_FILE = re.compile(r"(decisions-.+\.jsonl)(?:\.gz|\.zst)?")
+_WORKER = re.compile(r"(decisions-[^.]+)\.(?:(\d+)\.)?jsonl")
 _PACKED = (".zst", ".gz")
+READ_BYTES = 1 << 20
 
 
 def log_files(folder: Path) -> list[Path]:
@@ -30,16 +34,34 @@ def log_files(folder: Path) -> list[Path]:
     return sorted(found.values(), key=_modified_s, reverse=True)
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
-    """Whole lines; a partial last one (a crash, a write under way) is left out, and so is what
-    follows a damaged place of an archive. Nothing for a file that is gone."""
+def files_by_worker(source: Path) -> list[list[Path]]:
+    """A file, or those of a folder: one list a worker, oldest first. Raises UsageError where there
+    is no log."""
+    if source.is_file():
+        return [[source]]
+    rows: dict[str, list[tuple[int, str, Path]]] = {}
+    for path in log_files(source):
+        name = _WORKER.match(path.name)
+        worker, rotated_ms = (name[1], int(name[2] or 1 << 62)) if name else (path.name, 0)
+        rows.setdefault(worker, []).append((rotated_ms, path.name, path))
+    if not rows:
+        raise UsageError(f"{source}: holds no decision log (decisions-*.jsonl)")
+    return [[path for _, _, path in sorted(row)] for _, row in sorted(rows.items())]
+
+
+def read_lines(path: Path, on_break: Callable[[str], None] | None = None) -> Iterator[bytes]:
+    """Whole lines; a partial last one (a crash, a write under way) is left out. Nothing for a file
+    that is gone. What follows a damaged place of an archive is lost, and `on_break` told why."""
     with contextlib.ExitStack() as opened:
         try:
             for line in opened.enter_context(_open(path)):
                 if line.endswith(b"\n"):
                     yield line
-        except (EOFError, OSError, zlib.error, zstandard.ZstdError):
+        except FileNotFoundError:
             return
+        except (EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
+            if on_break is not None:
+                on_break(f"the archive is broken here: {error}")
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -47,7 +69,7 @@ def _open(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         return cast(IO[bytes], gzip.open(path, "rb"))
     if path.suffix == ".zst":
-        return io.BufferedReader(cast(io.RawIOBase, zstandard.open(path, "rb")), 1 << 20)
+        return io.BufferedReader(ZstdFile(path.open("rb")), READ_BYTES)
     try:
         return path.open("rb")
     except FileNotFoundError:

@@ -8,10 +8,10 @@ lasted longer than the window is counted at the instant that has been reached.
 from __future__ import annotations
 
 import heapq
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,9 +19,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from ..errors import UsageError
 from ..model import SECOND_US, Decision, Policy, Verdict
-from ..observe.log_reader import log_files, read_lines
+from ..observe.log_reader import files_by_worker, read_lines
 from .decision_lines import DecisionLines, DecisionWriter
 from .logged_decisions import LoggedDecision, LogReplay, Redecided, is_same
 from .reorder import ReorderWindow
@@ -31,7 +30,6 @@ from .traffic import ReadReport
 
 WINDOW_US = 900 * SECOND_US  # of arrival, behind the end of the exchange: a long answer
 MAX_EXAMPLES = 20
-_WORKER = re.compile(r"(decisions-[^.]+)\.(?:(\d+)\.)?jsonl")
 
 
 @dataclass(slots=True)
@@ -131,7 +129,7 @@ async def replay_log(
 
 
 def _in_order(source: Path, report: ReadReport) -> Iterator[LoggedDecision]:
-    rows = [_row(files, report) for files in _rows(source)]
+    rows = [_row(files, report) for files in files_by_worker(source)]
     window = ReorderWindow[LoggedDecision](WINDOW_US)
     merged = heapq.merge(*rows, key=lambda line: line.finished_us)
     for number, line in enumerate(merged):
@@ -139,24 +137,11 @@ def _in_order(source: Path, report: ReadReport) -> Iterator[LoggedDecision]:
     yield from window.drain()
 
 
-def _rows(source: Path) -> list[list[Path]]:
-    """One list of files a worker, oldest first."""
-    if source.is_file():
-        return [[source]]
-    rows: dict[str, list[tuple[int, str, Path]]] = {}
-    for path in log_files(source):
-        name = _WORKER.match(path.name)
-        worker, rotated_ms = (name[1], int(name[2] or 1 << 62)) if name else (path.name, 0)
-        rows.setdefault(worker, []).append((rotated_ms, path.name, path))
-    if not rows:
-        raise UsageError(f"{source}: holds no decision log (decisions-*.jsonl)")
-    return [[path for _, _, path in sorted(row)] for _, row in sorted(rows.items())]
-
-
 def _row(files: list[Path], report: ReadReport) -> Iterator[LoggedDecision]:
     decode = msgspec.json.Decoder(LoggedDecision).decode
     for path in files:
-        for number, raw in enumerate(read_lines(path), 1):
+        told = partial(report.complain_of_cut, str(path), 0)
+        for number, raw in enumerate(read_lines(path, told), 1):
             report.lines += 1
             try:
                 yield decode(raw)
