@@ -11,10 +11,10 @@ inside. An account is *followed* by another when that one comes among the next `
 more of its turns than its share of all requests would bring about: Poisson's tail, in nats, less
 the logarithm of how many could have been found.
 
-Honest causes. *Clocks*: jobs at fixed minutes have one order too. But their delays are their own,
-while those of a relay are everybody's: so the gaps of two accounts must move together, by medians,
-so that a common outage or a common night does not pass for it (`MOST_APART`). A relay that sends by
-a clock of its own is therefore missed. *One customer's keys in turn*: one fact covers most of them,
+Honest causes. *Jobs* have one order too (`clocks`). But mostly their delays are their own, while
+those of a relay are everybody's: so the gaps of two accounts must move together, by medians, so
+that a common outage or a common night does not pass for it (`MOST_APART`). A relay that sends by a
+clock of its own is therefore missed. *One customer's keys in turn*: one fact covers most of them,
 and the group is explained (`is_explained`).
 """
 
@@ -24,11 +24,11 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
-from math import ceil, cos, hypot, lgamma, log, sin, tau
+from itertools import pairwise
+from math import ceil, lgamma, log
 from statistics import median
 
-from ..model import SECOND_US
+from .clocks import Gaps, adds_up, is_by_the_clock, is_on_a_beat
 
 LOOKS = (1, 3)  # requests after an account's own that are looked at
 FARTHEST = max(LOOKS)
@@ -45,9 +45,6 @@ LEAST_SCREENED = 2  # of them must be followed by somebody
 SCREEN_NATS = 3.0
 MOST_APART = 0.5
 SQRT_HALF = 0.5**0.5
-CLOCKS_S = (300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 14_400, 21_600, 28_800, 43_200, 86_400)
-AT_ONE_MINUTE = 0.95  # mean resultant length: a standard deviation of 18 degrees of the dial
-MOST_ON_DIAL = 1.25  # a dial this much longer than the usual gap says nothing
 
 Instants = Mapping[str, Sequence[int]]
 """Account → when it sent, in microseconds, ascending."""
@@ -95,6 +92,10 @@ class _Sequence:
             if (place := bisect_right(own, at)) < len(own)
         )
         return [(at_us[at], at_us[one]) for at, one in firsts if one - at <= pair.look]
+
+    def gaps(self, account: int) -> list[int]:
+        """Between the account's requests."""
+        return [self.at_us[b] - self.at_us[a] for a, b in pairwise(self.places[account])]
 
 
 def groups_of(instants: Instants) -> list[list[str]]:
@@ -202,16 +203,21 @@ def _connected(near: Mapping[int, set[int]]) -> Iterator[set[int]]:
 
 
 def _are_relayed(sequence: _Sequence, pairs: Sequence[Pair]) -> bool:
-    """Whether what the accounts of these pairs have in common is no clock."""
+    """Whether the gaps of these pairs move together, and no jobs are the reason (`clocks`)."""
     best: dict[int, Pair] = {}
     for pair in pairs:
         if pair.account not in best or pair.nats > best[pair.account].nats:
             best[pair.account] = pair
-    if not _moves_together([sequence.taken(pair) for pair in best.values()]):
+    taken = [sequence.taken(pair) for pair in best.values()]
+    gaps = [_gaps(at_us) for at_us in taken]
+    if not _moves_together(gaps) or is_on_a_beat(gaps):
+        return False
+    lags = [[after - at for at, after in at_us] for at_us in taken]
+    if not adds_up(lags, [sequence.gaps(account) for account in best]):
         return False
     latest = {pair.account: pair for pair in pairs}
     sent = [[at for at, _ in sequence.taken(pair)] for pair in latest.values()]
-    return not _is_by_the_clock(sent)
+    return not is_by_the_clock(sent)
 
 
 def _without_outliers(group: set[int], pairs: Sequence[Pair]) -> set[int]:
@@ -224,12 +230,15 @@ def _without_outliers(group: set[int], pairs: Sequence[Pair]) -> set[int]:
     return {account for account in group if best[account] >= least}
 
 
-def _moves_together(taken: Sequence[Taken]) -> bool:
+def _gaps(taken: Taken) -> list[tuple[int, int]]:
+    return [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(taken)]
+
+
+def _moves_together(gaps_of_pairs: Sequence[Gaps]) -> bool:
     """Whether gaps differ less between an account and who follows it best than each does from its
     own usual gap, and than from one turn to the next (of independent clocks: 0.9, 0.8)."""
     apart, unusual, changes = list[float](), list[float](), list[float]()
-    for at_us in taken:
-        gaps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(at_us)]
+    for gaps in gaps_of_pairs:
         usual = median(own for own, _ in gaps)
         apart += [abs(own - others) for own, others in gaps]
         unusual += [abs(own - usual) for own, _ in gaps]
@@ -237,25 +246,3 @@ def _moves_together(taken: Sequence[Taken]) -> bool:
     if not changes:
         return False
     return median(apart) < MOST_APART * min(median(unusual), median(changes))
-
-
-def _is_by_the_clock(sent: Sequence[Sequence[int]]) -> bool:
-    """Whether half of the accounts send at fixed minutes of some dial."""
-    needed = (len(sent) + 1) // 2
-    keeping = (own for own in sent if _keeps_minutes(own))
-    return sum(1 for _ in islice(keeping, needed)) == needed
-
-
-def _keeps_minutes(at_us: Sequence[int]) -> bool:
-    usual_us = median(b - a for a, b in pairwise(at_us))
-    return any(
-        _resultant(at_us, dial_s * SECOND_US) >= AT_ONE_MINUTE
-        for dial_s in CLOCKS_S
-        if dial_s * SECOND_US <= MOST_ON_DIAL * usual_us
-    )
-
-
-def _resultant(at_us: Sequence[int], dial_us: int) -> float:
-    """1 where all instants lie at one point of the dial, about 0 where they are spread over it."""
-    angles = [tau * (at % dial_us) / dial_us for at in at_us]
-    return hypot(sum(map(cos, angles)), sum(map(sin, angles))) / len(angles)

@@ -107,7 +107,11 @@ class LinkingHook:
     ) -> None:
         if keys:
             self.pairs += len(keys)
-            self._linker.observe(Evidence(account_id, now_us, tuple(keys), exempt, created_us))
+            self.observe(Evidence(account_id, now_us, tuple(keys), exempt, created_us))
+
+    def observe(self, evidence: Evidence) -> None:
+        """What one exchange showed, to the linker."""
+        self._linker.observe(evidence)
 
     async def on_tick(self, now_us: int, directory: Directory) -> None:
         for said in self._linker.tick(now_us):

@@ -53,6 +53,8 @@ def _check_class(one: RawClass, place: Place, report: Report) -> None:
     _ordered(one.users.count, place / "users" / "count", report)
     _ordered(one.group.size, place / "group" / "size", report)
     _ordered(one.facts.age_days, facts / "age_days", report)
+    for at, job in enumerate(one.jobs):
+        _ordered(job.calls, place / "jobs" / at / "calls", report)
 
 
 def check_campaign(raw: RawCampaign, place: Place, report: Report) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .arrivals import Fleet, Pace
 from .arrivals import load as load_arrivals
 from .days import DAY_S, DayShape, hours_of
+from .jobs import JobCalls
 from .load import Plan
 from .networks import AddressPool
 from .pools import AccountPool
@@ -131,10 +132,11 @@ class Schedule:
         self, plan: Plan, customers: Customers, pools: Sequence[AccountPool], addresses: AddressPool
     ) -> None:
         self._plan = plan
-        self._calls: list[ClassCalls | PoolCalls] = [
+        self._calls: list[ClassCalls | PoolCalls | JobCalls] = [
             ClassCalls(block, plan, addresses) for block in customers.blocks
         ]
         self._calls += [PoolCalls(pool, -1 - at) for at, pool in enumerate(pools)]
+        self._calls += [JobCalls(block, plan) for block in customers.blocks if block.raw.jobs]
 
     def days(self) -> Iterator[tuple[list[float], list[int]]]:
         """Instants and callers of each day, sorted. A caller below 0 is pool `-1 - caller`."""

@@ -68,6 +68,27 @@ class RawGroup(Raw):
     shares: Annotated[list[Shared], Field(max_length=9)] = []
 
 
+class RawJob(Raw):
+    """A program that calls by the clock, every `every_min` minutes.
+
+    `at`: the minute of the account's own choice, the beginning of the period (`top`), or `turn`:
+    one worker of a product begins with the period and takes its customers one after another,
+    always in one order, some `step_s` seconds each. `late_min`: up to so much later, each run by
+    itself; `queue_min`: on average so much later, all runs of one period alike. `loops`: the next
+    run comes `every_min` after the last one ended, which took up to `late_min`; `at` says nothing
+    then. `calls` of one run.
+    """
+
+    every_min: Annotated[float, Field(ge=1, le=10_080)]
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    at: Literal["own", "top", "turn"] = "own"
+    step_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
+    late_min: Annotated[float, Field(ge=0, le=1440)] = 1.0
+    queue_min: Annotated[float, Field(ge=0, le=1440)] = 0.0
+    loops: bool = False
+    calls: Bounds = [1, 1]
+
+
 class RawFacts(Raw):
     """What the platform knows of an account. `age_days` at the start of the scenario; negative
     in `joins_days`: accounts that sign up on the way, over that many days."""
@@ -89,7 +110,8 @@ class RawClass(Raw):
     `moves`: chance that a call goes on with a conversation of another account of the group.
     `fails_over`: chance that a failed request goes to another account of the group. `pastes`:
     chance that a prompt quotes an answer that somebody else was given. `travels`: share of
-    accounts that spend some days of the scenario abroad.
+    accounts that spend some days of the scenario abroad. `jobs`: each account runs one of these, on
+    top of its `rate`.
     """
 
     name: Name
@@ -129,6 +151,7 @@ class RawClass(Raw):
     fails_over: Share = 0.0
     pastes: Share = 0.004
     travels: Share = 0.03
+    jobs: Annotated[list[RawJob], Field(max_length=20)] = []
     facts: RawFacts = RawFacts()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
 
+from gateway.linking.instants import Instants
 from gateway.linking.turns import LEAST_GROUP, groups_of
 from gateway.model import SECOND_US
 
@@ -78,6 +80,68 @@ def test_strangers_who_show_the_same_are_not_taken_for_a_relays() -> None:
 def test_jobs_at_fixed_minutes_are_no_relay(hours: int, late_s: float, sleeps: bool) -> None:
     for accounts in (LEAST_GROUP, 30, 100):
         assert groups_of(clocks(accounts, hours, late_s, sleeps=sleeps)) == []
+
+
+def through_slots(sent: Sent) -> Sent:
+    """As the linker keeps it: the first request of each slot."""
+    kept = Instants()
+    for name, own in sent.items():
+        for at_us in own:
+            kept.note(name, at_us)
+    return {name: list(kept.of(name)) for name in sent}
+
+
+def queued(accounts: int, hours: int, seed: int) -> Sent:
+    """Hourly jobs of one product's customers, each at its minute, late together by the queue."""
+    rng, sent = Random(seed), Sent()
+    minutes_s = [rng.random() * HOUR_S for _ in range(accounts)]
+    for n in range(accounts):
+        sent[f"customer_{n}"] = []
+    for hour in range(hours):
+        late_s = rng.expovariate(1 / 480)
+        for n, minute_s in enumerate(minutes_s):
+            at_s = hour * HOUR_S + minute_s + late_s + rng.random() * 30
+            sent[f"customer_{n}"].append(int(at_s * SECOND_US))
+    return {name: sorted(own) for name, own in sent.items()}
+
+
+def one_by_one(accounts: int, hours: int, seed: int) -> Sent:
+    """Hourly, one worker takes all customers in one order, once the queue lets it begin."""
+    rng = Random(seed)
+    sent: Sent = {f"customer_{n}": [] for n in range(accounts)}
+    for hour in range(hours):
+        at_s = hour * HOUR_S + rng.expovariate(1 / 300)
+        for own in sent.values():
+            at_s += rng.gammavariate(4, 6)
+            own.append(int(at_s * SECOND_US))
+    return sent
+
+
+def polling(accounts: int, hours: int, seed: int) -> Sent:
+    """Agents that wait seven minutes and look again."""
+    rng, sent = Random(seed), Sent()
+    for n in range(accounts):
+        at_s, own = rng.random() * 420, []
+        while at_s < hours * HOUR_S:
+            own.append(int(at_s * SECOND_US))
+            at_s += 420 + rng.random() * 6
+        sent[f"agent_{n}"] = own
+    return sent
+
+
+@pytest.mark.parametrize("jobs", [queued, one_by_one, polling])
+@pytest.mark.parametrize("hours", [4, 9, 24])
+def test_jobs_that_come_in_one_order_are_no_relay(
+    jobs: Callable[[int, int, int], Sent], hours: int
+) -> None:
+    for accounts in (14, 40):
+        for seed in range(3):
+            assert groups_of(through_slots(jobs(accounts, hours, seed))) == []
+
+
+def test_a_relay_is_none_of_these_jobs_though_slots_thin_it_out() -> None:
+    sent = through_slots(relay(32, 50, 8))
+    assert groups_of(sent) == [sorted(sent)]
 
 
 def test_a_relay_that_draws_lots_is_not_seen() -> None:

@@ -141,6 +141,15 @@ def _foreign_networks(one: Seen) -> bool:
     return sum(r.client_ip in vpn for r in one.requests) > 0.8 * len(one.requests)
 
 
+def _by_the_clock(one: Seen) -> bool:
+    """Some accounts send at the same minute of every hour."""
+    found = 0
+    for sent in one.by_account(lambda request: request.ts).values():
+        minutes = [float(str(at)) % 3600 for at in sent]
+        found += len(sent) >= 12 and max(minutes) - min(minutes) < 120
+    return found >= 3
+
+
 _EXITS = [("vpn", c) for c in ("SE", "GB", "US")] + [("privacy_proxy", "US")]
 
 
@@ -176,6 +185,8 @@ CLAIMS: list[tuple[str, Callable[[Seen], bool]]] = [
     ("synthetic-data", _round_the_clock),
     ("migrations", _round_the_clock),
     ("translation", _one_prompt_everywhere),
+    ("scheduled-jobs", _one_prompt_everywhere),
+    ("scheduled-jobs", _by_the_clock),
     ("carrier-nat", _restless),
     ("private-staff", _foreign_networks),
     ("travellers", lambda one: max(map(len, one.by_account(address).values())) >= 2),
