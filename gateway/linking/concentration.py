@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import log
 
+from .egress import has_ways_of_its_own, is_domain
 from .evidence import Block
 from .graph import RINGS, TYING, Graph, Value
 from .lots import Lots, loose_lots
@@ -213,14 +214,23 @@ def _crosswise(graph: Graph, ties: Ties) -> dict[int, list[int]]:
 def _is_crosswise(graph: Graph, component: set[int], ties: Ties) -> bool:
     """Neither a single fact nor a single aggregator explains the component, and more than one kind
     of value ties it. A ring explains nothing: it is what is to be explained."""
-    facts = [len(who) for number, who in ties.items() if graph.values[number].block is Block.FACTS]
+    facts = {number for number in ties if graph.values[number].block is Block.FACTS}
     families = {graph.values[number].family for number in ties}
-    return (
-        len(component) >= LEAST_COMPONENT
-        and max([*facts, graph.most_of_one_aggregator(component)])
-        <= MOST_EXPLAINED * len(component)
-        and (len(families) > 1 or len(facts) < len(ties))
-    )
+    if len(component) < LEAST_COMPONENT or (len(families) == 1 and len(facts) == len(ties)):
+        return False
+    explaining = facts - _domains_of_turns(graph, component, ties)
+    covered = [len(ties[number]) for number in explaining]
+    most = max([*covered, graph.most_of_one_aggregator(component)])
+    return most <= MOST_EXPLAINED * len(component)
+
+
+def _domains_of_turns(graph: Graph, component: set[int], ties: Ties) -> set[int]:
+    """Mail domains that do not explain, as most of the component sends in turn (see `egress`)."""
+    domains = {number for number in ties if is_domain(graph, number)}
+    in_turn = [len(who) for n, who in ties.items() if graph.values[n].block is Block.TIMING]
+    if not domains or max(in_turn, default=0) <= MOST_EXPLAINED * len(component):
+        return set()
+    return domains if has_ways_of_its_own(graph, component) else set()
 
 
 def _crosswise_score(graph: Graph, holders: list[int], ties: Ties) -> float:

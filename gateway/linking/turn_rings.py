@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from ..model import SECOND_US
+from .egress import has_ways_of_its_own, is_domain
 from .evidence import Block, Key, joined_family
 from .graph import Graph
 from .instants import Instants
@@ -137,28 +138,35 @@ class TurnRings:
 
 
 def is_explained(graph: Graph, group: list[str]) -> bool:
-    """Whether one fact (a payer, a domain, a signup address or hour) has most of the group."""
-    counts: Counter[int] = Counter()
-    for name in group:
-        number = graph.find(name)
-        if number is not None:
-            shown = graph.accounts[number].values
-            counts.update(one for one in shown if graph.values[one].block is Block.FACTS)
-    return max(counts.values(), default=0) > MOST_EXPLAINED * len(group)
+    """Whether one fact (a payer, a signup address or hour; a domain, see `egress`) has most of the
+    group."""
+    numbers = [number for name in group if (number := graph.find(name)) is not None]
+    shared = _shared_facts(graph, numbers)
+    if any(is_domain(graph, one) for one in shared) and has_ways_of_its_own(graph, numbers):
+        shared = _without_domains(graph, shared)
+    return max(shared.values(), default=0) > MOST_EXPLAINED * len(group)
 
 
 def is_all_explained(graph: Graph, holders: Collection[int]) -> bool:
     """Whether one fact has so many of them that every group among them would be explained: an
-    organisation whose keys are used in turn shows turns for ever."""
+    organisation whose keys are used in turn shows turns for ever. Of a domain that depends on the
+    group's networks, so none of them is passed over for it."""
+    shared = _without_domains(graph, _shared_facts(graph, holders))
+    return max(shared.values(), default=0) > len(holders) - MOST_UNEXPLAINED
+
+
+def _shared_facts(graph: Graph, group: Collection[int]) -> Counter[int]:
+    """How many of these accounts show each fact that ties any of them."""
     counts: Counter[int] = Counter()
-    for number in holders:
-        ties = graph.ties.get(number)
-        if ties is not None:
-            counts.update(ties.keys())
-    return any(
-        count > len(holders) - MOST_UNEXPLAINED and graph.values[number].block is Block.FACTS
-        for number, count in counts.items()
+    for number in group:
+        counts.update(graph.ties.get(number, {}).keys())
+    return Counter(
+        {one: count for one, count in counts.items() if graph.values[one].block is Block.FACTS}
     )
+
+
+def _without_domains(graph: Graph, shared: Counter[int]) -> Counter[int]:
+    return Counter({one: count for one, count in shared.items() if not is_domain(graph, one)})
 
 
 def _is_telling(graph: Graph, number: int) -> bool:

@@ -33,6 +33,18 @@ def relay(accounts: int, hours: float, *, payer: str | None = None, exempt: bool
     return found
 
 
+def of_one_domain(*, networks: int) -> Stream:
+    """A relay of twenty accounts of one mail domain: account `n` calls from network
+    `n % networks`; with no networks nobody knows where they call from."""
+    found = []
+    for one in relay(20, 6):
+        keys = (*one.keys, Key("mail_domain", "ef" * 8))
+        if networks:
+            keys += (Key("network", f"{int(one.account_id[4:]) % networks:016x}"),)
+        found.append(Evidence(one.account_id, one.at_us, keys))
+    return found
+
+
 def told(linker: Linker, stream: Stream, *, restarts: bool = False) -> Linker:
     """Ticks on the way, the evidence of each in an order of its own."""
     rng, waiting, due_us = Random(2), Stream(), START_US + TICK_US
@@ -73,6 +85,30 @@ def test_a_restart_changes_nothing() -> None:
 
 def test_keys_of_one_payer_in_turn_are_no_ring() -> None:
     assert clusters(told(Linker(), relay(20, 5, payer="cd" * 8))) == []
+
+
+@pytest.mark.parametrize("networks", [0, 1])
+def test_a_company_that_sends_in_turn_from_its_own_servers_is_none(networks: int) -> None:
+    """Also where nobody knows where its calls come from."""
+    assert clusters(told(Linker(), of_one_domain(networks=networks))) == []
+
+
+@pytest.mark.parametrize("networks", [5, 20])
+def test_one_domain_does_not_explain_turns_from_networks_far_apart(networks: int) -> None:
+    view = only(told(Linker(), of_one_domain(networks=networks)))
+    assert view.state == "suspected"
+    assert len(view.accounts) == 20
+
+
+def test_people_of_one_domain_at_home_offices_send_as_it_comes_and_are_no_ring() -> None:
+    stream = of_one_domain(networks=20)
+    keys_of = {one.account_id: one.keys for one in stream}
+    names = [one.account_id for one in stream]
+    Random(4).shuffle(names)
+    at_any_time = [
+        Evidence(name, one.at_us, keys_of[name]) for name, one in zip(names, stream, strict=True)
+    ]
+    assert clusters(told(Linker(), at_any_time)) == []
 
 
 @pytest.mark.parametrize("strangers", range(8))
