@@ -17,6 +17,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
+from functools import lru_cache
 from time import perf_counter_ns
 from urllib.parse import unquote
 
@@ -28,7 +29,7 @@ from ..client import Headers
 from ..evidence import Witness
 from ..forward import NoUpstreamError, Target
 from ..guard import Message, Receive, Scope, Send
-from ..header_plan import MAX_PLANNED_NAMES
+from ..header_plan import MAX_PLANNED_NAMES, MAX_PLANS
 from ..headers import request_headers
 from ..reading import ClientLeftError, GuardConfig, ReadRequest
 from ..render import Answer, limit_headers, render_decision, render_error
@@ -42,7 +43,6 @@ from .reading import (
     HeadReader,
     head_plan,
     ja4_of,
-    kept_from_upstream,
     original_scope,
 )
 
@@ -209,19 +209,17 @@ class Checks:
             added.append(target.credential)
             added.append((b"x-hydragate-own-key", b"1"))
         if gone:
-            added.append((b"x-envoy-auth-headers-to-remove", b",".join(sorted(gone))))
+            added.append((b"x-envoy-auth-headers-to-remove", gone))
         return added
 
-    def _gone(self, theirs: Headers, target: Target) -> frozenset[bytes]:
-        """What of the caller's head the data plane is to take out before it goes on."""
+    def _gone(self, theirs: Headers, target: Target) -> bytes:
+        """What of the caller's head the data plane is to take out before it goes on, by name."""
         identity = self._config.edge.identity_header
-        own_key_header = None if target.credential is None else target.credential[0]
         names = tuple([name for name, _ in theirs])
         if len(names) <= MAX_PLANNED_NAMES and b"connection" not in names:
-            return kept_from_upstream(names, own_key_header, identity) - _OURS_TO_LEAVE
-        drops = (identity,) if identity else ()
-        sent = request_headers(theirs, credential=target.credential, drops=drops)
-        return frozenset(names) - {name for name, _ in sent} - _OURS_TO_LEAVE
+            own_key = None if target.credential is None else target.credential[0]
+            return _gone_by_name(names, own_key, identity)
+        return _gone_of(theirs, target.credential, identity)
 
     def _refusal(self, request: ReadRequest, decision: Decision) -> Answer:
         link = self._config.verification_url
@@ -258,6 +256,25 @@ def _of_nginx(scope: Scope) -> Scope:
         query=query,
         method=method.decode("latin-1"),
     )
+
+
+@lru_cache(maxsize=MAX_PLANS)
+def _gone_by_name(
+    names: tuple[bytes, ...], own_key_header: bytes | None, identity: bytes | None
+) -> bytes:
+    """Where no Connection field names others, which fields go follows from the names alone. With
+    `own_key_header` the operator's key goes instead of the caller's, under that name."""
+    credential = None if own_key_header is None else (own_key_header, b"")
+    return _gone_of([(name, b"") for name in names], credential, identity)
+
+
+def _gone_of(
+    theirs: Headers, credential: tuple[bytes, bytes] | None, identity: bytes | None
+) -> bytes:
+    drops = () if identity is None else (identity,)
+    sent = {name for name, _ in request_headers(theirs, credential=credential, drops=drops)}
+    gone = {name for name, _ in theirs} - sent - _OURS_TO_LEAVE
+    return b",".join(sorted(gone))
 
 
 def _pick(targets: Sequence[Target], path: str, model: str | None) -> Target:

@@ -11,7 +11,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from ...errors import RequestError
@@ -20,7 +19,6 @@ from ..body import BodyFacts, ask_for_usage
 from ..client import Headers
 from ..facts import NO_BODY
 from ..header_plan import MAX_PLANNED_NAMES, MAX_PLANS, RequestPlan
-from ..headers import request_headers
 from ..reading import ReadRequest, RequestReader
 
 Scope = MutableMapping[str, Any]
@@ -144,20 +142,6 @@ def original_scope(scope: Scope, *, raw_path: bytes, path: str, query: bytes, me
 
 def _is_data_planes(name: bytes) -> bool:
     return name.startswith(_ADDED_BY_ENVOY) or name in _ADDED_BY_BOTH
-
-
-@lru_cache(maxsize=MAX_PLANS)
-def kept_from_upstream(
-    names: tuple[bytes, ...], own_key_header: bytes | None, identity: bytes | None
-) -> frozenset[bytes]:
-    """Of a caller's fields those that an upstream must not get, whatever is in them. With
-    `own_key_header` the operator's key goes instead of the caller's, under that name."""
-    sent = request_headers(
-        [(name, b"") for name in names],
-        credential=None if own_key_header is None else (own_key_header, b""),
-        drops=() if identity is None else (identity,),
-    )
-    return frozenset(names) - {name for name, _ in sent}
 
 
 def ja4_of(scope: Scope) -> str | None:
