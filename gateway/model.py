@@ -273,6 +273,8 @@ class SignalSpec:
     `value_type` is bool, int, float, str, `Level` or tuple (of str); `nullable` says that it
     may be unknown (None), `is_free` that the caller can give it as many values as it likes.
     `needs` names work that surfaces do only for policies that ask for it, such as `task`.
+    `of_window`: what `read` gives, of the account's window where there is one
+    (`core.behaviour.Behaviour`), for who has opened it already.
     """
 
     name: str
@@ -282,6 +284,7 @@ class SignalSpec:
     doc: str
     is_free: bool = False
     needs: str = ""
+    of_window: Callable[[Any, RequestFacts], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

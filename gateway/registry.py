@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable, Mapping
 from inspect import getdoc
 from types import MappingProxyType, NoneType, UnionType
-from typing import get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
-from .model import Level, SignalFunction, SignalSpec
+from .model import Level, RequestFacts, SignalFunction, SignalSpec
 
 VALUE_TYPES = (bool, int, float, str, Level, tuple)
 RESERVED_NAMES = frozenset({"all", "any", "not", "global"})  # words of the policy language
@@ -24,11 +24,16 @@ _signals: dict[str, SignalSpec] = {}
 
 
 def signal(
-    name: str, *, type: type, is_free: bool = False, needs: str = ""
+    name: str,
+    *,
+    type: type,
+    is_free: bool = False,
+    needs: str = "",
+    of_window: Callable[[Any, RequestFacts], object] | None = None,
 ) -> Callable[[SignalFunction], SignalFunction]:
     """Register the decorated function as the signal `name` with values of `type`; `is_free`
     where the caller can give it as many values as it likes; `needs` what surfaces work out only
-    where a policy asks for it.
+    where a policy asks for it; `of_window` as `SignalSpec` has it.
 
     Raises ValueError for a name that is taken, reserved or not snake_case, for a type that
     policies cannot compare, for a signature that says another type, or for a missing docstring.
@@ -48,7 +53,7 @@ def signal(
         if declared is not type:
             raise ValueError(f"signal {name}: type={type.__name__}, but it returns {declared}")
         _signals[name] = SignalSpec(
-            name, type, nullable, read, " ".join(doc.split()), is_free, needs
+            name, type, nullable, read, " ".join(doc.split()), is_free, needs, of_window
         )
         return read
 

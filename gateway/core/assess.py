@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 from ..model import (
+    SECOND_US,
     Assessment,
     Finding,
     Mode,
@@ -20,6 +21,7 @@ from ..model import (
     Subject,
     Verdict,
 )
+from .behaviour import read_window
 from .limit_plan import PreparedLimit, plan_step, plan_tokens
 from .prepare import Prepared, unprepared
 
@@ -57,6 +59,8 @@ def assess(
     values = list(prepared.values)
     for position, read in prepared.asked:
         values[position] = read(facts, subject)
+    if prepared.of_window:
+        _read_window(prepared, facts, values)
     findings = [] if subject.status is _ACTIVE else _admission(policy, facts, subject)
     for when, rule in prepared.rules:
         if when is None or when(values):
@@ -68,6 +72,14 @@ def assess(
     else:
         plan = _plan_one(prepared, values, facts)
     return Assessment(tuple(values), tuple(findings), plan)
+
+
+def _read_window(prepared: Prepared, facts: RequestFacts, values: list[object]) -> None:
+    """All of its signals off one opening; without a window they stay None."""
+    seen = read_window(facts.window, facts.received_us // SECOND_US)
+    if seen is not None:
+        for position, of in prepared.of_window:
+            values[position] = of(seen, facts)
 
 
 def _refuses(findings: list[Finding]) -> bool:

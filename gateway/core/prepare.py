@@ -8,8 +8,8 @@ trying: whatever looks at what only the request tells is left for the request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NoReturn, TypeVar, cast, overload
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeVar, cast, overload
 
 from ..model import (
     Limit,
@@ -36,6 +36,8 @@ MAX_SHAPES = 1_024
 
 Asked = tuple[tuple[int, SignalFunction], ...]
 """Signals that only the request answers, by position."""
+OfWindow = tuple[tuple[int, Callable[[Any, RequestFacts], object]], ...]
+"""Those that its account's window answers."""
 OpenRules = tuple[tuple[Predicate | None, Rule], ...]
 """Rules that may match, with what is left to be asked of each: None, nothing, it does match."""
 Open = tuple[OpenRules, tuple[tuple[Limit, Predicate | None], ...]]
@@ -46,12 +48,13 @@ _NOT_KNOWN = object()
 @record
 class Prepared:
     """All that `assess` need not work out again. `values` are those of `Policy.signals`, None
-    where they are `asked`. `ready` has the whole step of a request of one item for each of
-    `limits`, None where it is `open`: where the request decides about the step. `is_jittered`:
-    it holds for one epoch only."""
+    where they are `asked` or read `of_window`. `ready` has the whole step of a request of one
+    item for each of `limits`, None where it is `open`: where the request decides about the step.
+    `is_jittered`: it holds for one epoch only."""
 
     values: tuple[object, ...]
     asked: Asked
+    of_window: OfWindow
     rules: OpenRules
     limits: tuple[PreparedLimit, ...]
     ready: tuple[PlannedStep | None, ...]
@@ -68,19 +71,32 @@ def unprepared(policy: Policy, subject: Subject) -> Prepared:
     ]
     return _with_limits(
         (None,) * len(policy.signals),
-        tuple([(position, spec.read) for position, spec in enumerate(policy.signals)]),
+        _parted(enumerate(policy.signals)),
         tuple([(rule.when, rule) for rule in policy.rules]),
         [limit for limit in limits if limit is not None],
     )
 
 
 def _with_limits(
-    values: tuple[object, ...], asked: Asked, rules: OpenRules, limits: list[PreparedLimit]
+    values: tuple[object, ...],
+    asked: tuple[Asked, OfWindow],
+    rules: OpenRules,
+    limits: list[PreparedLimit],
 ) -> Prepared:
     ready = tuple([one.ready if one.when is None else None for one in limits])
     still_open = tuple([(n, one) for n, one in enumerate(limits) if ready[n] is None])
     is_jittered = any(one.limit.cluster is not None for one in limits)
-    return Prepared(values, asked, rules, tuple(limits), ready, still_open, is_jittered)
+    return Prepared(values, *asked, rules, tuple(limits), ready, still_open, is_jittered)
+
+
+def _parted(asked: Iterable[tuple[int, SignalSpec]]) -> tuple[Asked, OfWindow]:
+    by_request, of_window = [], []
+    for position, spec in asked:
+        if spec.of_window is None:
+            by_request.append((position, spec.read))
+        else:
+            of_window.append((position, spec.of_window))
+    return tuple(by_request), tuple(of_window)
 
 
 class Preparer:
@@ -95,7 +111,7 @@ class Preparer:
         everything = tuple(enumerate(policy.signals))
         known = _known_values(everything, Subject(""), "")
         self._may_know = tuple([one for one in everything if one[0] in known])
-        self._asked: dict[tuple[int, ...], Asked] = {}
+        self._asked: dict[tuple[int, ...], tuple[Asked, OfWindow]] = {}
         self._positions = _positions_of_conditions(policy)
         self._open: dict[tuple[object, ...], Open] = {}
 
@@ -119,12 +135,12 @@ class Preparer:
             limits,
         )
 
-    def _still_asked(self, known: dict[int, object]) -> Asked:
+    def _still_asked(self, known: dict[int, object]) -> tuple[Asked, OfWindow]:
         key = tuple(known)  # filled in the order of positions
         kept = self._asked.get(key)
         if kept is None:
-            asked = [(p, s.read) for p, s in enumerate(self.policy.signals) if p not in known]
-            kept = _shared(self._asked, key, tuple(asked))
+            asked = [one for one in enumerate(self.policy.signals) if one[0] not in known]
+            kept = _shared(self._asked, key, _parted(asked))
         return kept
 
     def _still_open(self, known: dict[int, object]) -> Open:

@@ -7,10 +7,11 @@ certainty, disagreement is a question to ask.
 
 from __future__ import annotations
 
+from ..core.behaviour import Behaviour
 from ..core.countries import least_km
 from ..model import RequestFacts, Subject
 from ..registry import signal
-from .behaviour import behaviour_of
+from .behaviour import windowed
 
 SAYS_NOTHING = frozenset({"hosting", "vpn", "tor"})
 
@@ -59,17 +60,14 @@ def ownership(facts: RequestFacts, subject: Subject) -> str | None:
     return subject.ownership
 
 
-@signal("travel_kmh", type=float, needs="window")
-def travel_kmh(facts: RequestFacts, subject: Subject) -> float | None:
+@windowed("travel_kmh", type=float)
+def travel_kmh(seen: Behaviour, facts: RequestFacts) -> float | None:
     """Kilometres an hour that somebody must have travelled, at the least, from the country of the
     account's last served request to that of this one: the gap between the two countries over the
     time; 0 in the same country and its neighbours, None when either is not known. An airliner
     makes 1000."""
-    here, seen = facts.country, behaviour_of(facts)
-    if seen is None or here is None:
-        return None
-    last, since_s = seen.last_country, seen.last_country_s()
-    if last is None or since_s is None:
+    here, last, since_s = facts.country, seen.last_country, seen.last_country_s()
+    if here is None or last is None or since_s is None:
         return None
     apart_km = least_km(last, here)
     return None if apart_km is None else apart_km * 3600 / max(1, since_s)

@@ -16,6 +16,7 @@ from gateway.core.assess import assess
 from gateway.core.jitter import Jitter
 from gateway.core.keyed import KeyedHash
 from gateway.core.prepare import MAX_SHAPES, Preparer, unprepared
+from gateway.core.window import SIGHTING, see
 from gateway.model import (
     Cost,
     Grant,
@@ -240,3 +241,27 @@ def test_unprepared_asks_everything_and_drops_no_rule() -> None:
     everything = unprepared(compiled, SUBJECT)
     assert len(everything.asked) == len(compiled.signals)
     assert [rule for _, rule in everything.rules] == list(compiled.rules)
+
+
+sightings = st.tuples(
+    st.integers(0, 3 * 86_400),  # seconds before the request
+    st.sampled_from([0, 1, 2, 6, 8]),
+    st.integers(0, 31),
+    st.sampled_from([0, ord("D") << 8 | ord("E"), ord("A") << 8 | ord("U")]),
+)
+
+
+@given(st.lists(sightings, max_size=6), maybe("DE", "FR", "QQ"))
+def test_what_is_read_off_one_window_is_what_each_signal_reads(
+    seen: list[tuple[int, int, int, int]], country: str | None
+) -> None:
+    now_s, window = NOW_US // 1_000_000, None
+    for ago_s, flags, bit, code in sorted(seen, reverse=True):
+        sighting = SIGHTING.pack(now_s - ago_s, 1, 20, 30, flags, *[bit] * 6, 255, bit, code)
+        window = see(window, sighting, now_s)
+    facts = replace(FACTS, window=window, country=country)
+    compiled = policy(signals=SPECS)
+    expected = tuple(spec.read(facts, SUBJECT) for spec in SPECS)
+    assert assess(compiled, facts, SUBJECT).values == expected
+    assert assess(compiled, facts, SUBJECT, Preparer(compiled).prepare(SUBJECT)).values == expected
+    assert sum(spec.of_window is not None for spec in SPECS) > 20
