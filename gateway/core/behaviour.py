@@ -141,7 +141,8 @@ class Behaviour:
 
     def last_country_s(self) -> int | None:
         """Seconds since the last served request of which the country was known."""
-        return self._since(at.COUNTRY_S)
+        instant_s = self._w[at.COUNTRY_S]
+        return self.now_s - instant_s if instant_s else None
 
     # ── its own past ─────────────────────────────────────────────────────────────────────────
 
@@ -177,8 +178,10 @@ class Behaviour:
 @lru_cache(maxsize=MAX_READ)
 def read_window(packed: bytes | None, now_s: int) -> Behaviour | None:
     """None where nothing is kept. Kept for the few signals of one request that ask for the same."""
-    numbers = at.opened(packed, now_s)
-    return None if numbers is None else Behaviour(numbers, now_s)
+    if packed is None or len(packed) != at.WINDOW_BYTES:  # as `window.opened`, a call less
+        return None
+    numbers = at.LAYOUT.unpack(packed)
+    return Behaviour(numbers, now_s) if now_s - numbers[0] < at.KEPT_S else None
 
 
 def evenness(counts: Sequence[int]) -> float:

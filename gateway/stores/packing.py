@@ -89,10 +89,12 @@ class Packer:
         seen: list[bytes] = []
         is_asked = False
         for settlement in settlements:
-            if settlement.sighting is not None:
-                seen_names.append(self._window(settlement.sighting.account_id))
-                seen.append(bulk(settlement.sighting.packed))
-                is_asked |= settlement.sighting.is_asked
+            sighting = settlement.sighting
+            if sighting is not None:
+                account_id, packed = sighting.account_id, sighting.packed
+                seen_names.append(self._windows.get(account_id) or self._window(account_id))
+                seen.append(b"$%d\r\n%b\r\n" % (len(packed), packed))
+                is_asked |= sighting.is_asked
             for c in settlement.corrections:
                 shape = (c.tag, c.field, c.kind, c.effect, 0, c.ttl_us)
                 name, before, behind = self._corrections.get(shape) or self._correction(c, shape)
@@ -110,11 +112,9 @@ class Packer:
         return _portion(names + seen_names, head + args + seen, count)
 
     def _window(self, account_id: str) -> bytes:
-        kept = self._windows.get(account_id)
-        if kept is None:
-            if len(self._windows) >= MAX_KEPT:
-                self._windows.clear()
-            kept = self._windows[account_id] = bulk(self._keys.window(account_id).encode())
+        if len(self._windows) >= MAX_KEPT:
+            self._windows.clear()
+        kept = self._windows[account_id] = bulk(self._keys.window(account_id).encode())
         return kept
 
     def _subject(self, charge: Charge) -> bytes:
