@@ -181,7 +181,7 @@ def read_window(packed: bytes | None, now_s: int) -> Behaviour | None:
     if packed is None or len(packed) != at.WINDOW_BYTES:  # as `window.opened`, a call less
         return None
     numbers = at.LAYOUT.unpack(packed)
-    return Behaviour(numbers, now_s) if now_s - numbers[0] < at.KEPT_S else None
+    return Behaviour(numbers, now_s) if now_s - numbers[at.LAST_S] < at.KEPT_S else None
 
 
 def evenness(counts: Sequence[int]) -> float:
