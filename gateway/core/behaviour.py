@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import log
+from struct import Struct
 from typing import Final
 
 from . import window as at
@@ -29,6 +30,8 @@ def _by_bits(size: int) -> tuple[int, ...]:
 
 
 _DISTINCT, _DISTINCT_NARROW = _by_bits(at.SKETCH_BITS), _by_bits(at.NARROW_BITS)
+_LAST = Struct("<I").unpack_from  # LAST_S
+_GLANCE = Struct("<I8xI112x7H").unpack_from  # LAST_S, COUNTRY_S, COUNTRY, SEEN to RETRIED
 FULL_DISTINCT, FULL_NARROW = _DISTINCT[-1], _DISTINCT_NARROW[-1]
 """111 and 44."""
 _N_LOG_N = (0.0, *(n * log(n) for n in range(1, at.U8 + 1)))
@@ -175,13 +178,48 @@ class Behaviour:
         return self.now_s - instant_s if instant_s else None
 
 
+class _Glanced(Behaviour):
+    """The same within the hour of the last request, where nothing has to be rolled: what region
+    rules ask for is at hand, and the whole is unpacked when something else is asked for."""
+
+    __slots__ = ("_country", "_country_s", "_kinds", "_packed")
+
+    def __init__(self, packed: bytes, now_s: int) -> None:
+        last_s, self._country_s, self._country, *self._kinds = _GLANCE(packed)
+        self._packed = packed
+        self._last_s = last_s
+        self.now_s = now_s if now_s > last_s else last_s
+
+    def __getattr__(self, name: str) -> tuple[int, ...]:
+        if name != "_w":
+            raise AttributeError(name)
+        whole = self._w = at.LAYOUT.unpack(self._packed)
+        return whole
+
+    def share(self, kind: int) -> float | None:
+        seen = self._kinds[0]
+        return self._kinds[kind - at.SEEN] / seen if seen else None
+
+    @property
+    def last_country(self) -> str | None:
+        return country_of(self._country)
+
+    def last_country_s(self) -> int | None:
+        instant_s = self._country_s
+        return self.now_s - instant_s if instant_s else None
+
+
 @lru_cache(maxsize=MAX_READ)
 def read_window(packed: bytes | None, now_s: int) -> Behaviour | None:
     """None where nothing is kept. Kept for the few signals of one request that ask for the same."""
     if packed is None or len(packed) != at.WINDOW_BYTES:  # as `window.opened`, a call less
         return None
-    numbers = at.LAYOUT.unpack(packed)
-    return Behaviour(numbers, now_s) if now_s - numbers[at.LAST_S] < at.KEPT_S else None
+    (last_s,) = _LAST(packed)
+    if now_s - last_s >= at.KEPT_S:
+        return None
+    if now_s // at.HOUR_S <= last_s // at.HOUR_S:
+        return _Glanced(packed, now_s)
+    return Behaviour(at.LAYOUT.unpack(packed), now_s)
 
 
 def evenness(counts: Sequence[int]) -> float:

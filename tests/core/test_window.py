@@ -267,3 +267,34 @@ def test_a_sighting_holds_the_exchange_and_no_name() -> None:
     refused: Decision = replace(SERVED, verdict=Verdict.DENY)
     assert at.SIGHTING.unpack(sighting_of("a", facts, refused, None, None).packed)[4] & 1
     assert country_number("Germany") == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.integers(0, 31), st.integers(0, 7_200)), max_size=12),
+    st.integers(-10, 10_000),
+)
+def test_a_glance_at_a_window_says_what_opening_it_says(
+    seen: list[tuple[int, int, int]], later_s: int
+) -> None:
+    packed, at_s = after(sighting(NOW_S)), NOW_S
+    for flags, bit, gap_s in seen:
+        at_s += gap_s
+        exchange = sighting(at_s, flags=flags, network=bit, model=(bit, bit), task=bit % 9)
+        packed = after(exchange[:-2] + bytes([bit, 68]), packed=packed)
+    glanced, opened = read(packed, at_s + later_s), at.opened(packed, at_s + later_s)
+    assert opened is not None
+    whole = Behaviour(opened, at_s + later_s)
+    for kind in range(at.SEEN, at.RETRIED + 1):
+        assert glanced.share(kind) == whole.share(kind)
+    assert (glanced.last_country, glanced.last_country_s()) == (
+        whole.last_country,
+        whole.last_country_s(),
+    )
+    assert (glanced.now_s, glanced.idle_s) == (whole.now_s, whole.idle_s)
+    assert [glanced.requests(span) for span in (HOUR, DAY, WEEK)] == [
+        whole.requests(span) for span in (HOUR, DAY, WEEK)
+    ]
+    assert list(glanced.tasks) == list(whole.tasks)
+    assert list(glanced.gaps) == list(whole.gaps)
+    assert glanced.newest_model == whole.newest_model
+    assert not hasattr(glanced, "no_such_number")
