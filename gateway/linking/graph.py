@@ -9,7 +9,7 @@ never drives out another's, nor chatter in one family another family's; a value 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from ..core.sub_users import parts_of
@@ -127,10 +127,6 @@ class Graph:
         """The name of its family."""
         return self.families[value.family]
 
-    def key_of(self, value: Value) -> tuple[str, str]:
-        """(family, keyed hash)."""
-        return self.families[value.family], value.text
-
     def show(self, number: int, key: Key, at_us: int) -> int | None:
         """Note that the account shows the value; its number where that is new, else None.
 
@@ -198,8 +194,15 @@ class Graph:
             if not account.values and now_us - account.last_us > KEPT_US:
                 self.drop(number)
 
-    def records(self) -> Iterator[tuple[str, int, int, int | None, bool, list[tuple[str, str]]]]:
-        """Every account with its keys, for a snapshot: `load` makes the same graph from them."""
+    def keys(self) -> dict[int, tuple[str, str]]:
+        """Number → (family, keyed hash) of every value."""
+        names = self.families
+        return {number: (names[value.family], value.text) for number, value in self.values.items()}
+
+    def records(
+        self, keys: Mapping[int, tuple[str, str]]
+    ) -> Iterator[tuple[str, int, int, int | None, bool, list[tuple[str, str]]]]:
+        """Every account with its `keys`, for a snapshot, which makes the same graph from them."""
         for number, account in self.accounts.items():
             yield (
                 account.account_id,
@@ -207,7 +210,7 @@ class Graph:
                 account.last_us,
                 account.created_us,
                 number in self.exempt,
-                [self.key_of(self.values[shown]) for shown in account.values],
+                [keys[shown] for shown in account.values],
             )
 
     def _make_room(self, number: int, block: Block) -> None:

@@ -22,11 +22,11 @@ READABLE = (1, VERSION)  # 1 knew no kin
 
 def pack_state(state: State) -> bytes:
     names = {number: account.account_id for number, account in state.graph.accounts.items()}
-    keys = {n: state.graph.key_of(value) for n, value in state.graph.values.items()}
+    keys = state.graph.keys()
     return msgspec.msgpack.encode(
         {
             "version": VERSION,
-            "accounts": list(state.graph.records()),
+            "accounts": list(state.graph.records(keys)),
             "was": [(*keys[n], v.was) for n, v in state.graph.values.items() if v.was],
             "clusters": [_packed(c, names, keys) for c in state.clusters.by_id.values()],
             "relay": state.relay.pack(),

@@ -39,6 +39,7 @@ IDLE_S = 0.2
 STORE_PAUSE_S = 1.0
 WARNED_AGAIN_S = 60.0
 EARLY_S = 5.0
+MOST_SAVING = 0.1  # of the time, for snapshots that nobody waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +233,11 @@ class LinkerProcess:
 
     async def _save(self, reign: _Reign) -> None:
         self._check_lease()
+        began_s = time.monotonic()
         state = await asyncio.to_thread(pack_state, reign.progress, reign.linker)
         await self._snapshots.save(state, self._lease)
-        reign.saved({view.cluster_id for view in reign.linker.clusters()})
+        ids = {view.cluster_id for view in reign.linker.clusters()}
+        reign.saved(ids, took_s=time.monotonic() - began_s)
         await self._evidence.forget_up_to(reign.progress.position)
         await self._tell(reign)
 
@@ -271,7 +274,7 @@ class _Reign:
         self.has_unsaved_orders = False
         self._pace = pace
         self._next_tick_s = time.monotonic()
-        self._saved_s = 0.0
+        self._saved_s = self._rest_s = 0.0
         self._next_snapshot_s = time.monotonic() + pace.snapshot_s
 
     def is_tick_due(self) -> bool:
@@ -286,13 +289,16 @@ class _Reign:
 
     def save_early(self) -> None:
         """There is a cluster that no snapshot knows: its members wait for one."""
-        at_s = self._saved_s + min(EARLY_S, self._pace.snapshot_s)
+        at_s = self._saved_s + max(min(EARLY_S, self._pace.snapshot_s), self._rest_s)
         self._next_snapshot_s = min(self._next_snapshot_s, at_s)
 
-    def saved(self, ids: set[str]) -> None:
+    def saved(self, ids: set[str], *, took_s: float) -> None:
+        """The next one waits so long that they all take no more than `MOST_SAVING` of the time,
+        however large the graph is; evidence behind it stays in the stream meanwhile."""
         self.saved_ids = ids
         self._saved_s = time.monotonic()
-        self._next_snapshot_s = self._saved_s + self._pace.snapshot_s
+        self._rest_s = took_s * (1 / MOST_SAVING - 1)
+        self._next_snapshot_s = self._saved_s + max(self._pace.snapshot_s, self._rest_s)
 
 
 def _count(linker: Linker) -> tuple[dict[str, int], dict[str, int]]:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from gateway.linking.linker import Evidence
+from gateway.linking.linker import Evidence, Linker
 from gateway.model import Status, Subject
 from gateway.stores import RedisStore
 from gateway.stores.stream import EVIDENCE_MESSAGES, EvidenceSender, MessageLog
 from gateway.workers.cluster_desk import NoAnswerError
-from gateway.workers.linker import Pace
+from gateway.workers.linker import Pace, _Reign
+from gateway.workers.linker_state import Progress
 
 from .linking import (
     FAST,
@@ -348,3 +349,12 @@ async def test_an_order_while_nobody_leads_is_kept_and_a_question_is_not(
         await desk.ask("list")
     async with linker_on(store):
         assert (await desk_on(store).ask("list"))["frozen"] is True
+
+
+def test_snapshots_take_a_tenth_of_the_time_at_most() -> None:
+    reign = _Reign(Linker(), Progress(), Pace(snapshot_s=0.0))
+    reign.saved(set(), took_s=60.0)
+    reign.save_early()
+    assert not reign.is_snapshot_due()
+    reign.saved(set(), took_s=0.0)
+    assert reign.is_snapshot_due()
