@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from .stores.cluster import Cluster, cluster
-from .stores.servers import Server, binaries, server
+from gateway.loadtests.servers.cluster import Cluster, cluster
+from gateway.loadtests.servers.valkey import Server, binaries, server
 
 # What else the machine does is no property of the code; tests of speed read `time.process_time`.
 settings.register_profile("shared", deadline=None)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from gateway.loadtests.servers.valkey import binaries
 from gateway.model import Step
 from gateway.stores import RedisStore, open_store
 from gateway.stores.memory import MemoryStore
-from tests.stores.servers import binaries
 from tests.stores.steps import NOW_US, charge, look
 
 AnyStore = RedisStore | MemoryStore

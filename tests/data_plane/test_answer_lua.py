@@ -18,8 +18,8 @@ import gateway.adapters.data_plane
 from gateway.adapters.data_plane.reports import Seen, of_nginx, usage_of
 from gateway.adapters.usage import UsageReader
 from gateway.loadtests.servers.nginx import start_nginx
+from gateway.loadtests.servers.ports import free_port
 from gateway.model import Usage
-from tests.ports import free_port
 
 from .planes import tool, wait_until_open
 from .test_reports import NGINX, pending

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gateway.loadtests.processes import standin
-from tests.ports import free_port
+from gateway.loadtests.servers.ports import free_port
 from tests.stores.test_opening import certify
 from tests.surfaces.conftest import GENEROUS, GOOD_KEY, metric, standin_requests
 from tests.surfaces.raw_http import chat, connect, post, read_answer

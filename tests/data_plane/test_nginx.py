@@ -17,7 +17,7 @@ from gateway.adapters.data_plane.lua import lua_source
 from gateway.cli import main
 from gateway.loadtests.processes import standin
 from gateway.loadtests.servers.nginx import PLAIN, WITH_LUA
-from tests.ports import free_port
+from gateway.loadtests.servers.ports import free_port
 from tests.stores.test_opening import certify, tls_in_front_of
 from tests.surfaces.conftest import BANNED_KEY, GENEROUS, GOOD_KEY, metric, standin_requests
 from tests.surfaces.raw_http import chat, post

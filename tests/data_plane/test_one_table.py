@@ -22,9 +22,9 @@ import pytest
 from gateway.core.keyed import KeyedHash
 from gateway.loadtests.processes import ServerProcess, gateway
 from gateway.loadtests.servers.nginx import PLAIN, WITH_LUA
+from gateway.loadtests.servers.valkey import server as valkey_server
 from gateway.stores import open_store
 from gateway.workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
-from tests.stores.servers import server as valkey_server
 from tests.surfaces.conftest import (
     BANNED_KEY,
     GENEROUS,

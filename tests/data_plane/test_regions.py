@@ -19,7 +19,7 @@ import yaml
 
 from gateway.loadtests.processes import ServerProcess
 from gateway.loadtests.servers.nginx import PLAIN, WITH_LUA, start_nginx
-from tests.ports import free_port
+from gateway.loadtests.servers.ports import free_port
 from tests.surfaces.conftest import write_accounts
 from tests.surfaces.raw_http import Answer, chat, read_answer
 from tests.surfaces.test_regions import (

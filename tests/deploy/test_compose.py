@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from gateway.loadtests.processes import GatewayProcess, gateway, standin
-from tests.stores.servers import Server, server
+from gateway.loadtests.servers.valkey import Server, server
 from tests.surfaces.raw_http import chat, post
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from gateway.loadtests.processes import ServerProcess, standin
+from gateway.loadtests.servers.ports import free_port
 from gateway.observe.metrics import TABLE
-from tests.ports import free_port
 from tests.surfaces.conftest import ACCOUNTS, GENEROUS, GOOD_KEY, TIGHT_KEY, write_policy
 from tests.surfaces.raw_http import chat, post
 from tests.surfaces.verifying import verifying

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.ports import free_port
+from gateway.loadtests.servers.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"<!-- tour: (\w+) -->\n```console\n(.*?)```", re.DOTALL)

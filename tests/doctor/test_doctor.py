@@ -17,10 +17,10 @@ from gateway.classifiers.load import SHIPPED, load_task_model
 from gateway.core.keyed import KeyedHash
 from gateway.doctor import Finding, State, examine, pages
 from gateway.loadtests.processes import standin
+from gateway.loadtests.servers.ports import free_port
+from gateway.loadtests.servers.valkey import Server
 from gateway.settings import VerificationConfig, load_settings
 from gateway.stores import open_store
-from tests.ports import free_port
-from tests.stores.servers import Server
 from tests.surfaces.mailbox import mailbox
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"

@@ -18,13 +18,13 @@ from gateway import __version__
 from gateway.core.window import SIGHTING
 from gateway.linking.evidence import Key
 from gateway.linking.linker import Evidence
+from gateway.loadtests.servers.valkey import server
 from gateway.model import SECOND_US, Effect, Settlement, Sighting
 from gateway.stores import RedisStore, open_store
 from gateway.stores.mailbox import Letter, LinkerStatus, Mailbox, StatusBoard
 from gateway.stores.stream import EVIDENCE_MESSAGES, EvidenceSender, MessageLog
 
 from .decided import fill
-from .servers import server
 from .steps import NOW_US, charge, gcra, lease
 
 FOLDER = Path(__file__).parent / "recorded"

@@ -6,10 +6,10 @@ import asyncio
 import secrets
 
 from gateway.errors import StoreError
+from gateway.loadtests.servers.valkey import Server
 from gateway.model import ChargeReply
 from gateway.stores import open_store
 
-from .servers import Server
 from .steps import charge, gcra
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from gateway.errors import StoreError
 from gateway.loadtests.bench_failover import account_on
+from gateway.loadtests.servers.cluster import Cluster, cluster, slot_of
+from gateway.loadtests.servers.valkey import Server, binaries
 from gateway.model import Subject
 from gateway.stores import RedisStore, open_store
 
-from .cluster import Cluster, cluster, slot_of
-from .servers import Server, binaries
 from .steps import charge, gcra, look
 
 PREFIX = "hg:"

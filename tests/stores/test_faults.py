@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import StoreError, StoreMismatchError
+from gateway.loadtests.servers.cluster import Cluster
+from gateway.loadtests.servers.valkey import Server, server
 from gateway.model import ChargeReply, Effect, Settlement, Status, Subject
 from gateway.stores import RedisStore, open_store
 from gateway.stores.codec import join, pack
 from gateway.stores.opening import DEFAULT_TIMEOUT_S
 
-from .cluster import Cluster
-from .servers import Server, server
 from .steps import NOW_US, TAG, charge, correction, gcra, lease, look
 
 RECOVERY_S = 5.0  # a bound for busy machines; the pause between tries is at most half a second

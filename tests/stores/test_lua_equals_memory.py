@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StoreError
+from gateway.loadtests.servers.valkey import Server
 from gateway.model import (
     SECOND_US,
     Charge,
@@ -26,7 +27,6 @@ from gateway.model import (
 from gateway.stores import RedisStore, open_store
 from gateway.stores.memory import MemoryStore
 
-from .servers import Server
 from .steps import NOW_US
 
 TAGS = ("a:acc_1", "o:org_1", "g:all:0")

@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import StoreError, UsageError
 from gateway.loadtests.servers.sentinel import watched_pair
+from gateway.loadtests.servers.valkey import Server, server
 from gateway.model import Subject
 from gateway.stores import open_store
 from gateway.stores.keys import Keys
@@ -28,7 +29,6 @@ from gateway.stores.opening import parse_store_url
 from gateway.stores.routing import SingleRouter
 from gateway.stores.wire import Address, Wire
 
-from .servers import Server, server
 from .steps import charge, gcra
 
 T = TypeVar("T")

@@ -13,6 +13,7 @@ import pytest
 from gateway import __version__
 from gateway.core.window import VOLUME, opened
 from gateway.linking.linker import Linker
+from gateway.loadtests.servers.valkey import Server
 from gateway.model import SECOND_US
 from gateway.stores import RedisStore, open_store
 from gateway.stores.mailbox import Mailbox, StatusBoard, read_letter
@@ -30,7 +31,6 @@ from gateway.workers.linker_state import unpack_state
 
 from .decided import ADOPTED, ADOPTED_KEY, BANNED, PROOF, appeal, verified
 from .recording import FOLDER, HELD, PREFIX, SECRET, USED, dump, load, record
-from .servers import Server
 from .steps import NOW_US, charge, gcra, lease
 
 VERSIONS = sorted(FOLDER.glob("*.json"))

@@ -14,6 +14,7 @@ import redis
 from gateway.loadtests.processes import gateway, standin
 from gateway.loadtests.servers.cluster import cluster
 from gateway.loadtests.servers.sentinel import watched_pair
+from gateway.loadtests.servers.valkey import Server, binaries, server, version_of
 from gateway.stores.opening import connect_store
 from gateway.stores.state import StateBook
 from gateway.stores.verification import VerificationBook
@@ -28,8 +29,6 @@ from tests.surfaces.conftest import (
     write_policy,
 )
 from tests.surfaces.raw_http import chat, post
-
-from .servers import Server, binaries, server, version_of
 
 SETINFO_SINCE = (7, 2)
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "stores.md"

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.linking.evidence import Key
 from gateway.linking.linker import Evidence
+from gateway.loadtests.servers.valkey import server
 from gateway.stores import RedisStore, stream
 from gateway.stores.stream import (
     MAX_MESSAGE_BYTES,
@@ -20,7 +21,6 @@ from gateway.stores.stream import (
     evidence_of,
     read_message,
 )
-from tests.stores.servers import server
 from tests.workers.linking import opened, until
 
 KINDS = {"single": "valkey", "cluster": "redis_cluster"}

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.window import DAY_S, HOUR_S, KEPT_S, SIGHTING, U32, WINDOW_BYTES, see
+from gateway.loadtests.servers.valkey import Server
 from gateway.model import SECOND_US, Settlement, Sighting, Subject
 from gateway.stores import RedisStore, open_store
 from gateway.stores.memory import MemoryStore
 from gateway.stores.windows import WindowCache
 
-from .servers import Server
 from .steps import NOW_US, charge, gcra
 from .test_lua_equals_memory import Settling, settlement_of
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from tests.ports import free_port
+from gateway.loadtests.servers.ports import free_port
 
 
 class Mailbox:

@@ -19,6 +19,7 @@ from gateway.cli import main
 from gateway.core.keyed import KeyedHash
 from gateway.engine import Engine
 from gateway.loadtests.processes import gateway
+from gateway.loadtests.servers.valkey import Server
 from gateway.model import Grant, Level, Status, Subject
 from gateway.observe.decision_log import DecisionLog
 from gateway.observe.ids import DecisionIds
@@ -26,7 +27,6 @@ from gateway.observe.log_reader import read_decisions
 from gateway.policy.load import PolicyHolder
 from gateway.settings import LogConfig
 from gateway.stores import open_store
-from tests.stores.servers import Server
 
 from .conftest import write_accounts, write_policy
 from .raw_http import post

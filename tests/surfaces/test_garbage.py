@@ -21,6 +21,7 @@ from gateway.adapters.guard import Guard
 from gateway.adapters.http_server import BoundedProtocol
 from gateway.core.keyed import KeyedHash
 from gateway.engine import Engine
+from gateway.loadtests.servers.valkey import Server
 from gateway.model import (
     Charge,
     Correction,
@@ -35,7 +36,6 @@ from gateway.model import (
 from gateway.stores import open_store
 from gateway.stores.memory import MemoryStore
 from tests.core.builders import NOW_US, limit, policy
-from tests.stores.servers import Server
 from tests.stores.steps import gcra, lease
 
 TIMES = 40

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.loadtests.processes import GatewayProcess, gateway
-from tests.stores.servers import server as valkey_server
+from gateway.loadtests.servers.valkey import server as valkey_server
 
 from .conftest import ask_admin, metric, write_accounts, write_policy
 from .raw_http import chat, post

@@ -17,9 +17,9 @@ from gateway.app import create_engine
 from gateway.core.keyed import KeyedHash
 from gateway.errors import PolicyError, UsageError
 from gateway.loadtests.processes import ServerProcess
+from gateway.loadtests.servers.valkey import server as valkey_server
 from gateway.model import Status, Subject
 from gateway.stores import open_store
-from tests.stores.servers import server as valkey_server
 
 from .conftest import write_policy
 from .raw_http import chat, post

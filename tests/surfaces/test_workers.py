@@ -18,7 +18,7 @@ import pytest
 
 from gateway.loadtests.driver import LoadResult, Outcome, Shot, drive, request_bytes
 from gateway.loadtests.processes import GatewayProcess, gateway
-from tests.stores.servers import server as valkey_server
+from gateway.loadtests.servers.valkey import server as valkey_server
 
 from .conftest import ask_admin, write_accounts, write_policy
 from .raw_http import chat, connect, post

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from gateway.loadtests.processes import GatewayProcess, gateway
-from tests.ports import free_port
+from gateway.loadtests.servers.ports import free_port
 
 from .conftest import write_accounts, write_policy
 from .mailbox import Mailbox, mailbox

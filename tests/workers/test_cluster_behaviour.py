@@ -11,11 +11,11 @@ import pytest
 from gateway.classifiers.load import load_cluster_model
 from gateway.commands.clusters import explained
 from gateway.core import window as at
+from gateway.loadtests.servers.valkey import Server
 from gateway.model import SECOND_US, Settlement, Sighting, Subject
 from gateway.stores import RedisStore, open_store
 from gateway.stores.memory import MemoryStore
 from gateway.workers.cluster_behaviour import ClusterBehaviour, ReplayedBehaviour, spread
-from tests.stores.servers import Server
 
 NOW_S = 1_800_000_000 // at.DAY_S * at.DAY_S
 END_US = (NOW_S + at.DAY_S - 1) * SECOND_US

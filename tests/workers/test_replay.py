@@ -13,7 +13,7 @@ import zstandard
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
-from tests.stores.servers import Server
+from gateway.loadtests.servers.valkey import Server
 
 BASE_TS = 1_776_816_000.0
 POLICY = """

@@ -19,6 +19,7 @@ from gateway.errors import StoreError
 from gateway.friction.mail_address import parse_address
 from gateway.friction.record import Outcome
 from gateway.friction.visit import Visit
+from gateway.loadtests.servers.valkey import Server, server
 from gateway.model import SECOND_US, Level, Policy, Subject
 from gateway.stores import RedisStore, open_store
 from gateway.stores.verification import VerificationBook
@@ -26,7 +27,6 @@ from gateway.workers.verification_desk import DeskTerms, VerificationDesk
 from gateway.workers.verification_rounds import Receiver, VerificationRounds
 
 from ..core.builders import policy
-from ..stores.servers import Server, server
 from .receiver import SECRET, Inbox, inbox
 
 KEYED = KeyedHash(b"s" * 32)

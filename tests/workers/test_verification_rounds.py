@@ -10,12 +10,12 @@ import pytest
 
 from gateway.friction.record import ABANDONED_US, CLEAN_US, EMPTY
 from gateway.loadtests.bench_verifications import GOAL_BYTES, measure
+from gateway.loadtests.servers.valkey import server
 from gateway.model import SECOND_US
 from gateway.stores import open_store
 from gateway.stores.verification import VerificationBook
 
 from ..core.builders import policy
-from ..stores.servers import server
 from .verification_house import HOUR_US, House, directory, house
 
 __all__ = ["directory", "house"]

@@ -12,13 +12,13 @@ from gateway.core.keyed import KeyedHash
 from gateway.friction.mail_address import parse_address
 from gateway.friction.record import Outcome
 from gateway.friction.visit import Visit
+from gateway.loadtests.servers.valkey import Server
 from gateway.model import SECOND_US, Ask, Level, Subject
 from gateway.stores import RedisStore, open_store
 from gateway.workers.verification_desk import DeskTerms, VerificationDesk
 from gateway.workers.verification_rounds import Receiver, VerificationRounds
 
 from ..core.builders import policy
-from ..stores.servers import Server
 from .receiver import SECRET, Inbox, inbox
 
 KEYED = KeyedHash(b"s" * 32)

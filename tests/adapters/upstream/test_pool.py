@@ -13,7 +13,7 @@ import pytest
 from gateway.adapters.upstream import HttpUpstream, UpstreamSettings
 from gateway.adapters.upstream.connect import connect_first, look_up
 from gateway.errors import UpstreamError
-from tests.ports import free_port
+from gateway.loadtests.servers.ports import free_port
 
 from .peer import ANSWER, Wire, answering, client_of, fetch, get, serving, talking, until, whole
 
