@@ -90,6 +90,8 @@ def _account(number: int) -> str:
 
 
 async def _used(store: RedisStore) -> int:
+    """Without the buffers of connections, which grow with what was just said: they are closed."""
+    await store._client.connection_pool.disconnect(inuse_connections=False)
     return int((await store._client.info("memory"))["used_memory"])
 
 

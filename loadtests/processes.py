@@ -43,17 +43,22 @@ class ServerProcess:
         self._reader.start()
 
     def wait_ready(self, word: str) -> list[str]:
-        """The URLs of the line that contains `word`. Raises RuntimeError with all it said."""
-        while True:
-            try:
+        """The URLs of the line that contains `word`. Raises RuntimeError with all it said. Whatever
+        ends the wait, Ctrl+C and a signal too, ends the server: nobody else holds it yet."""
+        try:
+            while True:
                 line = self._lines.get(timeout=READY_TIMEOUT_S)
-            except queue.Empty:
-                line = None
-            if line is None:
-                self.kill()
-                raise RuntimeError("the server did not start:\n" + "".join(self.output))
-            if word in line:
-                return _URL.findall(line)
+                if line is None:
+                    break
+                if word in line:
+                    return _URL.findall(line)
+        except queue.Empty:
+            pass
+        except BaseException:
+            self.stop()
+            raise
+        self.kill()
+        raise RuntimeError("the server did not start:\n" + "".join(self.output))
 
     def stop(self) -> int:
         """SIGTERM, then SIGKILL; returns the exit code."""

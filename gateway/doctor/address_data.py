@@ -32,7 +32,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     if age_s is None:
         yield warning(TOPIC, "there are none: country and network class are unknown", "geo.files")
         return
-    said = f"{len(holder.current.files)} files, the oldest of {age_s / DAY_S:.0f} days ago"
+    said = f"{len(holder.current.files)} files, the oldest of {int(age_s / DAY_S)} days ago"
     if age_s > settings.geo.warn_after_days * DAY_S:
         yield warning(TOPIC, said, "name newer files in geo.files (docs/regions.md)")
     else:
@@ -72,7 +72,7 @@ def lists(dates: Mapping[str, int], now_s: float, most_days: float) -> Iterator[
             yield warning(TOPIC, f"no list of {name} networks: {consequence}", fix)
             continue
         days = (now_s - dates[name]) / DAY_S
-        said = f"the newest list of {name} networks is {days:.0f} days old"
+        said = f"the newest list of {name} networks is {int(days)} days old"
         if days > most_days:
             yield warning(TOPIC, f"{said}: addresses have changed hands since", fix)
         else:
