@@ -9,7 +9,12 @@ Source: RFC 9110 §7.6 (message forwarding), §10.1.1 (Expect); RFC 9112 §9.6 (
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
 from .client import Headers
+
+P = TypeVar("P")
 
 CREDENTIAL_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 SINGLE = CREDENTIAL_HEADERS | {
@@ -111,34 +116,34 @@ class ResponsePlan:
         self.returned = _kept(names, _NOT_RETURNED, _NOT_RETURNED_PREFIXES)
 
 
-_requests: dict[Names, RequestPlan] = {}
-_responses: dict[Names, ResponsePlan] = {}
+class Plans(Generic[P]):
+    """Plans by list of names: a caller sends the same ones each time. Longer lists than
+    `MAX_PLANNED_NAMES` are planned anew, and of `MAX_PLANS` kept ones all go."""
+
+    __slots__ = ("_kept", "_plan")
+
+    def __init__(self, plan: Callable[[Names], P]) -> None:
+        self._plan = plan
+        self._kept: dict[Names, P] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def of(self, headers: Headers) -> P:
+        """`headers` have lower-case names."""
+        names = tuple([name for name, _ in headers])
+        plan = self._kept.get(names)
+        if plan is None:
+            plan = self._plan(names)
+            if len(names) <= MAX_PLANNED_NAMES:
+                if len(self._kept) >= MAX_PLANS:
+                    self._kept.clear()
+                self._kept[names] = plan
+        return plan
 
 
-def request_plan(headers: Headers) -> RequestPlan:
-    """`headers` have lower-case names."""
-    names = tuple([name for name, _ in headers])
-    plan = _requests.get(names)
-    if plan is None:
-        plan = RequestPlan(names)
-        if len(names) <= MAX_PLANNED_NAMES:
-            if len(_requests) >= MAX_PLANS:
-                _requests.clear()
-            _requests[names] = plan
-    return plan
-
-
-def response_plan(headers: Headers) -> ResponsePlan:
-    """`headers` have lower-case names."""
-    names = tuple([name for name, _ in headers])
-    plan = _responses.get(names)
-    if plan is None:
-        plan = ResponsePlan(names)
-        if len(names) <= MAX_PLANNED_NAMES:
-            if len(_responses) >= MAX_PLANS:
-                _responses.clear()
-            _responses[names] = plan
-    return plan
+request_plan = Plans(RequestPlan).of
+response_plan = Plans(ResponsePlan).of
 
 
 def _duplicate_in(names: Names) -> bytes | None:

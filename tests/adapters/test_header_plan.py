@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapters import header_plan
+from gateway.adapters.data_plane.reading import head_plan
 from gateway.adapters.header_plan import (
     CREDENTIAL_HEADERS,
     MAX_PLANNED_NAMES,
     MAX_PLANS,
     SINGLE,
+    Plans,
     RequestPlan,
     request_plan,
     response_plan,
@@ -83,12 +87,15 @@ def test_equal_names_share_a_plan_whatever_their_values() -> None:
     assert request_plan([(b"accept", b"d"), (b"host", b"c")]) is not first
 
 
-def test_names_that_callers_make_up_fill_no_more_than_the_cache() -> None:
+@pytest.mark.parametrize("plan_of", [request_plan, response_plan, head_plan])
+def test_names_that_callers_make_up_fill_no_more_than_the_cache(
+    plan_of: Callable[[Headers], object],
+) -> None:
+    plans = getattr(plan_of, "__self__", None)
+    assert isinstance(plans, Plans)
     for n in range(MAX_PLANS + 50):
-        request_plan([(b"x-%d" % n, b"")])
-        response_plan([(b"x-%d" % n, b"")])
-    assert len(header_plan._requests) <= MAX_PLANS
-    assert len(header_plan._responses) <= MAX_PLANS
+        plan_of([(b"x-%d" % n, b"")])
+        assert 1 <= len(plans) <= MAX_PLANS
 
 
 def test_a_long_head_is_planned_and_not_kept() -> None:

@@ -278,11 +278,16 @@ async def test_split_and_pin_move_accounts(store: RedisStore) -> None:
         )
         await desk.order("pin", "pool_2", by="a", reason="r", account_id="pool_2", cluster_id=None)
 
-        async def has_moved() -> bool:
-            found = [(await known(store, f"pool_{n}")).cluster_id for n in range(4)]
-            return found == [made["cluster_id"]] * 2 + [None, cluster_id]
+        async def homes() -> list[str | None]:
+            return [(await known(store, f"pool_{n}")).cluster_id for n in range(4)]
 
-        await until(has_moved, "the accounts' move")
+        moved = [made["cluster_id"]] * 2 + [None, cluster_id]
+
+        async def have_moved() -> bool:
+            return await homes() == moved
+
+        await until(have_moved, "the accounts' move")
+        assert await homes() == moved
 
 
 async def test_pinning_to_none_clears_what_a_lost_state_had_published(store: RedisStore) -> None:
@@ -293,11 +298,15 @@ async def test_pinning_to_none_clears_what_a_lost_state_had_published(store: Red
             "pin", "acc_1", by="ada", reason="r", account_id="acc_1", cluster_id=None
         )
 
-        async def is_clear() -> bool:
+        async def said() -> tuple[object, ...]:
             one = await known(store, "acc_1")
-            return (one.cluster_id, one.cluster_state, one.suspicion) == (None, None, None)
+            return one.cluster_id, one.cluster_state, one.suspicion
+
+        async def is_clear() -> bool:
+            return await said() == (None, None, None)
 
         await until(is_clear, "the clearing")
+        assert await said() == (None, None, None)
 
 
 async def test_decisions_go_from_one_store_to_another(store: RedisStore, valkey: Any) -> None:

@@ -13,13 +13,21 @@ from urllib.parse import urlsplit
 
 from ...settings import ChecksConfig, EnvoyConfig, Settings, UpstreamConfig
 from .checks import CHECK_PREFIX, NO_UPSTREAM
+from .envoy_answers import (
+    ANTHROPIC_PATHS,
+    FAILED,
+    Json,
+    anthropic_error,
+    header,
+    openai_error,
+    own_errors,
+)
 from .lua import lua_source
 from .reading import JA4, PEER
 
-Json = dict[str, Any]
-
 TYPE = "type.googleapis.com/envoy."
 AUTHZ = "envoy.filters.http.ext_authz"
+SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 REPORT_EVERY = "0.100s"
 REPORT_BYTES = 16_384
 CLAIMS = (
@@ -35,8 +43,6 @@ REFUSAL_HEADERS = (
 )
 _SPLICE = "x-hydragate-splice"  # on the way to the Lua filter, which takes it out
 _HEADERS_UP = ("accept-encoding", "authorization", "x-hydragate-upstream", _SPLICE)
-_FAILED_FLAGS = ("UF", "UC", "UH", "UO", "UR", "URX", "LR", "NR", "NC", "UPE")
-_LATE_FLAGS = ("UT", "SI", "UMSDR")
 
 
 def envoy_bootstrap(settings: Settings, checks: ChecksConfig) -> Json:
@@ -133,7 +139,7 @@ def _connection_manager(settings: Settings) -> Json:
                 "headers_with_underscores_action": "REJECT_REQUEST",
             },
             "early_header_mutation_extensions": [_seen_by_us(envoy)],
-            "local_reply_config": {"mappers": _own_errors()},
+            "local_reply_config": {"mappers": own_errors()},
             "access_log": [_reports()],
             "http_filters": [_ext_authz(settings), _lua(), _router()],
             "route_config": _routes(settings),
@@ -294,14 +300,14 @@ def _routes(settings: Settings) -> Json:
         {
             "match": {"prefix": prefix},
             "direct_response": {"status": 502, "body": {"inline_string": body}},
-            "response_headers_to_add": [_header("content-type", "application/json")],
+            "response_headers_to_add": [header("content-type", "application/json")],
         }
         for prefix, body in (
             *(
-                (prefix, _anthropic("api_error", "upstream_unavailable", FAILED))
+                (prefix, anthropic_error("api_error", "upstream_unavailable", FAILED))
                 for prefix in ANTHROPIC_PATHS
             ),
-            ("/", _openai("server_error", "upstream_unavailable", FAILED)),
+            ("/", openai_error("server_error", "upstream_unavailable", FAILED)),
         )
     ]
     return {
@@ -311,7 +317,7 @@ def _routes(settings: Settings) -> Json:
             *(*CLAIMS, "x-hydragate-upstream", _SPLICE),
             *(PEER.decode(), JA4.decode()),
         ],
-        "request_headers_to_add": [_header("via", "1.1 hydragate")],
+        "request_headers_to_add": [header("via", "1.1 hydragate")],
         "virtual_hosts": [
             {"name": "all", "domains": ["*"], "routes": [*to_each, *unseen, *nowhere]}
         ],
@@ -393,76 +399,6 @@ def _cluster(name: str, host: str, port: int) -> Json:
 
 def _address(host: str, port: int) -> Json:
     return {"socket_address": {"address": host, "port_value": port}}
-
-
-def _header(name: str, value: str) -> Json:
-    return {
-        "header": {"key": name, "value": value},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-    }
-
-
-# ── Envoy's own errors, in the caller's dialect (CONTRACTS §5) ──────────────────────────────
-
-ANTHROPIC_PATHS = ("/v1/messages", "/v1/complete")
-SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
-FAILED = "The model API failed."
-LATE = "The model API did not answer in time."
-UNDECIDED = "The gateway cannot decide right now."
-
-
-def _own_errors() -> list[Json]:
-    failed = {"response_flag_filter": {"flags": list(_FAILED_FLAGS)}}
-    late = {"response_flag_filter": {"flags": list(_LATE_FLAGS)}}
-    undecided = {
-        "and_filter": {
-            "filters": [
-                {"response_flag_filter": {"flags": ["UAEX"]}},
-                {"status_code_filter": {"comparison": _equals(503)}},
-            ]
-        }
-    }
-    return [
-        *_mapped(undecided, 503, "gateway_unavailable", UNDECIDED, retry=True),
-        *_mapped(late, 504, "upstream_timeout", LATE),
-        *_mapped(failed, 502, "upstream_unavailable", FAILED),
-    ]
-
-
-def _mapped(when: Json, status: int, code: str, text: str, *, retry: bool = False) -> list[Json]:
-    prefixes = f"({'|'.join(ANTHROPIC_PATHS)}).*"
-    path = {"name": ":path", "string_match": {"safe_regex": {"regex": prefixes}}}
-    is_anthropic = {"and_filter": {"filters": [when, {"header_filter": {"header": path}}]}}
-    kind = "timeout_error" if status == 504 else "api_error"
-    added = [_header("retry-after", "1")] if retry else []
-    return [
-        {
-            "filter": condition,
-            "status_code": status,
-            "headers_to_add": added,
-            "body_format_override": {
-                "text_format_source": {"inline_string": body},
-                "content_type": "application/json",
-            },
-        }
-        for condition, body in (
-            (is_anthropic, _anthropic(kind, code, text)),
-            (when, _openai("server_error", code, text)),
-        )
-    ]
-
-
-def _equals(status: int) -> Json:
-    return {"op": "EQ", "value": {"default_value": status, "runtime_key": "hydragate.none"}}
-
-
-def _openai(kind: str, code: str, text: str) -> str:
-    return f'{{"error":{{"message":"{text}","type":"{kind}","param":null,"code":"{code}"}}}}'
-
-
-def _anthropic(kind: str, code: str, text: str) -> str:
-    error = f'{{"type":"{kind}","message":"{text}","code":"{code}"}}'
-    return f'{{"type":"error","error":{error}}}'
 
 
 __all__ = ["NO_UPSTREAM", "envoy_bootstrap"]

@@ -18,7 +18,7 @@ from ...model import RequestFacts
 from ..body import BodyFacts, ask_for_usage
 from ..client import Headers
 from ..facts import NO_BODY
-from ..header_plan import MAX_PLANNED_NAMES, MAX_PLANS, RequestPlan
+from ..header_plan import Plans, RequestPlan
 from ..reading import ReadRequest, RequestReader
 
 Scope = MutableMapping[str, Any]
@@ -106,20 +106,8 @@ class HeadPlan:
         return None if position is None else headers[position][1]
 
 
-_plans: dict[tuple[bytes, ...], HeadPlan] = {}
-
-
-def head_plan(headers: Headers) -> HeadPlan:
-    """A caller sends the same names each time, and its data plane adds the same."""
-    names = tuple([name for name, _ in headers])
-    plan = _plans.get(names)
-    if plan is None:
-        plan = HeadPlan(names)
-        if len(names) <= MAX_PLANNED_NAMES:
-            if len(_plans) >= MAX_PLANS:
-                _plans.clear()
-            _plans[names] = plan
-    return plan
+head_plan = Plans(HeadPlan).of
+"""Of a data plane, which adds the same names each time."""
 
 
 def original_scope(scope: Scope, *, raw_path: bytes, path: str, query: bytes, method: str) -> Scope:
