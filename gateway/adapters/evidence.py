@@ -9,7 +9,7 @@ out: a credential that nobody has accepted could be made up by the million.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -17,7 +17,7 @@ import msgspec
 from ..linking.evidence import Extractor, Key, Sight
 from ..linking.exempt import is_exempt
 from ..linking.linker import Evidence
-from ..linking.opening import NO_OPENING, read_opening
+from ..linking.opening import NO_OPENING, Members, read_opening
 from ..linking.sub_users import Doorkeeper
 from ..linking.traces import Tracer
 from ..model import RequestFacts, Status, Subject
@@ -33,7 +33,6 @@ _OF_THE_CALL = CREDENTIAL_HEADERS | {b"cookie", b"content-length"}
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-Members = Mapping[str, bytes | memoryview]
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -101,13 +100,13 @@ class EvidenceTap:
     def see_refusal(self, facts: RequestFacts, subject: Subject | None, members: Members) -> None:
         who = self._who(facts, subject)
         if who is not None:
-            self._tell(who, facts.received_us, lambda: self._tracer.of_refusal(_views(members)))
+            self._tell(who, facts.received_us, lambda: self._tracer.of_refusal(members))
 
     def see_failure(self, facts: RequestFacts, subject: Subject | None, body: bytes) -> None:
         who = self._traced(facts, subject)
         if who is not None:
             now_us = self._clock.now_us()
-            self._tell(who, now_us, lambda: self._tracer.of_refusal(_views(_read(body))))
+            self._tell(who, now_us, lambda: self._tracer.of_refusal(_read(body)))
 
     def room_for(self, facts: RequestFacts, subject: Subject | None) -> CopyRoom | None:
         if not facts.is_inference or not self._tracer.follows_answers:
@@ -139,19 +138,18 @@ class EvidenceTap:
     def _keys(
         self, facts: RequestFacts, subject: Subject, members: Members, headers: Headers
     ) -> list[Key]:
-        views = _views(members)
         is_short = facts.body_bytes <= MAX_OPENED_BYTES
         sight = Sight(
             facts.received_us,
             facts,
             subject,
-            members=views,
-            opening=read_opening(views) if is_short else NO_OPENING,
+            members=members,
+            opening=read_opening(members) if is_short else NO_OPENING,
             header_names=tuple([name for name, _ in headers if name not in _OF_THE_CALL]),
         )
         keys = self._extractor.new_keys(sight)
         if is_short and self._tracer.is_needed and not is_exempt(subject):
-            keys += self._tracer.of_request(views, sight.opening)
+            keys += self._tracer.of_request(members, sight.opening)
         return keys
 
     def _tell(self, subject: Subject, at_us: int, read: Callable[[], list[Key]]) -> None:
@@ -173,10 +171,6 @@ class EvidenceTap:
 
 def _is_known(facts: RequestFacts, subject: Subject) -> bool:
     return subject.status is not Status.PROVISIONAL and facts.credential is not None
-
-
-def _views(members: Members) -> dict[str, memoryview]:
-    return {name: memoryview(raw) for name, raw in members.items()}
 
 
 def _read(body: bytes) -> Members:

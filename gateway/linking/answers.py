@@ -11,8 +11,10 @@ import re
 import msgspec
 from msgspec import Raw, Struct
 
-from .artefacts import BROKEN, Block, Entry, artefacts_of
+from .artefacts import BROKEN, Block, artefacts_of
+from .opening import NOTHING, Entry
 
+LEAST_ANSWER_BYTES = 16  # what is shorter holds no id
 MAX_ANSWER_BYTES = 262_144  # larger answers are not read
 MAX_ENTRIES = 32
 _TEXT_DELTA = re.compile(rb'"text":\s?"((?:[^"\\]|\\.)*)"')
@@ -24,7 +26,7 @@ _COMPLETED = re.compile(rb"^data:\s?(\{.*\"response\.completed\".*\})\s*$", re.M
 
 
 class _Choice(Struct):
-    message: Raw = Raw(b"null")
+    message: Raw = NOTHING
 
 
 class _Answer(Struct):
@@ -32,13 +34,13 @@ class _Answer(Struct):
 
     id: str | None = None
     role: str = ""
-    content: Raw = Raw(b"")
+    content: Raw = NOTHING
     choices: list[_Choice] = []
     output: list[Raw] = []
 
 
 class _Completed(Struct):
-    response: Raw = Raw(b"null")
+    response: Raw = NOTHING
 
 
 _answer = msgspec.json.Decoder(_Answer)
@@ -47,9 +49,14 @@ _entry = msgspec.json.Decoder(Entry)
 _text = msgspec.json.Decoder(str)
 
 
+def is_an_answer(raw: bytes | Raw) -> bool:
+    """Whether it is worth reading, by its length."""
+    return LEAST_ANSWER_BYTES <= len(raw) <= MAX_ANSWER_BYTES
+
+
 def issued_in(raw: bytes | Raw) -> list[str]:
     """Of an answer as JSON."""
-    if not 2 < len(raw) <= MAX_ANSWER_BYTES:
+    if not is_an_answer(raw):
         return []
     try:
         answer = _answer.decode(raw)

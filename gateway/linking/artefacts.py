@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import log2
 from zlib import crc32
@@ -22,7 +22,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Raw, Struct
 
-from .opening import is_made_by_model
+from .opening import LIST, NOTHING, TEXT, Entry, Members, is_made_by_model, kind_of
 
 LEAST_BITS = 64.0
 MAX_ID_CHARS = 256
@@ -40,23 +40,7 @@ _MASK = 0xFFFFFFFF
 _LETTERS_ONLY = re.compile(r"[a-z_\-.:/]*\Z|[A-Z_\-.:/]*\Z")
 
 
-class Entry(Struct):
-    """A message or an item of any dialect, as far as it matters here."""
-
-    role: str = ""
-    type: str = ""
-    id: str | None = None
-    call_id: str | None = None
-    content: Raw = Raw(b"")
-    tool_calls: Raw = Raw(b"")
-    encrypted_content: str | None = None
-
-    @property
-    def is_made_by_model(self) -> bool:
-        return is_made_by_model(self.role, self.type)
-
-
-class Block(Struct):
+class Block(Struct, gc=False):
     """A part of a message's content, or a tool call beside it."""
 
     type: str = ""
@@ -73,34 +57,44 @@ _list = msgspec.json.Decoder(list[Raw])
 BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-def chained_in(members: Mapping[str, bytes | memoryview]) -> list[str]:
+def chained_in(members: Members) -> list[str]:
     """The answer that a request goes on from, where it names one that nobody can guess."""
     chained = members.get("previous_response_id")
     return [] if chained is None or len(chained) > MAX_ID_CHARS else _ids([_string(chained)])
 
 
-def returned_in(members: Mapping[str, bytes | memoryview]) -> list[str]:
-    """What the last assistant turn in a request's history holds; [] for a first question."""
+def returned_in(members: Members, entries: Sequence[Entry] | None = None) -> list[str]:
+    """What the last assistant turn in a request's history holds; [] for a first question.
+    `entries` are those of the history, where somebody has read them all."""
     found = chained_in(members)
-    raw = members.get("messages") or members.get("input")
-    if raw is not None and raw[:1] == b"[":
-        with contextlib.suppress(*BROKEN):
-            found += artefacts_of(reversed(list(_last_turn(_list.decode(raw)))))
+    with contextlib.suppress(*BROKEN):
+        if entries is not None:
+            found += artefacts_of(_last_turn(entries[: -MAX_TRAILING - 1 : -1])[::-1])
+            return found
+        raw = members.get("messages") or members.get("input")
+        if raw is not None and kind_of(raw) == LIST:
+            last_first = _list.decode(raw)[: -MAX_TRAILING - 1 : -1]
+            found += artefacts_of(_last_turn(_decoded(last_first))[::-1])
     return found
 
 
-def _last_turn(entries: list[Raw]) -> Iterator[Entry]:
-    """The model's own entries that stand together nearest to the end, the last one first."""
-    has_begun = False
-    for raw in entries[: -MAX_TRAILING - 1 : -1]:
+def _decoded(entries: Iterable[Raw]) -> Iterator[Entry]:
+    """One after the other, until one that is too long."""
+    for raw in entries:
         if len(raw) > MAX_ENTRY_BYTES:
             return
-        entry = _entry.decode(raw)
-        if entry.is_made_by_model:
-            has_begun = True
-            yield entry
-        elif has_begun:
-            return
+        yield _entry.decode(raw)
+
+
+def _last_turn(last_first: Iterable[Entry]) -> list[Entry]:
+    """The model's own entries that stand together nearest to the end, the last one first."""
+    turn: list[Entry] = []
+    for entry in last_first:
+        if is_made_by_model(entry):
+            turn.append(entry)
+        elif turn:
+            break
+    return turn
 
 
 def artefacts_of(entries: Iterable[Entry]) -> list[str]:
@@ -109,22 +103,19 @@ def artefacts_of(entries: Iterable[Entry]) -> list[str]:
     texts: list[str] = []
     for entry in entries:
         ids += (entry.id, entry.call_id, entry.encrypted_content)
-        for block in _blocks_of(entry):
-            ids += (block.id, block.signature, block.data)
-            if block.text is not None:
-                texts.append(block.text)
-    return _ids(ids) + passages("\n".join(texts))
-
-
-def _blocks_of(entry: Entry) -> list[Block]:
-    blocks: list[Block] = []
-    for raw in (entry.content, entry.tool_calls):
-        kind = bytes(memoryview(raw)[:1])
-        if kind == b"[":
-            blocks += _blocks.decode(raw)[:MAX_BLOCKS]
-        elif kind == b'"':
-            blocks.append(Block(text=_text.decode(raw)))
-    return blocks
+        for raw in (entry.content, entry.tool_calls):
+            if raw is NOTHING:
+                continue
+            kind = kind_of(raw)
+            if kind == TEXT:
+                texts.append(_text.decode(raw))
+            elif kind == LIST:
+                for block in _blocks.decode(raw)[:MAX_BLOCKS]:
+                    ids += (block.id, block.signature, block.data)
+                    if block.text is not None:
+                        texts.append(block.text)
+    found = passages("\n".join(texts))
+    return _ids(ids) + found if any(ids) else found
 
 
 def _ids(found: Iterable[str | None]) -> list[str]:
@@ -148,12 +139,19 @@ def passages(text: str) -> list[str]:
     raw = text[:MAX_TEXT_CHARS].encode("utf-8", "surrogatepass")
     for mark in _ASCII_ENDS if raw.isascii() else _SENTENCE_ENDS:
         raw = raw.replace(mark, b".")
-    ends = map(bytes.strip, raw.split(b".", MAX_SENTENCES))
-    sentences = [one for one in ends if len(one) >= LEAST_SENTENCE_BYTES]
-    pairs = [(first ^ 3 * second) & _MASK for first, second in pairwise(map(crc32, sentences))]
-    backwards = pairs[::-1]  # of equal ones the last counts
-    chosen = [len(pairs) - 1 - backwards.index(one) for one in sorted(set(pairs))[:PASSAGES]]
-    return [(sentences[n] + b"|" + sentences[n + 1]).decode("utf-8", "replace") for n in chosen]
+    pieces = map(bytes.strip, raw.split(b".", MAX_SENTENCES))
+    sentences = [one for one in pieces if len(one) >= LEAST_SENTENCE_BYTES]
+    if len(sentences) < 2:
+        return []
+    hashes = list(map(crc32, sentences))
+    pairs = [(first ^ 3 * second) & _MASK for first, second in pairwise(hashes)]
+    chosen = sorted(pairs)[:PASSAGES]
+    if len(set(chosen)) < len(chosen):
+        chosen = sorted(set(pairs))[:PASSAGES]
+    pairs.reverse()  # of equal ones the last counts
+    last = len(pairs) - 1
+    places = [last - pairs.index(one) for one in chosen]
+    return [(sentences[n] + b"|" + sentences[n + 1]).decode("utf-8", "replace") for n in places]
 
 
 def _string(raw: bytes | memoryview) -> str | None:

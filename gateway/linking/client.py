@@ -6,17 +6,16 @@ hubs; what is left are rare stacks, and claims that do not fit the TLS fingerpri
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .evidence import Block, Sight, family
 
 MAX_NAMES = 40
 
 
 @family("client_stack", Block.ORIGIN)
-def client_stack(sight: Sight) -> Iterator[str]:
+def client_stack(sight: Sight) -> tuple[str, ...]:
     """TLS fingerprint (where a trusted edge tells it), declared client and header order."""
     facts = sight.facts
-    if facts.user_agent is not None or facts.ja4 is not None:
-        names = b",".join(sight.header_names[:MAX_NAMES]).decode("latin-1")
-        yield f"{facts.ja4}|{facts.sdk or facts.user_agent}|{names}"
+    if facts.user_agent is None and facts.ja4 is None:
+        return ()
+    names = b",".join(sight.header_names[:MAX_NAMES]).decode("latin-1")
+    return (f"{facts.ja4}|{facts.sdk or facts.user_agent}|{names}",)

@@ -11,16 +11,15 @@ is kept. Law: the work of a reader is bounded whatever the request holds.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
 from types import MappingProxyType
 
 from ..core.keyed import KeyedHash
 from ..model import RequestFacts, Subject, record
 from .instants import HERE, SLOT_US, TURN
-from .opening import NO_OPENING, Opening
+from .opening import NO_OPENING, Members, Opening
 
 HASH_DIGITS = 16
 MAX_VALUES_PER_FAMILY = 8  # of one exchange; more are cut
@@ -36,7 +35,7 @@ class Block(StrEnum):
     RELAY = "relay"  # provenance and echo
 
 
-@dataclass(slots=True)
+@record
 class Sight:
     """One request as the families see it.
 
@@ -48,12 +47,12 @@ class Sight:
     at_us: int
     facts: RequestFacts
     subject: Subject
-    members: Mapping[str, bytes | memoryview] = field(default_factory=dict)
+    members: Members = field(default_factory=dict)
     opening: Opening = NO_OPENING
     header_names: tuple[bytes, ...] = ()
 
 
-Reader = Callable[[Sight], Iterable[str]]
+Reader = Callable[[Sight], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +117,9 @@ class LinkingKeys:
 
     def key(self, family: str, text: str) -> Key:
         value = self.current.value(family, text)[:HASH_DIGITS]
-        if self.previous is None:
+        if (previous := self.previous) is None:
             return Key(family, value)
-        return Key(family, value, self.previous.value(family, text)[:HASH_DIGITS])
+        return Key(family, value, previous.value(family, text)[:HASH_DIGITS])
 
 
 _TURN = Key(TURN, HERE)
@@ -198,16 +197,18 @@ class Extractor:
             shown.seen, shown.version = seen, version
 
     def _read(self, readers: _Readers, sight: Sight, shown: _Shown, found: list[Key]) -> None:
-        pairs, most = shown.pairs, self.KEPT_PER_ACCOUNT
+        pairs, most, key = shown.pairs, self.KEPT_PER_ACCOUNT, self._keys.key
+        most_values = MAX_VALUES_PER_FAMILY
         for name, read in readers:
-            for text in islice(read(sight), MAX_VALUES_PER_FAMILY):
+            values = read(sight)
+            for text in values if len(values) <= most_values else values[:most_values]:
                 pair = hash((name, text))  # of this process only; the text itself is not kept
                 if pair in pairs:
                     continue
                 if len(pairs) >= most:
                     del pairs[next(iter(pairs))]
                 pairs[pair] = None
-                found.append(self._keys.key(name, text))
+                found.append(key(name, text))
 
     def _turn(self, shown: _Shown, subject: Subject, at_us: int) -> list[Key]:
         """When an aggregator's user sends is the aggregator's doing too, and is not told."""

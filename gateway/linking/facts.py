@@ -6,8 +6,6 @@ signs up within an hour. Free-mail domains say nothing and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ..model import SECOND_US
 from .evidence import Block, Sight, family
 
@@ -56,31 +54,31 @@ FREE_MAIL = frozenset(
 
 
 @family("payment", Block.FACTS, of_subject=True)
-def payment(sight: Sight) -> Iterator[str]:
+def payment(sight: Sight) -> tuple[str, ...]:
     """Accounts that pay by one instrument."""
-    if sight.subject.payment is not None:
-        yield sight.subject.payment
+    payment = sight.subject.payment
+    return () if payment is None else (payment,)
 
 
 @family("mail_domain", Block.FACTS, of_subject=True)
-def mail_domain(sight: Sight) -> Iterator[str]:
+def mail_domain(sight: Sight) -> tuple[str, ...]:
     """Accounts with addresses under one domain that is no free-mail provider's."""
     domain = (sight.subject.email_domain or "").lower()
-    if domain and domain not in FREE_MAIL:
-        yield domain
+    return (domain,) if domain and domain not in FREE_MAIL else ()
 
 
 @family("signup_network", Block.FACTS, of_subject=True)
-def signup_network(sight: Sight) -> Iterator[str]:
+def signup_network(sight: Sight) -> tuple[str, ...]:
     """Accounts that were opened from one address (IPv6: one /64)."""
-    if sight.subject.signup_network is not None:
-        yield sight.subject.signup_network
+    network = sight.subject.signup_network
+    return () if network is None else (network,)
 
 
 @family("signup_burst", Block.FACTS, of_subject=True)
-def signup_burst(sight: Sight) -> Iterator[str]:
+def signup_burst(sight: Sight) -> tuple[str, ...]:
     """Accounts that were opened within one hour, by one path, billed in one country."""
     subject = sight.subject
-    if subject.created_us is not None:
-        hour = subject.created_us // BURST_US
-        yield f"{hour}:{subject.signup_path}:{subject.billing_country}"
+    if subject.created_us is None:
+        return ()
+    hour = subject.created_us // BURST_US
+    return (f"{hour}:{subject.signup_path}:{subject.billing_country}",)

@@ -6,13 +6,11 @@ network is a hub and says nothing; rarity decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .evidence import Block, Sight, family
 
 
 @family("network", Block.ORIGIN)
-def network(sight: Sight) -> Iterator[str]:
+def network(sight: Sight) -> tuple[str, ...]:
     """Accounts that call from one address (IPv6: one /64)."""
-    if sight.facts.client_network is not None:
-        yield sight.facts.client_network
+    network = sight.facts.client_network
+    return () if network is None else (network,)

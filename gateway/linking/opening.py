@@ -1,4 +1,5 @@
-"""How a conversation begins: its system prompt and its first question, in any dialect.
+"""How a conversation begins: its system prompt and its first question, in any dialect; and its
+entries, where they are read in one go.
 
 Bounded: entries beyond the first few and text beyond `MAX_BYTES` are not read. What cannot be
 read is empty; whether a body is acceptable was decided elsewhere.
@@ -6,7 +7,7 @@ read is empty; whether a body is acceptable was decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Raw
@@ -15,7 +16,25 @@ from ..model import record
 
 MAX_BYTES = 65_536
 MAX_ENTRIES_LOOKED_AT = 4
+NOTHING = Raw(b"null")
+TEXT, LIST = b'"['
 _SYSTEM_ROLES = frozenset({"system", "developer"})
+_MADE_BY_MODEL = frozenset({"reasoning", "function_call"})
+
+Members = Mapping[str, bytes | memoryview | Raw]
+"""Of a body: its top-level values as raw JSON, by name."""
+
+
+class Entry(msgspec.Struct, gc=False):
+    """A message or an item of any dialect, as far as it matters here."""
+
+    role: str = ""
+    type: str = ""
+    id: str | None = None
+    call_id: str | None = None
+    content: Raw = NOTHING
+    tool_calls: Raw = NOTHING
+    encrypted_content: str | None = None
 
 
 @record
@@ -25,6 +44,7 @@ class Opening:
     system: bytes = b""
     question: bytes = b""
     is_first: bool = False  # it is known that none of the entries is the model's own
+    entries: Sequence[Entry] | None = None  # all of them, where that is known to be so
 
 
 NO_OPENING = Opening()
@@ -32,33 +52,29 @@ NO_OPENING = Opening()
 
 class _Message(msgspec.Struct):
     role: str = ""
-    content: Raw = Raw(b"null")
-
-
-class _Turn(_Message):
-    type: str = ""
+    content: Raw = NOTHING
 
 
 class _Part(msgspec.Struct):
     text: str = ""
 
 
-_entries = msgspec.json.Decoder(list[Raw])
+_raw_entries = msgspec.json.Decoder(list[Raw])
 _message = msgspec.json.Decoder(_Message)
-_turns = msgspec.json.Decoder(list[_Turn])
+_entries = msgspec.json.Decoder(list[Entry])
 _parts = msgspec.json.Decoder(list[_Part])
 _string = msgspec.json.Decoder(str)
 
 
-def read_opening(members: Mapping[str, bytes | memoryview]) -> Opening:
+def read_opening(members: Members) -> Opening:
     """Of a chat, Responses, messages or completions body."""
     system = question = b""
     for name in ("system", "instructions"):
         if name in members:
-            system = bytes(members[name][:MAX_BYTES])
+            system = bytes(memoryview(members[name])[:MAX_BYTES])
     raw = members.get("messages") or members.get("input")
-    turns = _all_turns(raw)
-    for message in _first_messages(raw) if turns is None else turns[:MAX_ENTRIES_LOOKED_AT]:
+    entries = None if raw is None else _all_entries(raw)
+    for message in _first_messages(raw) if entries is None else entries[:MAX_ENTRIES_LOOKED_AT]:
         if message.role in _SYSTEM_ROLES:
             system = system or bytes(message.content)
         elif message.role == "user":
@@ -66,14 +82,20 @@ def read_opening(members: Mapping[str, bytes | memoryview]) -> Opening:
             break
     if not question:
         raw = members.get("input") or members.get("prompt")
-        if raw is not None and bytes(raw[:1]) == b'"':
-            question = bytes(raw[:MAX_BYTES])
-    return Opening(system, question, turns is not None and not any(map(_is_answer, turns)))
+        if raw is not None and kind_of(raw) == TEXT:
+            question = bytes(memoryview(raw)[:MAX_BYTES])
+    if entries is None:
+        return Opening(system, question)
+    return Opening(system, question, not any(map(is_made_by_model, entries)), entries)
 
 
-def is_made_by_model(role: str, type_: str) -> bool:
-    """Whether an entry of a conversation is the model's own, in any dialect."""
-    return role == "assistant" or type_ in ("reasoning", "function_call")
+def is_made_by_model(entry: Entry) -> bool:
+    return entry.role == "assistant" or entry.type in _MADE_BY_MODEL
+
+
+def kind_of(raw: bytes | memoryview | Raw) -> int:
+    """The first byte of a value as raw JSON, which tells its type; 0 of none."""
+    return memoryview(raw)[0] if len(raw) else 0
 
 
 def text_of(raw: bytes) -> str:
@@ -86,6 +108,15 @@ def text_of(raw: bytes) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     return ""
+
+
+def plain_beginning_of(raw: bytes, chars: int) -> bytes | None:
+    """`text_of(raw)[:chars]` in ASCII, as it stands there; None where the text is shorter, or what
+    is read of it holds an escape."""
+    beginning = raw[1 : 1 + chars]
+    if raw[:1] != b'"' or len(raw) < chars + 2 or b"\\" in beginning:
+        return None
+    return beginning if len(raw) < MAX_BYTES and raw.isascii() else None
 
 
 def beginning_of(raw: bytes, most_chars: int) -> str | None:
@@ -105,26 +136,22 @@ def beginning_of(raw: bytes, most_chars: int) -> str | None:
     return text[:most_chars] if len(text) >= most_chars else None
 
 
-def _is_answer(turn: _Turn) -> bool:
-    return is_made_by_model(turn.role, turn.type)
-
-
-def _all_turns(raw: bytes | memoryview | None) -> list[_Turn] | None:
+def _all_entries(raw: bytes | memoryview | Raw) -> list[Entry] | None:
     """Of a conversation that is short and whose entries are all what they should be, read in one
     go; None of others, which are taken apart entry by entry."""
-    if raw is None or len(raw) > MAX_BYTES or raw[:1] != b"[":
+    if len(raw) > MAX_BYTES or kind_of(raw) != LIST:
         return None
     try:
-        return _turns.decode(raw)
+        return _entries.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _first_messages(raw: bytes | memoryview | None) -> list[_Message]:
-    if raw is None or bytes(raw[:1]) != b"[":
+def _first_messages(raw: bytes | memoryview | Raw | None) -> list[_Message]:
+    if raw is None or kind_of(raw) != LIST:
         return []
     try:
-        entries = _entries.decode(raw)[:MAX_ENTRIES_LOOKED_AT]
+        entries = _raw_entries.decode(raw)[:MAX_ENTRIES_LOOKED_AT]
         return [_message.decode(entry) for entry in entries if len(entry) <= MAX_BYTES]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []

@@ -6,7 +6,7 @@ block: who shares a template mostly shares its parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from msgspec import Raw
 
 from .evidence import Block, Sight, family
 
@@ -31,14 +31,16 @@ MAX_VALUE_BYTES = 64
 
 
 @family("parameters", Block.CONTENT)
-def parameters(sight: Sight) -> Iterator[str]:
+def parameters(sight: Sight) -> tuple[str, ...]:
     """The exact values of at least three sampling parameters."""
     members = sight.members
     named = [name for name in NAMES if name in members]
-    if len(named) >= LEAST:
-        found = [f"{name}={_short(members[name])}" for name in named]
-        yield f"{sight.facts.model}|" + "|".join(found)
+    if len(named) < LEAST:
+        return ()
+    found = [f"{name}={_short(members[name])}" for name in named]
+    return (f"{sight.facts.model}|" + "|".join(found),)
 
 
-def _short(raw: bytes | memoryview) -> str:
-    return str(raw if len(raw) <= MAX_VALUE_BYTES else raw[:MAX_VALUE_BYTES], "utf-8", "replace")
+def _short(raw: bytes | memoryview | Raw) -> str:
+    short = raw if len(raw) <= MAX_VALUE_BYTES else memoryview(raw)[:MAX_VALUE_BYTES]
+    return str(short, "utf-8", "replace")

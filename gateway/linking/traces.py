@@ -12,7 +12,7 @@ refused to one account with what another brings. Traces travel as keys of reserv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from msgspec import Raw
@@ -21,7 +21,7 @@ from ..core.keyed import KeyedHash
 from .answers import issued_in, issued_in_stream
 from .artefacts import chained_in, returned_in
 from .evidence import HASH_DIGITS, Key, LinkingKeys
-from .opening import Opening
+from .opening import Members, Opening
 
 TALK, RETURNED, ASKED, ISSUED, REFUSED = "talk", "returned", "asked", "issued", "refused"
 TRACES = frozenset({TALK, RETURNED, ASKED, ISSUED, REFUSED})
@@ -30,8 +30,6 @@ LEAST_CONTENT_BYTES = 96
 CONTENT_BYTES = 65_536  # of longer ones the end is what counts, and the length
 _PURPOSES = {TALK: "talk", RETURNED: "artefact", ISSUED: "artefact", ASKED: "asked"}
 _PURPOSES[REFUSED] = "asked"
-_BROUGHT = frozenset({RETURNED, ASKED})
-Members = Mapping[str, bytes | memoryview]
 
 
 class Tracer:
@@ -46,30 +44,38 @@ class Tracer:
         self._epochs = keys if isinstance(keys, LinkingKeys) else LinkingKeys(keys)
 
     def of_request(self, members: Members, opening: Opening) -> list[Key]:
-        found = []
+        found: list[Key] = []
         if self.follows_answers:
-            returned = chained_in(members) if opening.is_first else returned_in(members)
+            if opening.is_first:
+                returned = chained_in(members)
+            else:
+                returned = returned_in(members, opening.entries)
             if returned:
                 talk = blake2b(opening.question, digest_size=16).hexdigest()
-                found = self._keys(TALK, [talk]) + self._keys(RETURNED, returned)
+                found = self._given(TALK, [talk]) + self._brought(RETURNED, returned)
         if self.follows_refusals:
-            found += self._keys(ASKED, _content_of(members))
+            found += self._brought(ASKED, _content_of(members))
         return found
 
     def of_answer(self, raw: bytes | Raw) -> list[Key]:
-        return self._keys(ISSUED, issued_in(raw)) if self.follows_answers else []
+        return self._given(ISSUED, issued_in(raw)) if self.follows_answers else []
 
     def of_stream(self, raw: bytes) -> list[Key]:
-        return self._keys(ISSUED, issued_in_stream(raw)) if self.follows_answers else []
+        return self._given(ISSUED, issued_in_stream(raw)) if self.follows_answers else []
 
     def of_refusal(self, members: Members) -> list[Key]:
-        return self._keys(REFUSED, _content_of(members)) if self.follows_refusals else []
+        return self._given(REFUSED, _content_of(members)) if self.follows_refusals else []
 
-    def _keys(self, trace: str, texts: Iterable[str]) -> list[Key]:
-        purpose, current, previous = _PURPOSES[trace], self._epochs.current, self._epochs.previous
-        if trace not in _BROUGHT or previous is None:
-            return [Key(trace, current.value(purpose, text)[:HASH_DIGITS]) for text in texts]
-        epochs = (current, previous)
+    def _given(self, trace: str, texts: Iterable[str]) -> list[Key]:
+        value, purpose = self._epochs.current.value, _PURPOSES[trace]
+        return [Key(trace, value(purpose, text)[:HASH_DIGITS]) for text in texts]
+
+    def _brought(self, trace: str, texts: Iterable[str]) -> list[Key]:
+        """It may have been given under the key before."""
+        previous = self._epochs.previous
+        if previous is None:
+            return self._given(trace, texts)
+        purpose, epochs = _PURPOSES[trace], (self._epochs.current, previous)
         return [
             Key(trace, keyed.value(purpose, text)[:HASH_DIGITS])
             for text in texts
@@ -82,5 +88,6 @@ def _content_of(members: Members) -> list[str]:
     raw = members.get("messages") or members.get("input") or members.get("prompt")
     if raw is None or len(raw) < LEAST_CONTENT_BYTES:
         return []
-    digest = blake2b(raw[-CONTENT_BYTES:], digest_size=16).hexdigest()
+    end = raw if len(raw) <= CONTENT_BYTES else memoryview(raw)[-CONTENT_BYTES:]
+    digest = blake2b(end, digest_size=16).hexdigest()
     return [f"{len(raw)}:{digest}"]

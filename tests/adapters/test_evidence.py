@@ -116,7 +116,7 @@ def broken_family() -> Iterator[None]:
     from gateway.linking import evidence as registry
 
     @family("broken", next(iter(registry.all_families().values())).block)
-    def broken(sight: Sight) -> Iterator[str]:
+    def broken(sight: Sight) -> tuple[str, ...]:
         """Fails on every sight."""
         raise RuntimeError("a bug in a family")
 

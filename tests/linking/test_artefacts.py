@@ -220,6 +220,19 @@ def test_a_first_question_is_known_as_one_and_brings_nothing(
         assert returned_in(members) == chained_in(members) == [f"resp_{CALL}"]
 
 
+odd_entries: list[Any] = [
+    *(CHAT_TOOL, THOUGHT, *ITEMS, {"role": "user", "content": "go"}, "text", None, {"role": 1}),
+    *({"role": "assistant", "content": 7}, {"role": "assistant", "id": 5, "content": TEXT}),
+    {"role": "assistant", "content": [{"type": "text", "text": TEXT}, {"id": 5}]},
+]
+
+
+@given(st.lists(st.sampled_from(odd_entries), max_size=24))
+def test_a_history_read_in_one_go_holds_what_it_holds_entry_by_entry(entries: list[Any]) -> None:
+    raw = members({"messages": entries, "previous_response_id": f"resp_{CALL}"})
+    assert returned_in(raw, read_opening(raw).entries) == returned_in(raw)
+
+
 def test_a_role_that_hides_behind_escapes_is_one() -> None:
     raw = json.dumps([{"role": "assistant", "content": TEXT}]).encode()
     hidden = raw.replace(b"assistant", b"\\u0061ssistant")

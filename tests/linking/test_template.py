@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.linking.opening import MAX_BYTES, beginning_of, text_of
+from gateway.linking.opening import MAX_BYTES, beginning_of, plain_beginning_of, text_of
 from gateway.linking.template import HEAD_CHARS, QUESTION_CHARS, head_of, normalised
 
 words = st.sampled_from(
@@ -69,6 +69,10 @@ def test_a_beginning_is_that_of_the_text_or_not_told(
 ) -> None:
     raw = json.dumps(text, ensure_ascii=is_escaped).encode()
     assert beginning_of(raw, most_chars) in (None, text[:most_chars])
+    assert plain_beginning_of(raw, most_chars) in (
+        None,
+        text[:most_chars].encode("utf-8", "surrogatepass"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,7 @@ def test_a_beginning_is_that_of_the_text_or_not_told(
 )
 def test_of_other_values_no_beginning_is_told(raw: bytes) -> None:
     assert beginning_of(raw, 4) is None
+    assert plain_beginning_of(raw, 4) is None
 
 
 def test_the_beginning_of_a_long_text_is_told() -> None:
