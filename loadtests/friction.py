@@ -24,6 +24,7 @@ from typing import Any
 import click
 import yaml
 
+from ..adapters.body import BodyFacts
 from ..app import open_replay_store
 from ..classifiers.load import ModelHolder
 from ..classifiers.reader import TaskReader
@@ -77,14 +78,20 @@ class ScriptedFriction:
             self.told.accounts[group] += 1
 
     def on_request(
-        self, number: int, now_us: int, line: TrafficLine, facts: RequestFacts, decision: Decision
+        self,
+        number: int,
+        now_us: int,
+        line: TrafficLine,
+        body: BodyFacts,
+        facts: RequestFacts,
+        decision: Decision,
     ) -> None:
         group, is_operator = self._groups.get(line.account_id, ("unlabelled", False))
         self.told.exchanges[group] += 1
         self.told.served[group] += decision.is_served
         if decision.verdict is Verdict.VERIFY and decision.level is not None:
             self._ask(now_us, line.account_id, decision, group, is_operator=is_operator)
-        self._inner.on_request(number, now_us, line, facts, decision)
+        self._inner.on_request(number, now_us, line, body, facts, decision)
 
     def on_response(
         self, number: int, now_us: int, facts: RequestFacts, response: LoggedResponse

@@ -24,6 +24,7 @@ from typing import IO, Any
 import click
 import msgspec
 
+from ..adapters.body import BodyFacts
 from ..app import open_replay_store
 from ..commands.replay import FixedPolicy
 from ..commands.replay_inputs import Asked
@@ -66,11 +67,17 @@ class Recorder(LinkingHook):
         self._encoder = msgspec.msgpack.Encoder()
 
     def on_request(
-        self, number: int, now_us: int, line: TrafficLine, facts: RequestFacts, decision: Decision
+        self,
+        number: int,
+        now_us: int,
+        line: TrafficLine,
+        body: BodyFacts,
+        facts: RequestFacts,
+        decision: Decision,
     ) -> None:
         if decision.subject is not None:
             self._write(Told(decision.subject.account_id, now_us))
-        super().on_request(number, now_us, line, facts, decision)
+        super().on_request(number, now_us, line, body, facts, decision)
 
     def observe(self, evidence: Evidence) -> None:
         keys = [(key.family, key.value) for key in evidence.keys]

@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 
+from ..adapters.body import BodyFacts
 from ..core.keyed import KeyedHash
 from ..core.sub_users import parts_of
+from ..linking.answers import is_an_answer
 from ..linking.evidence import Extractor, Key, Sight
 from ..linking.exempt import is_exempt
 from ..linking.linker import Evidence, Linker, LinkerSettings
-from ..linking.opening import NO_OPENING, read_opening
+from ..linking.opening import NO_OPENING, Members, read_opening
 from ..linking.sub_users import Doorkeeper, Kept, relinked
 from ..linking.traces import REFUSALS, REFUSED, Tracer
 from ..model import SECOND_US, Decision, RequestFacts, Subject
@@ -53,7 +55,13 @@ class LinkingHook:
         self._linker = Linker(settings)
 
     def on_request(
-        self, number: int, now_us: int, line: TrafficLine, facts: RequestFacts, decision: Decision
+        self,
+        number: int,
+        now_us: int,
+        line: TrafficLine,
+        body: BodyFacts,
+        facts: RequestFacts,
+        decision: Decision,
     ) -> None:
         if decision.subject is None or decision.subject.pseudonym is None:
             return  # unknown credentials have no account that could be linked
@@ -62,27 +70,35 @@ class LinkingHook:
             return
         keys: list[Key]
         if self._extractor.wants(subject):
-            sight = _sight(now_us, line, facts, subject)
+            sight = _sight(now_us, line, body, facts, subject)
             keys = self._extractor.new_keys(sight)
             keys += self._tracer.of_request(sight.members, sight.opening)
         else:
             keys = self._extractor.pass_over(subject, now_us)
         if not decision.is_served:
-            keys += self._tracer.of_refusal(_members_of(line))
+            keys += self._tracer.of_refusal(_members_of(line, body))
         elif line.response is not None:
-            self._await(number, line, subject, line.response)
+            self._await(number, line, body, subject, line.response)
         self._tell(subject.account_id, now_us, keys, is_exempt(subject), subject.created_us)
 
     def _await(
-        self, number: int, line: TrafficLine, subject: Subject, response: LoggedResponse
+        self,
+        number: int,
+        line: TrafficLine,
+        body: BodyFacts,
+        subject: Subject,
+        response: LoggedResponse,
     ) -> None:
-        """Remember whose the answer is; where the model API refuses, what was asked."""
-        exempt = is_exempt(subject)
-        if exempt or not self._tracer.is_needed:
+        """Remember whose the answer is; where the model API refuses, what was asked. What will
+        tell nothing is not waited for."""
+        is_refusal = response.status in REFUSALS
+        if not (is_refusal or is_an_answer(response.body)):
+            return
+        if not self._tracer.is_needed or is_exempt(subject):
             return
         refused: list[str] = []
-        if response.status in REFUSALS:
-            refused = [key.value for key in self._tracer.of_refusal(_members_of(line))]
+        if is_refusal:
+            refused = [key.value for key in self._tracer.of_refusal(_members_of(line, body))]
         self._awaited[number] = Awaited(subject.account_id, subject.created_us, refused)
 
     def on_response(
@@ -145,15 +161,19 @@ class LinkingHook:
         self._extractor.recount(counts)
 
 
-def _members_of(line: TrafficLine) -> Mapping[str, memoryview]:
-    """Empty where none is kept, or the request was refused for it."""
+def _members_of(line: TrafficLine, body: BodyFacts) -> Members:
+    """Empty where none is kept. Of a path that is not known nobody has read the body."""
+    if body.members:
+        return body.members
     with suppress(msgspec.MsgspecError):
-        return {name: memoryview(raw) for name, raw in _members.decode(line.body).items()}
+        return _members.decode(line.body)
     return {}
 
 
-def _sight(now_us: int, line: TrafficLine, facts: RequestFacts, subject: Subject) -> Sight:
-    members = _members_of(line)
+def _sight(
+    now_us: int, line: TrafficLine, body: BodyFacts, facts: RequestFacts, subject: Subject
+) -> Sight:
+    members = _members_of(line, body)
     opening = read_opening(members) if members else NO_OPENING
     plan, _ = head_of(line.headers)
     return Sight(now_us, facts, subject, members, opening, tuple(plan.last))

@@ -163,14 +163,14 @@ class Replay:
         credential = self._credentials.get((line.account_id, key))
         if credential is None:
             await self._learn_key(line.account_id, key)
-        facts, error = self.facts_of(number, line, credential)
+        facts, error, body = self.facts_of(number, line, credential)
         if error is not None:
             decision = self.engine.reject(facts, error)
         else:
             decision = await self.engine.decide(facts)
         self.summary.count(line.account_id, decision)
         if self.hook is not None:
-            self.hook.on_request(number, self.clock.us, line, facts, decision)
+            self.hook.on_request(number, self.clock.us, line, body, facts, decision)
             self._arm_tick()
         response = line.response
         if response is not None and decision.verdict is _ALLOW:
@@ -250,9 +250,10 @@ class Replay:
 
     def facts_of(
         self, number: int, line: TrafficLine, credential: str | None = None
-    ) -> tuple[RequestFacts, RequestError | None]:
+    ) -> tuple[RequestFacts, RequestError | None, BodyFacts]:
         """The facts at the instant reached, read as those of a live request are; the error says
-        why the body could not be read. `credential` is the line's, from whoever knows it."""
+        why the body could not be read, which is `NO_BODY` then. `credential` is the line's, from
+        whoever knows it."""
         self._ids.line, now_us = number, self.clock.us
         if credential is None:
             credential = self._credential_of(line.account_id, line.key_id or NO_KEY)
@@ -285,7 +286,7 @@ class Replay:
             keyed=self._keyed,
             estimator=self.engine.estimator,
         )
-        return facts, error
+        return facts, error, body
 
     def _origin(self, client_ip: str) -> Origin:
         return origin_of(address_of(client_ip), self._keyed, self.engine.geo)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from ..adapters.body import BodyFacts
 from ..model import Decision, RequestFacts
 from ..ports import Directory
 from .traffic import LoggedResponse, TrafficLine
@@ -20,10 +21,16 @@ class ReplayHook(Protocol):
     """Called in order of event time; `number` is the line, equal for a request and its response."""
 
     def on_request(
-        self, number: int, now_us: int, line: TrafficLine, facts: RequestFacts, decision: Decision
+        self,
+        number: int,
+        now_us: int,
+        line: TrafficLine,
+        body: BodyFacts,
+        facts: RequestFacts,
+        decision: Decision,
     ) -> None:
-        """A request has been decided. `line.body` and `line.headers` are raw: read them at once
-        or copy them, the line is not kept."""
+        """A request has been decided. `body` is what was read of its body. What is raw in it and
+        in `line` must be read at once or copied: neither is kept."""
         ...
 
     def on_response(

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import msgspec
 
+from ...adapters.body import BodyFacts
 from ...classifiers.load import ModelHolder
 from ...classifiers.reader import TaskReader
 from ...commands.replay_inputs import load_scenario
@@ -49,7 +50,13 @@ class DaySampler:
         self.seen: list[tuple[str, int, int | None, bytes]] = []
 
     def on_request(
-        self, number: int, now_us: int, line: TrafficLine, facts: RequestFacts, decision: Decision
+        self,
+        number: int,
+        now_us: int,
+        line: TrafficLine,
+        body: BodyFacts,
+        facts: RequestFacts,
+        decision: Decision,
     ) -> None: ...
 
     def on_response(

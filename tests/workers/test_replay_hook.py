@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.adapters.body import BodyFacts
 from gateway.commands.replay import FixedPolicy
 from gateway.model import SECOND_US, Decision, RequestFacts
 from gateway.ports import Directory
@@ -46,7 +47,13 @@ class NotingHook:
         self.seen: dict[str, list[str]] = {}
 
     def on_request(
-        self, number: int, now_us: int, line: TrafficLine, facts: RequestFacts, decision: Decision
+        self,
+        number: int,
+        now_us: int,
+        line: TrafficLine,
+        body: BodyFacts,
+        facts: RequestFacts,
+        decision: Decision,
     ) -> None:
         self.calls.append(("request", number, (now_us - BASE_US) / SECOND_US))
 
