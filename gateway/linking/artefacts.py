@@ -12,7 +12,6 @@ nine characters) are left out, and so are single sentences.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -32,6 +31,7 @@ LEAST_SENTENCE_BYTES = 32
 MAX_TEXT_CHARS = 8_192
 MAX_SENTENCES = 64
 MAX_TRAILING = 16  # entries of a history that are looked at, from its end
+_LAST_FIRST = slice(None, -MAX_TRAILING - 1, -1)
 MAX_BLOCKS = 32
 MAX_ENTRY_BYTES = 262_144
 _SENTENCE_ENDS = tuple(mark.encode() for mark in "!?\n\u3002\uff01\uff1f")
@@ -67,15 +67,19 @@ def returned_in(members: Members, entries: Sequence[Entry] | None = None) -> lis
     """What the last assistant turn in a request's history holds; [] for a first question.
     `entries` are those of the history, where somebody has read them all."""
     found = chained_in(members)
-    with contextlib.suppress(*BROKEN):
-        if entries is not None:
-            found += artefacts_of(_last_turn(entries[: -MAX_TRAILING - 1 : -1])[::-1])
-            return found
-        raw = members.get("messages") or members.get("input")
-        if raw is not None and kind_of(raw) == LIST:
-            last_first = _list.decode(raw)[: -MAX_TRAILING - 1 : -1]
-            found += artefacts_of(_last_turn(_decoded(last_first))[::-1])
-    return found
+    try:
+        turn = _last_turn(_last_first(members) if entries is None else entries[_LAST_FIRST])
+        return found + artefacts_of(reversed(turn)) if turn else found
+    except BROKEN:
+        return found
+
+
+def _last_first(members: Members) -> Iterable[Entry]:
+    """The entries of a history, from its end."""
+    raw = members.get("messages") or members.get("input")
+    if raw is None or kind_of(raw) != LIST:
+        return ()
+    return _decoded(_list.decode(raw)[_LAST_FIRST])
 
 
 def _decoded(entries: Iterable[Raw]) -> Iterator[Entry]:

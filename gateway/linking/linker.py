@@ -99,11 +99,12 @@ class Linker:
         account.last_us = max(account.last_us, evidence.at_us)
         traces = []
         for key in evidence.keys:
-            if key.family == TURN:
+            family = key.family
+            if family in TRACES:
+                traces.append(key)
+            elif family == TURN:
                 if not evidence.is_exempt:
                     self._state.turns.instants.note(evidence.account_id, evidence.at_us)
-            elif key.family in TRACES:
-                traces.append(key)
             else:
                 self._show(number, key, evidence.at_us)
         if traces and not evidence.is_exempt:
@@ -186,10 +187,12 @@ class Linker:
         value = self._state.graph.values.get(seed)
         if value is None or value.block is Block.FACTS:
             return False
-        before, holders = self._state.examined.get(seed, 0), len(value.holders)
+        holders = len(value.holders)
+        if holders < self._settings.least_members:  # as nearly all have
+            return False
+        before = self._state.examined.get(seed, 0)
         step = max(self._settings.growth_accounts, min(before, MOST_SCORED) // LOOK_SHARE)
-        grown = min(self._settings.growth * before, before + step)
-        return holders >= max(self._settings.least_members, grown)
+        return holders >= min(self._settings.growth * before, before + step)
 
     def _company_of(self, ring: int) -> set[int]:
         """What most of a ring show besides: not grown, but the ring ties those who show it."""

@@ -56,7 +56,9 @@ class Relay:
 
     def _take(self, account_id: str, at_us: int, pairs: list[tuple[str, str]]) -> None:
         talk = ""
-        for trace, value in sorted(pairs, key=lambda pair: _ORDER[pair[0]]):
+        if len(pairs) > 1:
+            pairs = sorted(pairs, key=lambda pair: _ORDER[pair[0]])
+        for trace, value in pairs:
             if trace == ISSUED:
                 self.provenance.issue(account_id, value, at_us)
             elif trace == REFUSED:
