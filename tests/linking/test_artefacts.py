@@ -169,6 +169,14 @@ def test_a_streamed_chat_answer_yields_what_the_whole_one_does() -> None:
     assert issued_in_stream(stream) == [CALL]
 
 
+@given(st.lists(st.sampled_from(['"', "\\", "\n", "ü", "\U0001f600", "A sentence, "]), max_size=9))
+def test_escapes_in_a_stream_change_nothing(odd: list[str]) -> None:
+    pieces = [*odd, TEXT, *odd]
+    chunks = ({"choices": [{"delta": {"content": one}}]} for one in pieces)
+    whole = {"choices": [{"message": {"role": "assistant", "content": "".join(pieces)}}]}
+    assert issued_in_stream(events(*chunks)) == issued_in(json.dumps(whole).encode())
+
+
 def test_a_streamed_message_yields_what_the_whole_one_does() -> None:
     stop = {"type": "content_block_stop", "index": 0}
     start: dict[str, Any] = {"type": "content_block_start"}
@@ -192,6 +200,20 @@ def test_a_streamed_response_is_read_from_its_last_event() -> None:
     stream = events(
         {"type": "response.output_text.delta", "delta": "The"},
         {"type": "response.completed", "response": answer},
+    )
+    assert issued_in_stream(stream) == issued_in(json.dumps(answer).encode()) != []
+
+
+def test_words_of_the_protocol_in_a_text_hide_no_answer() -> None:
+    mention = 'It ends with "response.completed". '
+    chunks = ({"choices": [{"delta": {"content": one}}]} for one in (mention, *deltas()))
+    whole = {"choices": [{"message": {"role": "assistant", "content": mention + TEXT}}]}
+    assert issued_in_stream(events(*chunks)) == issued_in(json.dumps(whole).encode()) != []
+    answer = {"id": "resp_" + "0123456789abcdef" * 3, "output": ITEMS}
+    claimed = {"metadata": {"note": "response.completed"}}
+    stream = events(
+        {"type": "response.created", "response": {**answer, **claimed, "output": []}},
+        {"type": "response.completed", "response": {**answer, **claimed}},
     )
     assert issued_in_stream(stream) == issued_in(json.dumps(answer).encode()) != []
 
