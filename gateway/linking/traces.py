@@ -28,6 +28,8 @@ TRACES = frozenset({TALK, RETURNED, ASKED, ISSUED, REFUSED})
 REFUSALS = frozenset({403, 408, 429, 500, 502, 503, 504, 529})
 LEAST_CONTENT_BYTES = 96
 CONTENT_BYTES = 65_536  # of longer ones the end is what counts, and the length
+WHOLE_BYTES = 2_048  # of longer ones every `STRIDE`th byte counts, and each of the last `END_BYTES`
+END_BYTES, STRIDE = 1_024, 8
 _PURPOSES = {TALK: "talk", RETURNED: "artefact", ISSUED: "artefact", ASKED: "asked"}
 _PURPOSES[REFUSED] = "asked"
 
@@ -84,10 +86,14 @@ class Tracer:
 
 
 def _content_of(members: Members) -> list[str]:
-    """One hash of what is asked; none for what is so short that many ask it."""
+    """One hash of what is asked; none for what is so short that many ask it. Of what is long it
+    takes in a part (docs/adr/0026)."""
     raw = members.get("messages") or members.get("input") or members.get("prompt")
     if raw is None or len(raw) < LEAST_CONTENT_BYTES:
         return []
-    end = raw if len(raw) <= CONTENT_BYTES else memoryview(raw)[-CONTENT_BYTES:]
-    digest = blake2b(end, digest_size=16).hexdigest()
+    part: bytes | memoryview | Raw = raw
+    if len(raw) > WHOLE_BYTES:
+        late = bytes(memoryview(raw)[-CONTENT_BYTES:])
+        part = late[:-END_BYTES:STRIDE] + late[-END_BYTES:]
+    digest = blake2b(part, digest_size=16).hexdigest()
     return [f"{len(raw)}:{digest}"]
