@@ -5,14 +5,17 @@ accounts at every stage of being known. Requests have the size of their kind in 
 prompt, a question, sampling parameters; answers are of 1 KB. Three columns, by when it is spent:
 *before* the upstream call (which the caller waits for), *meanwhile* (all that is read of the
 request, in a later turn of the loop), and *after* the caller has the answer (what is read of it).
+Below it, what is read of the same answer where it was streamed, in events of five characters.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from statistics import median
+from typing import Any
 
 from ..adapters.body import read_body
 from ..adapters.evidence import EvidenceTap
@@ -72,6 +75,44 @@ def answer_of(number: int) -> bytes:
         f':0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":'
         '{"prompt_tokens":300,"completion_tokens":180,"total_tokens":480}}'
     ).encode()
+
+
+STREAMS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "chat": lambda text: {
+        **{"id": f"chatcmpl-{7:024x}", "object": "chat.completion.chunk", "created": 1_776_816_000},
+        **{"model": "m", "choices": [{"index": 0, "delta": {"content": text}, "logprobs": None}]},
+    },
+    "messages": lambda text: {
+        **{"type": "content_block_delta", "index": 0},
+        "delta": {"type": "text_delta", "text": text},
+    },
+    "responses": lambda text: {
+        **{"type": "response.output_text.delta", "item_id": f"msg_{7:032x}", "output_index": 0},
+        "delta": text,
+    },
+}
+
+
+def stream_of(dialect: str) -> bytes:
+    text = json.loads(answer_of(7))["choices"][0]["message"]["content"]
+    pieces = [text[at : at + 5] for at in range(0, len(text), 5)]
+    message = {"role": "assistant", "content": [{"type": "output_text", "text": text}]}
+    last = {"type": "response.completed", "response": {"id": f"resp_{7:032x}", "output": [message]}}
+    sent = [STREAMS[dialect](piece) for piece in pieces]
+    sent += [last] if dialect == "responses" else [{"type": "content_block_stop"}]
+    return b"".join(b"data: %b\n\n" % json.dumps(one).encode() for one in sent)
+
+
+def measure_stream(dialect: str) -> float:
+    """CPU us that reading one takes."""
+    raw, tracer = stream_of(dialect), Tracer(KeyedHash(b"a secret for streams"))
+
+    def read_all() -> int:
+        for _ in range(ACCOUNTS):
+            tracer.of_stream(raw)
+        return ACCOUNTS
+
+    return median(cpu_us(read_all) for _ in range(ROUNDS))
 
 
 def cpu_us(run: Callable[[], int]) -> float:
@@ -159,6 +200,8 @@ def main() -> None:
         offered = offered or told
         columns = " | ".join(f"{us:.1f}" for us in cost_us)
         print(f"| {per_account} | {filler_bytes:,} B | {columns} | {pairs:.2f} |")
+    streams = ", ".join(f"{name} {measure_stream(name):.0f}" for name in STREAMS)
+    print(f"\nan answer that was streamed, CPU us: {streams}")
     packing, reading, observing = measure_intake(offered)
     print(
         f"\na pair: {packing:.2f} us to pack, {reading:.2f} to read, {observing:.2f} to observe: "
