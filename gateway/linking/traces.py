@@ -5,7 +5,7 @@ refused to one account with what another brings. Traces travel as keys of reserv
 
     talk      which conversation a request goes on with (its first question)
     returned  an artefact in the last assistant turn of its history
-    asked     the whole content of a request
+    asked     the content of a request (of a long one its end, and a part of the rest)
     issued    an artefact in an answer
     refused   the content of a request that was refused, by us or by the model API
 """
