@@ -3,11 +3,13 @@
     python -m hydragate.loadtests.linked_again record split-10.yaml --days 2 --out DIR
     python -m hydragate.loadtests.linked_again link DIR/split-10 --without turns
 
-`record` replays a scenario under a policy with nobody linking, and keeps what every exchange told a
-linker that listens. `link` tells it to a linker again, at the same instants. What is printed is the
-share of exchanges of a campaign's accounts that came before the account was in a suspected
-cluster, and which innocents ever were in one. That is close to what a replay serves and no replay:
-what a refusal changes in later evidence is not in it. It takes a fraction of the time.
+`record` replays a scenario under a policy with nobody linking, or (`--linked`) with a linker whose
+clusters the policy refuses, and keeps what every exchange told a linker that listens. `link` tells
+it to a linker again, at the same instants. What is printed is the share of exchanges of a
+campaign's accounts that came before the account was in a suspected cluster, and which innocents
+ever were in one. That is close to what a replay serves and no replay: what a refusal changes in
+later evidence is not in it, or as it was for the linker of the record. It takes a fraction of the
+time.
 """
 
 from __future__ import annotations
@@ -59,10 +61,11 @@ class Told(msgspec.Struct, array_like=True, gc=False):
 
 
 class Recorder(LinkingHook):
-    """Writes down what a linker would be told, and tells none."""
+    """Writes down what a linker would be told; `links` says whether one is."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], *, links: bool) -> None:
         super().__init__(KeyedHash(REPLAY_SECRET))
+        self._links = links
         self._file = file
         self._encoder = msgspec.msgpack.Encoder()
 
@@ -84,16 +87,19 @@ class Recorder(LinkingHook):
         self._write(
             Told(evidence.account_id, evidence.at_us, keys, evidence.is_exempt, evidence.created_us)
         )
+        if self._links:
+            super().observe(evidence)
 
     async def on_tick(self, now_us: int, directory: Directory) -> None:
-        """Nobody is linked."""
+        if self._links:
+            await super().on_tick(now_us, directory)
 
     def _write(self, told: Told) -> None:
         packed = self._encoder.encode(told)
         self._file.write(len(packed).to_bytes(LENGTH_BYTES, "big") + packed)
 
 
-async def record(plan_with: partial[ReplayPlan], asked: Asked, out: Path) -> None:
+async def record(plan_with: partial[ReplayPlan], asked: Asked, out: Path, *, links: bool = False) -> None:
     """Writes RECORD and the labels into `out`."""
     with asked.open(labels_dir=out) as inputs, (out / RECORD).open("wb") as file:
         async with open_replay_store("memory") as store:
@@ -103,7 +109,7 @@ async def record(plan_with: partial[ReplayPlan], asked: Asked, out: Path) -> Non
                 events=inputs.events,
                 identity=inputs.identity,
                 store=store,
-                hook=Recorder(file),
+                hook=Recorder(file, links=links),
             )
             await ReplayRun(plan).run()
 
@@ -196,6 +202,7 @@ def main() -> None:
 @click.option("--days", type=float)
 @click.option("--scale", type=float, default=1.0, show_default=True)
 @click.option("--seed", type=int)
+@click.option("--linked", is_flag=True, help="Link, so that the policy refuses what is found.")
 def record_command(
     scenarios: tuple[Path, ...],
     policy: Path,
@@ -203,14 +210,15 @@ def record_command(
     days: float | None,
     scale: float,
     seed: int | None,
+    linked: bool,
 ) -> None:
-    """Replay each scenario with nobody linking; a folder each in --out."""
+    """Replay each scenario; a folder each in --out."""
     for scenario in scenarios:
         folder = out / (scenario.stem if seed is None else f"{scenario.stem}-{seed}")
         folder.mkdir(parents=True, exist_ok=True)
         plan_with = partial(ReplayPlan, out=folder, policies=FixedPolicy(policy))
         asked = Asked(None, None, None, scenario, scale, days, seed)
-        asyncio.run(record(plan_with, asked, folder))
+        asyncio.run(record(plan_with, asked, folder, links=linked))
         click.echo(str(folder))
 
 

@@ -1,6 +1,6 @@
 """Orders that come round again for honest reasons: jobs at fixed minutes, programs in a loop.
 
-Three tests of a group in which each account sends after another, always in the same order.
+Four tests of a group in which each account sends after another, always in the same order.
 
 *The dial.* Jobs at fixed minutes lie at one point of a dial of an hour, a day, or another usual
 period.
@@ -9,6 +9,9 @@ their gaps move together, like a relay's. But what lies between two customers st
 relay a round is late by what its parts, the lags from one account to the next, were late by: their
 variances come to that of the gaps. Among customers that are served by the hour one lag takes it
 all, that from the last to the first; so those that vary most are left out.
+*The pause.* A worker that has gone through its customers waits until the next round is due, and
+begins with the first of them. Where requests are spread over a ring, hardly any pause is two fifths
+of a round long, and whoever comes after one is whose turn it is.
 *The beat.* An agent that waits seven minutes and looks again has gaps of seven minutes or, seen
 through slots (`instants.SLOT_US`), of fourteen, and its neighbour's are mostly the same: they would
 seem to move together. Where gaps keep a beat, what is left of them must move together as well.
@@ -16,19 +19,30 @@ seem to move together. Where gaps keep a beat, what is left of them must move to
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice, pairwise
 from math import cos, hypot, sin, tau
+from operator import sub
 from statistics import fmean, median, quantiles
 
 from ..model import SECOND_US
 
-CLOCKS_S = (300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 14_400, 21_600, 28_800, 43_200, 86_400)
+CLOCKS_S = (
+    *(60 * minutes for minutes in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)),
+    *(3600 * hours for hours in (1, 2, 3, 4, 6, 8, 12, 24)),
+)
+"""Whatever divides an hour or a day, as schedulers write it."""
 AT_ONE_MINUTE = 0.95  # mean resultant length: a standard deviation of 18 degrees of the dial
 MOST_ON_DIAL = 1.25  # a dial this much longer than the usual gap says nothing
+LEAST_ON_DIAL = 0.3  # nor does one so much shorter: there are many, and one of them fits
 LEAST_OF_SUM = 0.15  # of the gaps' variance, what the lags' comes to (relays: 0.2 to 2.5)
 WHOLE, LEAST_OF_PART = 0.7, 0.5  # where lags are less of a round: those of a worker, in a burst
 LEFT_OUT = 3  # accounts whose lags vary most: those of the last customers, until the first
+PAUSE = 0.4  # of the usual gap of an account
+LEAST_PAUSES = 3
+LEAST_ROUNDS_PAUSED = 0.4  # of the rounds, how many begin after a pause
+SAME_FIRST = 0.5  # of the pauses, how many end with one account
 OF_QUARTILE = 1.32  # the upper quartile of a squared normal deviate
 ON_BEAT = 0.08  # of a beat, by median: gaps that are no further off keep it
 LEAST_BEATS = 4  # gaps; of fewer everything looks like a beat
@@ -51,7 +65,7 @@ def _keeps_minutes(at_us: Sequence[int]) -> bool:
     return any(
         _resultant(at_us, dial_s * SECOND_US) >= AT_ONE_MINUTE
         for dial_s in CLOCKS_S
-        if dial_s * SECOND_US <= MOST_ON_DIAL * usual_us
+        if LEAST_ON_DIAL * usual_us <= dial_s * SECOND_US <= MOST_ON_DIAL * usual_us
     )
 
 
@@ -83,6 +97,21 @@ def adds_up(lags: Sequence[Sequence[int]], gaps: Sequence[Sequence[int]]) -> boo
 
 def _squares(row: Sequence[int]) -> list[int]:
     return [(b - a) ** 2 for a, b in pairwise(row)]
+
+
+def begins_anew(sent: Sequence[Sequence[int]]) -> bool:
+    """Whether most rounds come after a pause and begin with the same account. A row of instants
+    for each account, ascending, of two or more."""
+    gaps = [gap for own in sent for gap in map(sub, own[1:], own)]
+    if not gaps:
+        return False
+    usual_us, rounds = median(gaps), len(gaps) / len(sent)
+    order = sorted((at, n) for n, own in enumerate(sent) for at in own)
+    firsts = Counter(b[1] for a, b in pairwise(order) if b[0] - a[0] >= PAUSE * usual_us)
+    pauses = sum(firsts.values())
+    if pauses < max(LEAST_PAUSES, LEAST_ROUNDS_PAUSED * rounds):
+        return False
+    return max(firsts.values()) >= SAME_FIRST * pauses
 
 
 def is_on_a_beat(gaps: Sequence[Gaps]) -> bool:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from ..core.keyed import KeyedHash
 from ..model import RequestFacts, Subject, record
-from .instants import HERE, SLOT_US, TURN
+from .instants import CLOSE_SLOT_US, HERE, TURN
 from .opening import NO_OPENING, Members, Opening
 
 HASH_DIGITS = 16
@@ -131,7 +131,7 @@ class Extractor:
 
     What an account has shown among its last `KEPT_PER_ACCOUNT` pairs is not told again; after
     its first `SAMPLED_AFTER` requests only every `SAMPLE`th is looked at. That it sent is told once
-    in `SLOT_US`. Bounded: the accounts that were admitted first go first.
+    in `CLOSE_SLOT_US`. Bounded: the accounts that were admitted first go first.
     """
 
     KEPT_PER_ACCOUNT = 32
@@ -212,7 +212,7 @@ class Extractor:
 
     def _turn(self, shown: _Shown, subject: Subject, at_us: int) -> list[Key]:
         """When an aggregator's user sends is the aggregator's doing too, and is not told."""
-        slot = at_us // SLOT_US
+        slot = at_us // CLOSE_SLOT_US
         if not self._follows_turns or shown.turn_slot == slot or subject.sub_user is not None:
             return []
         shown.turn_slot = slot

@@ -104,7 +104,7 @@ class Linker:
                 traces.append(key)
             elif family == TURN:
                 if not evidence.is_exempt:
-                    self._state.turns.instants.note(evidence.account_id, evidence.at_us)
+                    self._state.turns.note(evidence.account_id, evidence.at_us)
             else:
                 self._show(number, key, evidence.at_us)
         if traces and not evidence.is_exempt:

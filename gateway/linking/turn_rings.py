@@ -10,7 +10,7 @@ whose keys are used in turn, is no ring.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import Any
@@ -19,7 +19,7 @@ from ..model import SECOND_US
 from .egress import has_ways_of_its_own, is_domain
 from .evidence import Block, Key, joined_family
 from .graph import Graph
-from .instants import Instants
+from .instants import CLOSE_SLOT_US, Instants
 from .turns import LEAST_GROUP, groups_of
 
 FAMILY = "turns"
@@ -44,9 +44,17 @@ class TurnRings:
 
     def __init__(self) -> None:
         self.instants = Instants()
+        self.close = Instants(CLOSE_SLOT_US)
+        self.touched: set[str] = set()  # with an instant that was not known, since the last look
         self.ring_of: dict[str, str] = {}
         self.next_look_us = 0
         self._sent: Counter[int] = Counter()  # instants of holders, by value, since its last look
+
+    def note(self, account_id: str, at_us: int) -> None:
+        """It sent at this instant."""
+        self.close.note(account_id, at_us)
+        if self.instants.note(account_id, at_us):
+            self.touched.add(account_id)
 
     def settle(self, graph: Graph, now_us: int) -> Iterator[tuple[str, Key]]:
         """(account, key) of all who joined a ring; nothing until the next look is due."""
@@ -64,7 +72,7 @@ class TurnRings:
         self._forget(graph)
 
     def _count_sent(self, graph: Graph) -> None:
-        touched, self.instants.touched = self.instants.touched, set()
+        touched, self.touched = self.touched, set()
         shown: Counter[int] = Counter()
         for name in touched:
             number = graph.find(name)
@@ -93,9 +101,19 @@ class TurnRings:
         telling = sum(1 for own in sent.values() if len(own) >= LEAST_INSTANTS)
         if telling < max(LEAST_GROUP, LEAST_TELLING * len(names)):
             return
-        for group in groups_of(sent):
+        for group in (*groups_of(sent), *groups_of(self._sent_closely(names))):
             if not is_explained(graph, group):
                 yield group
+
+    def _sent_closely(self, names: Sequence[str]) -> dict[str, Sequence[int]]:
+        """Of those whose usual requests the wide slots thin out and the close ones do not; {} of
+        too few."""
+        busy = [
+            name
+            for name in names
+            if self.instants.is_thinned(name) and not self.close.is_thinned(name)
+        ]
+        return {name: self.close.of(name) for name in busy} if len(busy) >= LEAST_GROUP else {}
 
     def _join(self, group: list[str]) -> Iterator[tuple[str, Key]]:
         known = Counter(self.ring_of[name] for name in group if name in self.ring_of)
@@ -108,6 +126,7 @@ class TurnRings:
 
     def _forget(self, graph: Graph) -> None:
         self.instants.make_room()
+        self.close.make_room()
         for number in [n for n in self._sent if not _is_telling(graph, n)]:
             del self._sent[number]
         if len(self.ring_of) > len(graph.accounts):
@@ -118,7 +137,8 @@ class TurnRings:
     def pack(self, keys: dict[int, tuple[str, str]]) -> dict[str, Any]:
         return {
             "instants": self.instants.pack(),
-            "touched": sorted(self.instants.touched),
+            "close": self.close.pack(),
+            "touched": sorted(self.touched),
             "ring_of": self.ring_of,
             "next_look_us": self.next_look_us,
             "sent": sorted((keys[n], sent) for n, sent in self._sent.items() if n in keys),
@@ -127,7 +147,9 @@ class TurnRings:
     @classmethod
     def unpack(cls, packed: dict[str, Any], graph: Graph) -> TurnRings:
         rings = cls()
-        rings.instants = Instants.unpack(packed["instants"], packed["touched"])
+        rings.instants = Instants.unpack(packed["instants"])
+        rings.close = Instants.unpack(packed.get("close", {}), CLOSE_SLOT_US)
+        rings.touched = set(packed["touched"])
         rings.ring_of = packed["ring_of"]
         rings.next_look_us = packed["next_look_us"]
         for pair, sent in packed["sent"]:

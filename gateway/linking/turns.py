@@ -22,13 +22,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, lgamma, log
 from statistics import median
 
-from .clocks import Gaps, adds_up, is_by_the_clock, is_on_a_beat
+from .clocks import Gaps, adds_up, begins_anew, is_by_the_clock, is_on_a_beat
 
 LOOKS = (1, 3)  # requests after an account's own that are looked at
 FARTHEST = max(LOOKS)
@@ -44,6 +44,8 @@ SCREENED = 32  # accounts that are looked at first
 LEAST_SCREENED = 2  # of them must be followed by somebody
 SCREEN_NATS = 3.0
 MOST_APART = 0.5
+LEAST_GAPS = 8  # of two accounts, from which they are judged by themselves
+MOST_APART_ALONE = 0.7
 SQRT_HALF = 0.5**0.5
 
 Instants = Mapping[str, Sequence[int]]
@@ -93,9 +95,13 @@ class _Sequence:
         )
         return [(at_us[at], at_us[one]) for at, one in firsts if one - at <= pair.look]
 
+    def sent(self, account: int) -> list[int]:
+        """When the account sent, ascending."""
+        return [self.at_us[place] for place in self.places[account]]
+
     def gaps(self, account: int) -> list[int]:
         """Between the account's requests."""
-        return [self.at_us[b] - self.at_us[a] for a, b in pairwise(self.places[account])]
+        return [b - a for a, b in pairwise(self.sent(account))]
 
 
 def groups_of(instants: Instants) -> list[list[str]]:
@@ -176,16 +182,31 @@ def _tail(count: int, expected: float) -> float:
 
 def _grouped(sequence: _Sequence, pairs: Sequence[Pair], least: float) -> list[set[int]]:
     """Connected by pairs, `least` of them or more, where their gaps move together."""
+    found = []
+    for group in _connected(_near(pairs)):
+        if len(group) < least:
+            continue
+        moving = [p for p in pairs if p.account in group and _moves_along(sequence, p)]
+        for part in _connected(_near(moving)):
+            own = [pair for pair in moving if pair.account in part]
+            if len(part) >= least and _are_relayed(sequence, own):
+                found.append(part)
+    return found
+
+
+def _near(pairs: Iterable[Pair]) -> dict[int, set[int]]:
     near: dict[int, set[int]] = defaultdict(set)
     for pair in pairs:
         near[pair.account].add(pair.follower)
         near[pair.follower].add(pair.account)
-    return [
-        group
-        for group in _connected(near)
-        if len(group) >= least
-        and _are_relayed(sequence, [pair for pair in pairs if pair.account in group])
-    ]
+    return near
+
+
+def _moves_along(sequence: _Sequence, pair: Pair) -> bool:
+    """Whether these two move together, as far as that can be told of them alone: jobs of some
+    customers join those of others where the medians of all are those of one product's."""
+    gaps = _gaps(sequence.taken(pair))
+    return len(gaps) < LEAST_GAPS or _moves_together([gaps], MOST_APART_ALONE)
 
 
 def _connected(near: Mapping[int, set[int]]) -> Iterator[set[int]]:
@@ -212,6 +233,8 @@ def _are_relayed(sequence: _Sequence, pairs: Sequence[Pair]) -> bool:
     gaps = [_gaps(at_us) for at_us in taken]
     if not _moves_together(gaps) or is_on_a_beat(gaps):
         return False
+    if begins_anew([sequence.sent(account) for account in best]):
+        return False
     lags = [[after - at for at, after in at_us] for at_us in taken]
     if not adds_up(lags, [sequence.gaps(account) for account in best]):
         return False
@@ -234,7 +257,7 @@ def _gaps(taken: Taken) -> list[tuple[int, int]]:
     return [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(taken)]
 
 
-def _moves_together(gaps_of_pairs: Sequence[Gaps]) -> bool:
+def _moves_together(gaps_of_pairs: Sequence[Gaps], most: float = MOST_APART) -> bool:
     """Whether gaps differ less between an account and who follows it best than each does from its
     own usual gap, and than from one turn to the next (of independent clocks: 0.9, 0.8)."""
     apart, unusual, changes = list[float](), list[float](), list[float]()
@@ -245,4 +268,4 @@ def _moves_together(gaps_of_pairs: Sequence[Gaps]) -> bool:
         changes += [abs(b[0] - a[0]) * SQRT_HALF for a, b in pairwise(gaps)]
     if not changes:
         return False
-    return median(apart) < MOST_APART * min(median(unusual), median(changes))
+    return median(apart) < most * min(median(unusual), median(changes))

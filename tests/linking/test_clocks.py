@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from gateway.linking.clocks import adds_up, is_by_the_clock, is_on_a_beat
+from gateway.linking.clocks import adds_up, begins_anew, is_by_the_clock, is_on_a_beat
 from gateway.model import SECOND_US
 
 HOUR_US = 3600 * SECOND_US
@@ -27,7 +27,22 @@ def test_rounds_that_are_late_as_a_whole_do_not_add_up() -> None:
     assert adds_up(drawn, gaps)
 
 
+def test_rounds_that_begin_with_the_same_after_a_pause_begin_anew() -> None:
+    minute_us = 60 * SECOND_US
+    worker = [[7 * k * minute_us + n * SECOND_US for k in range(8)] for n in range(12)]
+    ring = [[(12 * k + n) * minute_us for k in range(8)] for n in range(12)]
+    nights = [[at + at // (48 * minute_us) * HOUR_US for at in own] for own in ring]
+    anybody = [[(7 * k + (n + 5 * k) % 12 / 12) * minute_us for k in range(8)] for n in range(12)]
+    assert begins_anew([[int(at) for at in own] for own in worker])
+    assert not begins_anew(ring)
+    assert not begins_anew([[int(at) for at in own] for own in nights])
+    assert not begins_anew([[int(at) for at in own] for own in anybody])  # another one each time
+
+
 def test_of_too_little_nothing_is_told() -> None:
+    assert not begins_anew([])
+    assert not begins_anew([[1], [2]])
+    assert not begins_anew([[n, n + HOUR_US] for n in range(12)])  # one pause
     assert adds_up([], [])
     assert adds_up([[1, 2]] * 3, [[5, 6, 7]] * 3)
     assert not is_on_a_beat([])

@@ -11,7 +11,7 @@ import pytest
 from gateway.core.keyed import KeyedHash
 from gateway.linking.evidence import Block, Extractor, Sight, all_families, family
 from gateway.linking.exempt import is_exempt
-from gateway.linking.instants import SLOT_US, TURN
+from gateway.linking.instants import CLOSE_SLOT_US, TURN
 from gateway.linking.opening import read_opening, text_of
 from gateway.linking.template import normalised, sketch
 from gateway.model import Grant, Level, Subject
@@ -117,10 +117,12 @@ def test_that_an_account_sent_is_told_once_in_a_slot() -> None:
     extractor = Extractor(KEYED, ["turns"])
     told = [
         extractor.new_keys(replace(sight(), at_us=at_us))
-        for at_us in (0, SLOT_US - 1, SLOT_US, 2 * SLOT_US)
+        for at_us in (0, CLOSE_SLOT_US - 1, CLOSE_SLOT_US, 2 * CLOSE_SLOT_US)
     ]
     assert [len(keys) for keys in told] == [1, 0, 1, 1]
-    assert [len(extractor.pass_over(SUBJECT, 2 * SLOT_US + n)) for n in (0, SLOT_US)] == [0, 1]
+    assert [
+        len(extractor.pass_over(SUBJECT, 2 * CLOSE_SLOT_US + n)) for n in (0, CLOSE_SLOT_US)
+    ] == [0, 1]
 
 
 def test_busy_accounts_are_sampled() -> None:

@@ -26,12 +26,23 @@ def test_the_latest_are_kept() -> None:
     assert instants.of("a").tolist() == [slot * SLOT_US for slot in range(10, KEPT + 10)]
 
 
-def test_what_was_known_touches_nobody() -> None:
+def test_of_one_slot_only_the_first_word_is_new() -> None:
     instants = Instants()
-    instants.note("a", 7)
-    instants.touched.clear()
-    instants.note("a", 8)
-    assert instants.touched == set()
+    assert instants.note("a", 7)
+    assert not instants.note("a", 8)
+    assert not instants.note("a", 6)
+    assert instants.note("a", SLOT_US)
+
+
+def test_who_sends_more_often_than_slots_show_is_thinned() -> None:
+    instants = Instants(10)
+    for name, every in (("often", 12), ("seldom", 20), ("new", 12)):
+        for n in range(2 if name == "new" else 20):
+            instants.note(name, n * every)
+    assert [instants.is_thinned(name) for name in ("often", "seldom", "new", "nobody")] == [
+        *(True, False),
+        *(False, False),
+    ]
 
 
 def test_who_sent_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +60,6 @@ def test_packing_keeps_all() -> None:
     instants = Instants()
     instants.note("a", 7)
     instants.note("b", SLOT_US)
-    again = Instants.unpack(instants.pack(), sorted(instants.touched))
+    again = Instants.unpack(instants.pack())
     assert again.of("a") == instants.of("a")
     assert again.of("b") == instants.of("b")
-    assert again.touched == {"a", "b"}

@@ -22,14 +22,21 @@ PROMPT = Key("system_prompt", "ab" * 8)
 Stream = list[Evidence]
 
 
-def relay(accounts: int, hours: float, *, payer: str | None = None, exempt: bool = False) -> Stream:
-    """50 requests a day from each, by turns; all show one prompt."""
+def relay(
+    accounts: int,
+    hours: float,
+    *,
+    payer: str | None = None,
+    exempt: bool = False,
+    per_day: int = 50,
+) -> Stream:
+    """`per_day` requests from each, by turns; all show one prompt."""
     rng, at_us, found = Random(1), START_US, Stream()
     facts = () if payer is None else (Key("payment", payer),)
     while at_us < START_US + hours * 3600 * SECOND_US:
         name = f"acc_{len(found) % accounts}"
         found.append(Evidence(name, at_us, (Key(TURN, HERE), PROMPT, *facts), exempt))
-        at_us += int(SECOND_US * rng.expovariate(accounts * 50 / 86_400))
+        at_us += int(SECOND_US * rng.expovariate(accounts * per_day / 86_400))
     return found
 
 
@@ -142,3 +149,9 @@ def test_turns_alone_link_nobody() -> None:
     """No value is shown that would ask for a look."""
     stream = [Evidence(one.account_id, one.at_us, (Key(TURN, HERE),)) for one in relay(20, 5)]
     assert clusters(told(Linker(), stream)) == []
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_accounts_that_send_every_other_minute_are_seen_by_their_turns(restarts: bool) -> None:
+    linker = told(Linker(), relay(20, 2, per_day=730), restarts=restarts)
+    assert clusters(linker) == [("suspected", tuple(sorted(f"acc_{n}" for n in range(20))))]

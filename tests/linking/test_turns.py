@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from gateway.linking.instants import Instants
+from gateway.linking.instants import CLOSE_SLOT_US, SLOT_US, Instants
 from gateway.linking.turns import LEAST_GROUP, groups_of
 from gateway.model import SECOND_US
 
@@ -82,9 +82,9 @@ def test_jobs_at_fixed_minutes_are_no_relay(hours: int, late_s: float, sleeps: b
         assert groups_of(clocks(accounts, hours, late_s, sleeps=sleeps)) == []
 
 
-def through_slots(sent: Sent) -> Sent:
+def through_slots(sent: Sent, slot_us: int = SLOT_US) -> Sent:
     """As the linker keeps it: the first request of each slot."""
-    kept = Instants()
+    kept = Instants(slot_us)
     for name, own in sent.items():
         for at_us in own:
             kept.note(name, at_us)
@@ -136,7 +136,52 @@ def test_jobs_that_come_in_one_order_are_no_relay(
 ) -> None:
     for accounts in (14, 40):
         for seed in range(3):
-            assert groups_of(through_slots(jobs(accounts, hours, seed))) == []
+            for slot_us in (SLOT_US, CLOSE_SLOT_US):
+                assert groups_of(through_slots(jobs(accounts, hours, seed), slot_us)) == []
+
+
+def every_some_minutes(accounts: int, hours: int, seed: int, every_s: float = 360) -> Sent:
+    """One worker takes all customers in seconds, at a period of no dial, when the queue lets it."""
+    rng = Random(seed)
+    sent: Sent = {f"customer_{n}": [] for n in range(accounts)}
+    for period in range(int(hours * HOUR_S / every_s)):
+        at_s = period * every_s + rng.expovariate(15 / every_s)
+        for own in sent.values():
+            at_s += rng.gammavariate(4, 0.6)
+            own.append(int(at_s * SECOND_US))
+    return sent
+
+
+@pytest.mark.parametrize("every_s", [120, 312, 360, 1000])
+def test_a_worker_that_pauses_after_each_round_is_no_relay(every_s: float) -> None:
+    for seed in range(3):
+        sent = every_some_minutes(20, 6, seed, every_s)
+        assert groups_of(through_slots(sent, CLOSE_SLOT_US)) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_customers_of_one_worker_are_no_group_with_jobs_of_others(seed: int) -> None:
+    """Too few by themselves; by medians of all, whoever sends at minutes of its own went along."""
+    few = one_by_one(8, 30, seed)
+    mixed = few | clocks(7, 30, 60) | {f"loop_{n}": own for n, own in enumerate(_loops(6, seed))}
+    assert groups_of(through_slots(mixed)) == []
+
+
+def _loops(accounts: int, seed: int) -> list[list[int]]:
+    """Hourly, from a minute of its own, which moves on slowly."""
+    rng = Random(seed)
+    return [
+        [int((first_s + hour * (HOUR_S + 20)) * SECOND_US) for hour in range(30)]
+        for first_s in (rng.random() * HOUR_S for _ in range(accounts))
+    ]
+
+
+@pytest.mark.parametrize("accounts", [14, 25])
+def test_a_hot_relay_is_seen_within_the_hour(accounts: int) -> None:
+    """A request of each account in two minutes: slots of ten make a clock of it."""
+    sent = relay(accounts, 730, 1)
+    assert groups_of(through_slots(sent)) == []
+    assert groups_of(through_slots(sent, CLOSE_SLOT_US)) == [sorted(sent)]
 
 
 def test_a_relay_is_none_of_these_jobs_though_slots_thin_it_out() -> None:
