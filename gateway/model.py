@@ -149,7 +149,7 @@ TASKS = (
 """What a request may be for; scores stand in this order."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskReading:
     """What a classifier made of one request. `scores` are 0..1, in the order of `TASKS`;
     `features` one digit each (9: all of it), from which the scores follow under the model of that

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -47,14 +46,13 @@ class _Turn(msgspec.Struct):
     content: Raw = Raw(b"")
 
 
-@dataclass(slots=True)
-class Parts:
+class Parts(msgspec.Struct, gc=False):
     """Texts are raw JSON: a string or a list of parts, empty where there is none. `question` is
     the first thing that a user says, `latest` the last one where that is another turn."""
 
-    system: Raw | bytes = b""
-    question: Raw | bytes = b""
-    latest: Raw | bytes = b""
+    system: memoryview
+    question: memoryview
+    latest: memoryview
     turn_count: int = 0
     has_assistant: bool = False
     has_tool_results: bool = False
@@ -62,24 +60,27 @@ class Parts:
 
 
 _turn = msgspec.json.Decoder(_Turn)
+_NO_TEXT = memoryview(b"")
 
 
 def parts_of(body: Body) -> Parts:
     """Of a chat, Responses, messages or completions body."""
-    members = body.members
-    parts = Parts(turn_count=len(body.turns))
-    parts.system = members.get("system") or members.get("instructions") or b""
-    for raw in _ends(body.turns):
-        _read_turn(raw, parts)
+    members, turns = body.members, body.turns
+    named = members.get("system") or members.get("instructions")
+    system = memoryview(named) if named else _NO_TEXT
+    parts = Parts(system, _NO_TEXT, _NO_TEXT, len(turns))
+    for raw in _ends(turns) if len(turns) > 2 * TURNS_AT_EACH_END else turns:
+        turn = _decoded(raw)
+        if turn is not None:
+            _read_turn(turn, parts)
     if not parts.question:
         said = members.get("input") or members.get("prompt")
-        parts.question = b"" if said is None or (body.turns and parts.turn_count > 1) else said
+        if said is not None and not (turns and parts.turn_count > 1):
+            parts.question = memoryview(said)
     return parts
 
 
 def _ends(turns: Sequence[Raw]) -> Sequence[Raw]:
-    if len(turns) <= 2 * TURNS_AT_EACH_END:
-        return turns
     return [*turns[:TURNS_AT_EACH_END], *turns[-TURNS_AT_EACH_END:]]
 
 
@@ -97,28 +98,24 @@ def _decoded(raw: Raw) -> _Turn | None:
         return None
 
 
-def _read_turn(raw: Raw, parts: Parts) -> None:
-    turn = _decoded(raw)
-    if turn is None:
-        return
+def _read_turn(turn: _Turn, parts: Parts) -> None:
+    role = turn.role
     parts.ends_with_assistant = False
-    if turn.role == "user":
-        _read_user(turn, parts)
-    elif turn.role in _SYSTEM_ROLES:
-        parts.system = parts.system or turn.content
-    elif turn.role == "assistant" or turn.type in _ASSISTANT_TYPES:
+    if role == "user":
+        content = memoryview(turn.content)
+        if _begins_with_result(content):
+            parts.has_tool_results = True
+        elif not parts.question:
+            parts.question = content
+        else:
+            parts.latest = content
+    elif role in _SYSTEM_ROLES:
+        if not parts.system:
+            parts.system = memoryview(turn.content)
+    elif role == "assistant" or turn.type in _ASSISTANT_TYPES:
         parts.has_assistant = parts.ends_with_assistant = True
-    elif turn.role in _TOOL_ROLES or turn.type == "function_call_output":
+    elif role in _TOOL_ROLES or turn.type == "function_call_output":
         parts.has_tool_results = True
-
-
-def _read_user(turn: _Turn, parts: Parts) -> None:
-    if _begins_with_result(memoryview(turn.content)):
-        parts.has_tool_results = True
-    elif not parts.question:
-        parts.question = turn.content
-    else:
-        parts.latest = turn.content
 
 
 def _begins_with_result(content: memoryview) -> bool:

@@ -20,10 +20,10 @@ def legible(ends: bytes) -> bytes:
     """The ends of a text (raw JSON) with a long run of base64 decoded in its place; as they are
     where there is none, or where it stands for no text: pictures, keys, hashes."""
     middle = len(ends) // 2
-    looked_at = ends[middle : middle + _LOOKED_AT_BYTES]
     # Almost any text has a space there, an escape, or a character that base64 does not have.
-    if b" " in looked_at:
+    if ends.find(b" ", middle, middle + _LOOKED_AT_BYTES) >= 0:
         return ends
+    looked_at = ends[middle : middle + _LOOKED_AT_BYTES]
     if len(looked_at) < _LOOKED_AT_BYTES or not looked_at.isascii():
         return ends
     joined = ends.replace(b"\\r", b"").replace(b"\\n", b"").translate(_ALTERNATE)

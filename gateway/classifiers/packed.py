@@ -22,6 +22,8 @@ _BITS = 8 * FIELD_BYTES
 # Well inside the field, and a float holds every whole number up to twice as much.
 _HALF = 1 << 52
 _HALF_SCORE = 0.5 * ONE
+_ROUNDED_HALF = _HALF_SCORE + 0.5
+_SCORES = tuple([score / ONE for score in range(ONE + 1)])
 _PER_FIELD = 0.5 / UNIT
 _FROM = _PER_FIELD * _HALF
 MAX_SUM = _HALF // UNIT - 1
@@ -59,7 +61,7 @@ class PackedSum:
         """One a head, 0..1: `model.scores_of` the logits."""
         return tuple(
             [
-                int(_HALF_SCORE + _HALF_SCORE * tanh(_PER_FIELD * field - _FROM) + 0.5) / ONE
+                _SCORES[int(_ROUNDED_HALF + _HALF_SCORE * tanh(_PER_FIELD * field - _FROM))]
                 for field in self._fields(levels)
             ]
         )

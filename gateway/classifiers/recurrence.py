@@ -40,7 +40,8 @@ class Recurrence:
         if caller is None:
             return _NONE
         templates, beginnings = self._recent.pop(caller, (b"", b""))
-        one, other = _bytes(template), _bytes(beginning)
+        one = template.to_bytes(HASH_BYTES, "little")
+        other = beginning.to_bytes(HASH_BYTES, "little")
         known = len(templates) // HASH_BYTES
         same = templates.count(one) if template else 0
         found = bytes(
@@ -64,7 +65,3 @@ class Recurrence:
     def restore(self, state: Iterable[tuple[str, bytes, bytes]]) -> None:
         """Become what `state` was."""
         self._recent = OrderedDict((caller, (one, other)) for caller, one, other in state)
-
-
-def _bytes(hashed: int) -> bytes:
-    return hashed.to_bytes(HASH_BYTES, "little")

@@ -57,16 +57,16 @@ class TaskFeatures:
             return None
         system = self._wording.system(parts.system)
         question = self._wording.question(parts.question)
-        latest = self._wording.question(parts.latest)
+        latest = self._wording.question(parts.latest) if parts.latest else self._wording.nothing
         repeats = self.recurrence.levels(
             caller,
             _template(body, system.head, parts),
             (latest if parts.latest else question).head,
         )
-        levels = b"%b%b%b" % (
-            structure.levels(body, parts, system.letters, question.letters),
-            wording.levels(system, question, latest),
-            repeats,
+        levels = (
+            structure.levels(body, parts, system.letters, question.letters)
+            + wording.levels(system, question, latest)
+            + repeats
         )
         return levels, system.workspace or latest.workspace or question.workspace
 

@@ -42,6 +42,14 @@ _SHORT_BITS = 7
 SHORT_LETTERS = (
     1 << _SHORT_BITS
 )  # a question or two: shorter ones differ by language, not by what they ask
+_CONTRACTS = ("response_format", "text", "output_config", "output_format")
+_TELLING = frozenset(
+    {
+        *_CONTRACTS,
+        *("logprobs", "top_logprobs", "seed", "stop", "stop_sequences"),
+        *("reasoning_effort", "reasoning", "thinking"),
+    }
+)
 FEW_TOKENS = 64
 MANY_TOKENS = 8_000
 _NO_CHOICE = frozenset({b'"auto"', b'"none"', b"null", b'{"type":"auto"}', b'{"type": "auto"}'})
@@ -55,7 +63,15 @@ def levels(body: Body, parts: Parts, system_letters: int, question_letters: int)
     has_run = parts.has_tool_results
     most = body.max_output_tokens
     temperature = body.temperature
-    contract = _contract(members)
+    schema = json = logprobs = seed = stop = thinking = 0
+    if not _TELLING.isdisjoint(members):
+        contract = _contract(members)
+        schema = FULL if b"schema" in contract else 0
+        json = FULL if b"json" in contract else 0
+        logprobs = FULL if "logprobs" in members or "top_logprobs" in members else 0
+        seed = FULL if "seed" in members else 0
+        stop = FULL if "stop" in members or "stop_sequences" in members else 0
+        thinking = FULL if _asks_thinking(members) else 0
     return bytes(
         (
             0 if parts.has_assistant or has_run or parts.latest else FULL,
@@ -67,21 +83,21 @@ def levels(body: Body, parts: Parts, system_letters: int, question_letters: int)
             FULL if has_run else 0,
             FULL if parts.ends_with_assistant else 0,
             FULL if tools else 0,
-            length_level(tools, 0),
+            length_level(tools, 0) if tools else 0,
             FULL if tools and bytes(members.get("tool_choice", b"null")) not in _NO_CHOICE else 0,
             FULL if tools and not has_run and not parts.has_assistant else 0,
-            FULL if b"schema" in contract else 0,
-            FULL if b"json" in contract else 0,
+            schema,
+            json,
             FULL if body.stream else 0,
             FULL if temperature is not None and temperature < 0.05 else 0,
             FULL if temperature is not None and temperature >= 0.9 else 0,
-            length_level(body.choices - 1, 0),
-            FULL if "logprobs" in members or "top_logprobs" in members else 0,
-            FULL if "seed" in members else 0,
-            FULL if "stop" in members or "stop_sequences" in members else 0,
+            length_level(body.choices - 1, 0) if body.choices > 1 else 0,
+            logprobs,
+            seed,
+            stop,
             FULL if most is not None and most <= FEW_TOKENS else 0,
             FULL if most is not None and most >= MANY_TOKENS else 0,
-            FULL if _asks_thinking(members) else 0,
+            thinking,
             FULL if body.end_user is not None else 0,
             FULL if body.shape == "batch" else 0,
         )
@@ -106,7 +122,7 @@ def _half_doublings(letters: int) -> int:
 
 def _contract(members: Mapping[str, Raw]) -> bytes:
     """How the output format that is demanded begins; empty where none is."""
-    for name in ("response_format", "text", "output_config", "output_format"):
+    for name in _CONTRACTS:
         if name in members:
             return bytes(memoryview(members[name])[:128])
     return b""

@@ -1,10 +1,10 @@
 """Text of a request as words that can be looked up, at a bounded price and without decoding it all.
 
 Works on raw JSON (a string, or a list of parts) and on bytes, because most text is ASCII and bytes
-are looked through several times faster. What is not ASCII is normalised first:
-NFKC, format characters removed, look-alike letters folded where scripts are mixed inside words
-(Unicode Technical Standard 39 calls the result a skeleton). No regular expression repeats, so
-none can blow up.
+are looked through several times faster. Where letters may be others than they look, they are
+normalised first: NFKC, format characters removed, look-alike letters folded where scripts are
+mixed inside words (Unicode Technical Standard 39 calls the result a skeleton). No regular
+expression repeats, so none can blow up.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ _MAY_BE_COMPATIBLE = frozenset(b"\xef\xf0\xe2\xc2")  # full-width, mathematical,
 _MARKS = frozenset(b"\xcc\xcd")
 _MAY_BE_HIDDEN = frozenset(b"\xe2\xef\xc2\xf3\xd8\xe1")
 _TWO_ALPHABETS = frozenset(b"\xc9\xce\xcf\xd0\xd1\xd2\xd4\xd5")
+_FULL_WIDTH_MARKS = "，：？！；（）"  # the commonest first
 # Punctuation and spaces beyond ASCII by their first byte.
 _PUNCTUATION = {
-    0xEF: "，？：！；（）",
+    0xEF: _FULL_WIDTH_MARKS,
     0xE2: "’“”–—…‘•„‐‚\u2028\u2029",
     0xC2: "\u00a0»«¿¡·\u0085",
     0xE3: "\u3000",
@@ -61,6 +62,13 @@ _WIDE_SPACE = "\u3000"
 # ASCII, what follows a first byte, and the first bytes of kana, ideographs and most of Hangul:
 # nothing there is a capital, hidden, or another form of a letter.
 _AS_THEY_ARE = bytes(range(0xC0)) + b"\xe3\xe4\xe5\xe6\xe7\xe8\xe9\xeb\xec\xed"
+MARKS = b"\\-*:#[<|/`()={?."
+FIGURES = b"0123456789"
+_UNMARKED = bytes([code for code in _AS_THEY_ARE if code not in MARKS + FIGURES])
+_NO_GLYPHS = bytes([c for c in range(256) if not 0xE3 <= c < 0xEE])  # first bytes of U+3000–U+DFFF
+_ASCII = bytes(range(128))
+_ACCENTED = b"\xc3"  # first byte of U+00C0 to U+00FF: the letters of Western Europe
+_FULL_WIDTH = b"\xef"
 _LATIN = frozenset(b"\xc2\xc3")
 
 
@@ -79,6 +87,17 @@ def _latin_table() -> bytes:
 
 
 _LATIN_TABLE = _latin_table()
+
+
+def _accented_table() -> bytes:
+    """`_TABLE`, of UTF-8 in which whatever is not ASCII follows `_ACCENTED`."""
+    table = bytearray(_TABLE)
+    for code in range(0xC0, 0x100):
+        table[chr(code).encode()[1]] = chr(_LATIN_TABLE[code]).encode()[1]
+    return bytes(table)
+
+
+_ACCENTED_TABLE = _accented_table()
 
 
 def ends_of(raw: bytes | memoryview) -> bytes:
@@ -101,56 +120,109 @@ def middle_of(raw: bytes | memoryview) -> bytes:
     return b"\n".join([raw[start : start + PIECE_BYTES] for start in starts])
 
 
-def folded(raw: bytes) -> bytes:
-    """Raw JSON text as lower-case words, UTF-8, with one space before, between and after them, and
-    one more for each mark of punctuation that was there; of scripts without spaces, runs of them.
+def marks_of(raw: bytes) -> bytes:
+    """The `MARKS` and `FIGURES` of a raw text in their order, with the first bytes of characters
+    that may not be the letters they look like: one pass tells what need not be looked for."""
+    return raw.translate(None, _UNMARKED)
+
+
+def folded(raw: bytes) -> str:
+    """Raw JSON text as lower-case words, with one space before, between and after them, and one
+    more for each mark of punctuation that was there; of scripts without spaces, runs of them.
 
     Escapes are undone, look-alikes and hidden characters are gone. A part that is cut in the middle
     of a character loses that character.
     """
-    if b"\\" in raw:
+    # Of ASCII only whether there are escapes is asked.
+    return measured(raw, raw if raw.isascii() else marks_of(raw))[0]
+
+
+def measured(raw: bytes, marks: bytes) -> tuple[str, int]:
+    """`folded(raw)`, and how many letters it has, a Chinese, Japanese or Korean character counting
+    as three: a word or so of each script is about as long. `marks` are `marks_of(raw)`."""
+    if b"\\" in marks:
         if b"\\u" in raw:
             raw = _unescaped(raw)
+            marks = marks_of(raw)
         raw = raw.replace(b"\\n", b"\n").replace(b"\\t", b"\t").replace(b"\\r", b"")
-    if not raw.isascii():
-        raw = _plain(raw)
+    if raw.isascii():
+        text = _spaced(raw).translate(_TABLE).decode()
+        letters = len(text)
+    else:
+        leads = marks.translate(None, _ASCII)
+        text, letters = _as_it_is(raw, leads) or _plain(raw, frozenset(leads))
+    # JSON ends in marks, of which spaces were made.
+    return (text, letters - 2) if text[:1] == text[-1:] == " " else (f" {text} ", letters)
+
+
+def _spaced(raw: bytes) -> bytes:
+    """With one space where there were more."""
     # Each turn halves the longest run of spaces; splitting by words costs three times as much.
     # Looking from the end is twice as fast as `in`, which stops at every single space.
     while raw.rfind(b"  ") >= 0:
         raw = b" ".join(raw.split(b"  "))
-    text = raw.translate(_TABLE)
-    # JSON ends in marks, of which spaces were made.
-    return text if text[:1] == text[-1:] == b" " else b" %b " % text
+    return raw
 
 
-def _plain(raw: bytes) -> bytes:
-    """What is not ASCII as the letters it is meant to look like, in lower case."""
+def _as_it_is(raw: bytes, leads: bytes) -> tuple[str, int] | None:
+    """A text of Western Europe, or of ideographs with their punctuation, whose letters can be
+    nothing else: most texts that are not ASCII. None for others, by `leads`, the first bytes."""
+    accented = leads.count(_ACCENTED)
+    if accented == len(leads) > 0:
+        spaced = _spaced(raw)
+        text = spaced.translate(_ACCENTED_TABLE).decode("utf-8", "ignore")
+        # Ideographs beside them, whose bytes the table has changed, are of three bytes.
+        return (text, len(text)) if len(spaced) - len(text) == accented else None
+    if leads:
+        if leads.count(_FULL_WIDTH) != len(leads):
+            return None
+        text, left = raw.decode("utf-8", "ignore"), len(leads)
+        for mark in _FULL_WIDTH_MARKS:
+            if count := text.count(mark):
+                text = text.replace(mark, " ")
+                left -= count
+                if not left:
+                    break
+        else:
+            return None
+        raw = text.encode()
+    text = _spaced(raw).translate(_TABLE).decode("utf-8", "ignore")
+    if _WIDE_SPACE in text:
+        raw = raw.decode("utf-8", "ignore").replace(_WIDE_SPACE, " ").encode()
+        text = _spaced(raw).translate(_TABLE).decode()
+    # Whatever is not ASCII is one of three bytes.
+    return text, len(text.encode())
+
+
+def _plain(raw: bytes, leads: frozenset[int]) -> tuple[str, int]:
+    """What is not ASCII as the letters it is meant to look like."""
     text = raw.decode("utf-8", "ignore")
     if _WIDE_SPACE in text:
         text = text.replace(_WIDE_SPACE, " ")
-    leads = frozenset(raw.translate(None, _AS_THEY_ARE))
-    found = _simple(text, leads)
-    if found is not None:
-        return found
-    for lead in leads & _PUNCTUATION.keys():
-        for char in _PUNCTUATION[lead]:
-            text = text.replace(char, " ")
-    leads = frozenset(text.encode().translate(None, _AS_THEY_ARE))
-    found = _simple(text, leads)
-    return _folded_letters(text, leads).encode("utf-8", "ignore") if found is None else found
+    latin = _latin(text) if leads <= _LATIN else None
+    if latin is None:
+        for lead in leads & _PUNCTUATION.keys():
+            for char in _PUNCTUATION[lead]:
+                if char in text:
+                    text = text.replace(char, " ")
+        encoded = text.encode()
+        leads = frozenset(encoded.translate(None, _AS_THEY_ARE))
+        if not leads:
+            words = _spaced(encoded).translate(_TABLE)
+            return words.decode(), len(words)
+        latin = _latin(text) if leads <= _LATIN else None
+    if latin is not None:
+        words = _spaced(latin).translate(_TABLE)
+        return words.decode("latin-1"), len(words)
+    words = _spaced(_folded_letters(text, leads).encode("utf-8", "ignore")).translate(_TABLE)
+    text = words.decode()
+    return text, len(text) + 2 * len(words.translate(None, _NO_GLYPHS))
 
 
-def _simple(text: str, leads: frozenset[int]) -> bytes | None:
-    """Letters that cannot look like others; None where there are others."""
-    if not leads:
-        return text.encode()
-    if leads <= _LATIN:
-        try:
-            latin = text.encode("latin-1")
-        except UnicodeEncodeError:  # beside ideographs
-            return None
-        return latin.translate(_LATIN_TABLE, b"\xad").decode("latin-1").encode()
-    return None
+def _latin(text: str) -> bytes | None:
+    """In Latin-1 and lower case, where it is written in letters of Western Europe alone."""
+    latin = text.encode("latin-1", "ignore")
+    return latin.translate(_LATIN_TABLE, b"\xad") if len(latin) == len(text) else None
 
 
 def _folded_letters(text: str, leads: frozenset[int]) -> str:

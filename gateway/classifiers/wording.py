@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from .concepts import CONCEPTS
 from .encoded import legible
 from .lexicon import Lexicon
 from .model import Feature
 from .structure import FULL, length_level
-from .text import ENDS_BYTES, ends_of, folded, middle_of
+from .text import ENDS_BYTES, FIGURES, ends_of, folded, marks_of, measured, middle_of
 from .workspace import workspace_of
 
 LAYOUT_FEATURES = (
@@ -38,22 +38,19 @@ MAX_KEPT = 8_192
 _BY_COUNT = bytes([0, 5, 7]).ljust(256, bytes([FULL]))
 # By how many of the marks of one sort the ends of a text have.
 _DOUBLINGS = bytes([length_level(count, 0) for count in range(2 * ENDS_BYTES)])
-_DIGITS = b"0123456789"
-_CONTINUED = bytes(range(0x80, 0xC0))  # of UTF-8: what follows a first byte
-_NO_GLYPHS = bytes([c for c in range(256) if not 0xE3 <= c < 0xEE])  # first bytes of U+3000–U+DFFF
 _WIDE_QUESTION_MARK = "？".encode()
+_FULL_WIDTH = _WIDE_QUESTION_MARK[:1]
 _BACKSLASH = ord("\\")
 _SECTION_MARKS = frozenset(b"#[<")
 _CODE_MARKS = frozenset(b"`(=")
-_MARKS = b"\\-*:#[<|/`()={?."
-_NO_MARKS = bytes([c for c in range(256) if c not in _MARKS and c not in _DIGITS])
+_FIGURES = frozenset(FIGURES)
+_BEYOND_ASCII = bytes(range(0x80, 0x100))
 
 
 class Reading(Struct, frozen=True, gc=False):
     """What one text came to. `counts` are the lexicon's; `head` tells texts apart that begin
-    differently; `letters` is how many its ends have, a Chinese, Japanese or Korean character
-    counting as three: a word or so of each script is about as long, however many bytes it takes;
-    `workspace` see `workspace`."""
+    differently; `letters` is how many its ends have (`text.measured`); `workspace` see
+    `workspace`."""
 
     counts: int
     layout: bytes
@@ -94,42 +91,37 @@ class Wording:
         self._questions = _Kept()
         self.nothing = Reading(0, bytes(len(LAYOUT_FEATURES)), 0)
 
-    def system(self, raw: Raw | bytes) -> Reading:
+    def system(self, raw: bytes | memoryview) -> Reading:
         return self._read(raw, self._systems, has_layout=False) if raw else self.nothing
 
-    def question(self, raw: Raw | bytes) -> Reading:
+    def question(self, raw: bytes | memoryview) -> Reading:
         return self._read(raw, self._questions, has_layout=True) if raw else self.nothing
 
-    def _read(self, raw: Raw | bytes, kept: _Kept, *, has_layout: bool) -> Reading:
-        view = memoryview(raw)
-        if len(view) < ENDS_BYTES:
-            ends, middle = bytes(view), b""
+    def _read(self, raw: bytes | memoryview, kept: _Kept, *, has_layout: bool) -> Reading:
+        if len(raw) < ENDS_BYTES:
+            ends, middle = bytes(raw), b""
+            key = hash(ends)
         else:
-            ends, middle = ends_of(view), middle_of(view)
-        key = hash((ends, middle)) if middle else hash(ends)
+            ends, middle = ends_of(raw), middle_of(raw)
+            key = hash((ends, middle)) if middle else hash(ends)
         found = kept.get(key)
         if found is None:
-            ends = legible(ends)
-            layout = _layout(ends) if has_layout else self.nothing.layout
-            found = self._read_anew(ends, middle, layout)
+            found = self._read_anew(legible(ends), middle, has_layout=has_layout)
             kept.put(key, found)
         return found
 
-    def _read_anew(self, ends: bytes, middle: bytes, layout: bytes) -> Reading:
-        text = folded(ends)
-        letters = len(text)
-        if not text.isascii():
-            letters = len(text.translate(None, _CONTINUED))
-            letters += 2 * len(text.translate(None, _NO_GLYPHS))
+    def _read_anew(self, ends: bytes, middle: bytes, *, has_layout: bool) -> Reading:
+        marks = marks_of(ends)
+        text, letters = measured(ends, marks)
         said = self._lexicon.said(text)
         if middle:
             said |= self._lexicon.strongest(folded(middle))
         return Reading(
             self._lexicon.counts(said),
-            layout,
-            crc32(text[:HEAD_BYTES]),
-            letters - 2,
-            workspace_of(ends),
+            _layout(ends, marks) if has_layout else self.nothing.layout,
+            crc32(text[:HEAD_BYTES].encode()[:HEAD_BYTES]),
+            letters,
+            workspace_of(ends, marks),
         )
 
 
@@ -139,14 +131,18 @@ def levels(system: Reading, question: Reading, latest: Reading) -> bytes:
     return counts.to_bytes(len(CONCEPTS), "little").translate(_BY_COUNT) + question.layout
 
 
-def _layout(raw: bytes) -> bytes:
-    """0..9 for each of `LAYOUT_FEATURES`."""
-    # What is left without letters and spaces is short: a line break is its backslash. Most texts
-    # have few sorts of marks, and what is not there is not counted.
-    marks = raw.translate(None, _NO_MARKS)
+def _layout(raw: bytes, marks: bytes) -> bytes:
+    """0..9 for each of `LAYOUT_FEATURES`. `marks` are its `text.marks_of`."""
+    # A line break is its backslash. Most texts have few sorts of marks, and what is not there is
+    # not counted.
+    asked = 0
+    if not marks.isascii():
+        if _FULL_WIDTH in marks:
+            asked = raw.count(_WIDE_QUESTION_MARK)
+        marks = marks.translate(None, _BEYOND_ASCII)
     count = marks.count
     there = frozenset(marks)
-    lines = lists = sections = code = 0
+    lines = lists = sections = code = digits = 0
     if _BACKSLASH in there:
         lines = raw.count(b"\\n")
         lists = count(b"\\-") + count(b"\\*") + count(b"\\1.")
@@ -154,8 +150,8 @@ def _layout(raw: bytes) -> bytes:
         sections = count(b"##") + count(b"[[") + count(b"<|") + count(b"</")
     if not there.isdisjoint(_CODE_MARKS):
         code = count(b"```") + count(b"()") + count(b"=")
-    digits = len(marks) - len(marks.translate(None, _DIGITS))
-    asked = count(b"?") + (0 if raw.isascii() else raw.count(_WIDE_QUESTION_MARK))
+    if not there.isdisjoint(_FIGURES):
+        digits = len(marks) - len(marks.translate(None, FIGURES))
     return bytes(
         (
             _DOUBLINGS[lines],
@@ -164,7 +160,7 @@ def _layout(raw: bytes) -> bytes:
             _DOUBLINGS[sections],
             _DOUBLINGS[code],
             _DOUBLINGS[count(b"{")],
-            _DOUBLINGS[asked],
+            _DOUBLINGS[asked + count(b"?")],
             min(FULL, 20 * digits // (len(raw) + 1)),
         )
     )

@@ -20,12 +20,14 @@ _LONGEST_NAME_BYTES = 12
 _NO_NAME = re.compile(rb"[^A-Za-z+#]")
 
 
-def workspace_of(ends: bytes) -> int:
-    """1..65535 for the ends of a text (raw JSON); 0 where it names neither."""
-    # One byte is looked for in no time, two or three are not.
-    has_path = b"/" in ends or (b"\\" in ends and b":\\" in ends)
+def workspace_of(ends: bytes, marks: bytes) -> int:
+    """1..65535 for the ends of a text (raw JSON); 0 where it names neither. `marks` are its
+    `text.marks_of`."""
+    # Few texts have these marks, and what they are looked for in is short.
+    find = marks.find
+    has_path = find(b"/") >= 0 or (find(b"\\") >= 0 and b":\\" in ends)
     root = _ROOT.search(ends) if has_path else None
-    language = _language(ends) if b"`" in ends and _FENCE in ends else b""
+    language = _language(ends) if find(b"`") >= 0 and _FENCE in ends else b""
     if root is None and not language:
         return 0
     return crc32(language + b"\0" + (b"" if root is None else root[0])) & 0xFFFF or 1

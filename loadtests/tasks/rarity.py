@@ -60,10 +60,10 @@ def rarities(found: Iterator[str]) -> list[tuple[int, ...]]:
     parts has as many. What no part has counts as half a part."""
     lexicon = Lexicon()
     parts = [
-        lexicon.counts(lexicon.said(text[start : start + PART_CHARS])).to_bytes(
-            lexicon.size, "little"
-        )
-        for text in (folded(json.dumps(one[:MOST_CHARS]).encode()) for one in found)
+        lexicon.counts(
+            lexicon.said(text[start : start + PART_CHARS].decode("utf-8", "ignore"))
+        ).to_bytes(lexicon.size, "little")
+        for text in (folded(json.dumps(one[:MOST_CHARS]).encode()).encode() for one in found)
         for start in range(0, len(text), PART_CHARS)
     ]
     return [

@@ -18,11 +18,13 @@ from gateway.classifiers.text import (
     TAIL_BYTES,
     ends_of,
     folded,
+    marks_of,
+    measured,
     middle_of,
 )
 
 
-def words_of(raw: bytes) -> list[bytes]:
+def words_of(raw: bytes) -> list[str]:
     return folded(raw).split()
 
 
@@ -55,37 +57,38 @@ def raw(text: str, *, is_ascii: bool = False) -> bytes:
 )
 @pytest.mark.parametrize("is_ascii", [False, True], ids=["utf8", "escaped"])
 def test_every_writing_of_a_text_is_one_text(text: str, is_ascii: bool) -> None:
-    assert words_of(raw(text, is_ascii=is_ascii)) == [b"grade", b"the", b"answer"]
+    assert words_of(raw(text, is_ascii=is_ascii)) == ["grade", "the", "answer"]
 
 
 def test_letters_of_one_alphabet_stay_what_they_are() -> None:
-    assert folded(raw("Оцени ответ")).decode().strip() == "оцени ответ"
-    assert folded(raw("Über Größe")).decode().strip() == "über größe"
-    assert folded(raw("请打分：好")).decode().strip() == "请打分 好"
+    assert folded(raw("Оцени ответ")).strip() == "оцени ответ"
+    assert folded(raw("Über Größe")).strip() == "über größe"
+    assert folded(raw("请打分：好")).strip() == "请打分 好"
 
 
 @given(st.binary(max_size=400))
 def test_no_bytes_break_it(data: bytes) -> None:
     words = folded(data)
-    assert words.decode("utf-8", "replace") is not None
-    assert words[:1] == words[-1:] == b" "
+    assert words.encode().decode() == words
+    assert words[:1] == words[-1:] == " "
 
 
 @pytest.mark.parametrize("space", ["  ", "     ", "\u00a0\u3000 ", "\n", "\t"])
 def test_words_of_a_phrase_stay_beside_each_other(space: str) -> None:
     written = raw(f"step{space}by{space}step")
-    assert b" step by step " in folded(written)
+    assert " step by step " in folded(written)
 
 
 def test_a_mark_between_words_leaves_one_space_more_than_there_was() -> None:
-    assert folded(raw("Step, by (all) steps.")) == b" step  by  all  steps  "
+    assert folded(raw("Step, by (all) steps.")) == " step  by  all  steps  "
 
 
 @given(st.text(max_size=300), st.integers(0, 1_800))
 def test_a_cut_anywhere_leaves_words_of_whole_characters(text: str, at: int) -> None:
     for cut in (raw(text * 9, is_ascii=True)[at:], raw(text * 9)[:at]):
         for word in words_of(cut):
-            assert word.decode() == word.decode().lower().strip() != ""  # strict: no half character
+            assert word == word.lower().strip() != ""
+            assert word.encode().decode() == word  # strict: no half character
 
 
 @given(st.text("aBé请 ,\n", max_size=60), st.integers(0, 400), st.booleans())
@@ -96,6 +99,18 @@ def test_a_cut_anywhere_costs_no_word_but_the_one_it_cuts(
     whole, first, last = words_of(written), words_of(written[:at]), words_of(written[at:])
     assert first[:-1] == whole[: len(first)][:-1]
     assert last[1:] == whole[len(whole) - len(last) :][1:]
+
+
+@given(st.text('aB éÉß÷请ー한，？：（\u3000\n"1', max_size=60), st.integers(0, 120))
+def test_letters_are_the_same_whether_the_short_way_or_the_long(text: str, at: int) -> None:
+    written = raw(text)[at:].removesuffix(b'"')
+    words, letters = measured(written + b'"', marks_of(written))
+    other = written + ' ж"'.encode()  # what might look like other letters: the long way
+    assert (words.split(), letters) == (words_of(other)[:-1], letters_of(words))
+
+
+def letters_of(text: str) -> int:
+    return sum(3 if "\u3000" <= one < "\ue000" else 1 for one in text) - 2
 
 
 def test_only_the_ends_of_a_long_text_are_looked_at() -> None:
