@@ -24,7 +24,8 @@ def legible(ends: bytes) -> bytes:
     if ends.find(b" ", middle, middle + _LOOKED_AT_BYTES) >= 0:
         return ends
     looked_at = ends[middle : middle + _LOOKED_AT_BYTES]
-    if len(looked_at) < _LOOKED_AT_BYTES or not looked_at.isascii():
+    is_short = len(looked_at) < _LOOKED_AT_BYTES
+    if is_short or not looked_at.isascii() or b"\\u" in looked_at:
         return ends
     joined = ends.replace(b"\\r", b"").replace(b"\\n", b"").translate(_ALTERNATE)
     runs = sorted(_RUN.finditer(joined), key=_length)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-
-import msgspec
+from json import JSONDecoder
 
 HEAD_BYTES = 768
 TAIL_BYTES = 320
@@ -21,7 +20,11 @@ LEAST_MIDDLE_BYTES = 192  # less hides no instructions
 PIECE_BYTES = 768
 MIDDLE_PIECES = 6
 MIDDLE_BYTES = MIDDLE_PIECES * PIECE_BYTES
-_string = msgspec.json.Decoder(str)
+_escapes = JSONDecoder(strict=False)  # with control characters and halves of characters
+_BACKSLASH = rb"\\u005c"
+_BACKSLASHES = rb"\u005c\u005c"
+_CUT_ESCAPE_BYTES = 5  # at most: a whole one has six
+_OTHER_ESCAPE = re.compile(rb"\\(?!u)")
 
 
 def _words_table() -> bytes:
@@ -126,6 +129,29 @@ def marks_of(raw: bytes) -> bytes:
     return raw.translate(None, _UNMARKED)
 
 
+def unescaped(raw: bytes) -> bytes:
+    r"""With `\uXXXX` as the characters that they stand for, so that it does not matter which way a
+    client writes JSON; other escapes stay, and of one that is cut nothing stays. What is no JSON
+    stays as it is."""
+    if b"\\u" not in raw:
+        return raw
+    text = b"\n".join(map(_without_cut_escape, raw.split(b"\n")))
+    if text.count(b"\\") > text.count(b"\\u"):
+        text = _OTHER_ESCAPE.sub(_BACKSLASH, text.replace(b"\\\\", _BACKSLASHES))
+    text = text.replace(b'"', b"\\u0022")
+    try:
+        decoded: str = _escapes.decode('"' + text.decode("utf-8", "ignore") + '"')
+    except ValueError:
+        return raw
+    return decoded.encode("utf-8", "ignore")  # without halves of characters
+
+
+def _without_cut_escape(piece: bytes) -> bytes:
+    """A piece ends where it was cut."""
+    last = piece.rfind(b"\\u", -_CUT_ESCAPE_BYTES)
+    return piece if last < 0 or b'"' in piece[last:] else piece[:last]
+
+
 def folded(raw: bytes) -> str:
     """Raw JSON text as lower-case words, with one space before, between and after them, and one
     more for each mark of punctuation that was there; of scripts without spaces, runs of them.
@@ -133,17 +159,16 @@ def folded(raw: bytes) -> str:
     Escapes are undone, look-alikes and hidden characters are gone. A part that is cut in the middle
     of a character loses that character.
     """
+    raw = unescaped(raw)
     # Of ASCII only whether there are escapes is asked.
     return measured(raw, raw if raw.isascii() else marks_of(raw))[0]
 
 
 def measured(raw: bytes, marks: bytes) -> tuple[str, int]:
-    """`folded(raw)`, and how many letters it has, a Chinese, Japanese or Korean character counting
-    as three: a word or so of each script is about as long. `marks` are `marks_of(raw)`."""
+    """`folded(raw)` of what is `unescaped`, and how many letters it has, a Chinese, Japanese or
+    Korean character counting as three: a word or so of each script is about as long. `marks` are
+    `marks_of(raw)`."""
     if b"\\" in marks:
-        if b"\\u" in raw:
-            raw = _unescaped(raw)
-            marks = marks_of(raw)
         raw = raw.replace(b"\\n", b"\n").replace(b"\\t", b"\t").replace(b"\\r", b"")
     if raw.isascii():
         text = _spaced(raw).translate(_TABLE).decode()
@@ -235,18 +260,3 @@ def _folded_letters(text: str, leads: frozenset[int]) -> str:
     if not _TWO_ALPHABETS.isdisjoint(leads) and _MIXED.search(text):
         text = text.translate(_LOOK_ALIKES)
     return text.lower()
-
-
-def _unescaped(raw: bytes) -> bytes:
-    r"""`\uXXXX` as the characters they stand for; as it was where the cut makes that impossible."""
-    start = raw.find(b"\\u")
-    end = len(raw)
-    last = raw.rfind(b"\\", -6)
-    if last > start:
-        end = last
-    text = raw[start:end].replace(b'\\"', b" ").replace(b'"', b" ")
-    text = text.replace(b"\\/", b"/")
-    try:
-        return raw[:start] + _string.decode(b'"' + text + b'"').encode("utf-8", "ignore")
-    except (msgspec.MsgspecError, UnicodeError):
-        return raw

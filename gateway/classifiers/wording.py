@@ -16,7 +16,7 @@ from .encoded import legible
 from .lexicon import Lexicon
 from .model import Feature
 from .structure import FULL, length_level
-from .text import ENDS_BYTES, FIGURES, ends_of, folded, marks_of, measured, middle_of
+from .text import ENDS_BYTES, FIGURES, ends_of, folded, marks_of, measured, middle_of, unescaped
 from .workspace import workspace_of
 
 LAYOUT_FEATURES = (
@@ -112,6 +112,9 @@ class Wording:
 
     def _read_anew(self, ends: bytes, middle: bytes, *, has_layout: bool) -> Reading:
         marks = marks_of(ends)
+        if b"\\" in marks and b"\\u" in ends:
+            ends = unescaped(ends)
+            marks = marks_of(ends)
         text, letters = measured(ends, marks)
         said = self._lexicon.said(text)
         if middle:

@@ -53,6 +53,16 @@ def test_a_dialect_changes_no_word_feature(shape: str) -> None:
     assert found["single_turn"] == 9
 
 
+@given(st.text('Grade é请打分，“？\n:{\\"1/ ', max_size=150))
+def test_it_does_not_matter_which_way_a_client_writes_json(text: str) -> None:
+    body = {"model": "m", "messages": [user(text), user(f"{text} {GRADE}")]}
+    one, other = (
+        TaskFeatures().levels(read_body(json.dumps(body, ensure_ascii=way).encode(), "chat"), None)
+        for way in (False, True)
+    )
+    assert one == other
+
+
 def test_parts_read_like_a_string() -> None:
     parts = [{"type": "text", "text": QUESTION}]
     as_parts = levels({"messages": [{"role": "user", "content": parts}]}, "messages")

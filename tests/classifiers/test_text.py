@@ -21,6 +21,7 @@ from gateway.classifiers.text import (
     marks_of,
     measured,
     middle_of,
+    unescaped,
 )
 
 
@@ -58,6 +59,18 @@ def raw(text: str, *, is_ascii: bool = False) -> bytes:
 @pytest.mark.parametrize("is_ascii", [False, True], ids=["utf8", "escaped"])
 def test_every_writing_of_a_text_is_one_text(text: str, is_ascii: bool) -> None:
     assert words_of(raw(text, is_ascii=is_ascii)) == ["grade", "the", "answer"]
+
+
+@given(st.text('ab \\/"\n\tu0é请😀“\u2028'))
+def test_escapes_of_characters_are_undone_and_no_others(text: str) -> None:
+    assert unescaped(raw(text, is_ascii=True)) == raw(text)
+
+
+def test_a_long_text_in_escapes_is_read_as_it_would_be_without() -> None:
+    text = "请根据评分标准给答案打分，满分十分。" * 40
+    for more in range(7):  # the cut falls on every byte of an escape
+        ends = ends_of(raw("x" * more + text, is_ascii=True))
+        assert folded(ends).count("打分") >= 8
 
 
 def test_letters_of_one_alphabet_stay_what_they_are() -> None:
