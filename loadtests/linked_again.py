@@ -99,7 +99,9 @@ class Recorder(LinkingHook):
         self._file.write(len(packed).to_bytes(LENGTH_BYTES, "big") + packed)
 
 
-async def record(plan_with: partial[ReplayPlan], asked: Asked, out: Path, *, links: bool = False) -> None:
+async def record(
+    plan_with: partial[ReplayPlan], asked: Asked, out: Path, *, links: bool = False
+) -> None:
     """Writes RECORD and the labels into `out`."""
     with asked.open(labels_dir=out) as inputs, (out / RECORD).open("wb") as file:
         async with open_replay_store("memory") as store:
