@@ -259,7 +259,7 @@ def own_of(graph: Graph, members: set[int]) -> set[int]:
     return {
         number
         for number, count in counts.items()
-        if count >= LEAST_HOLDERS
+        if count >= LEAST_OWN_HOLDERS
         and graph.values[number].block not in TYING
         and count >= LEAST_OWN * len(graph.values[number].holders)
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.linking import graph as graphs
-from gateway.linking.concentration import examine, is_exclusive
+from gateway.linking.concentration import LEAST_OWN_HOLDERS, examine, is_exclusive, own_of
 from gateway.linking.evidence import Key
 from gateway.linking.graph import Graph
 
@@ -77,3 +77,13 @@ def test_a_shared_fact_is_a_seeds_own_beyond_chance(
     held: float, inside: int, belongs: bool
 ) -> None:
     assert is_exclusive(inside, 100, held) is belongs
+
+
+def test_an_exit_that_a_few_members_use_is_not_the_groups_own() -> None:
+    """Exits of homes are shared with their owners: a few members are no proof of ownership."""
+    graph, exits = Graph(), {"few": LEAST_OWN_HOLDERS - 1, "many": LEAST_OWN_HOLDERS}
+    members = {graph.account(f"m{n}", NOW_US) for n in range(LEAST_OWN_HOLDERS)}
+    for name, count in exits.items():
+        for number in sorted(members)[:count]:
+            graph.show(number, Key("network", name), NOW_US)
+    assert own_of(graph, members) == {graph.value(Key("network", "many"))}
