@@ -48,8 +48,9 @@ from .policy.keep import keep_copy
 from .policy.load import PolicyHolder, load_policy
 from .settings import Settings
 from .sockets import address_of, close_all, listen, listen_udp
-from .stores import RedisStore, open_store
+from .stores import RedisStore
 from .stores.embedded import EmbeddedStore
+from .stores.opening import open_store_at_start
 from .stores.verification import VerificationBook
 from .worker_process import PlaneSockets, WorkerProcess
 from .workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
@@ -134,7 +135,11 @@ class Supervisor:
         if url == "embedded":
             self._embedded = EmbeddedStore(self._settings.data_dir / "store")
             url = await stack.enter_async_context(self._embedded)
-        self._store = await open_store(url, secret_fingerprint=self._keyed.fingerprint())
+        self._store = await open_store_at_start(
+            url,
+            secret_fingerprint=self._keyed.fingerprint(),
+            timeout_s=self._settings.store_timeout_s,
+        )
         stack.push_async_callback(self._store.aclose)
         return url
 

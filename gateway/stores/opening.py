@@ -10,6 +10,7 @@ TLS (`?ca_file=…&cert_file=…&key_file=…`), `unix:///path/to/socket?db=0`,
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,6 +33,8 @@ from .wire import Address, Observe, Wire
 
 DEFAULT_TIMEOUT_S = 0.045
 ADMIN_TIMEOUT_S = 5.0
+START_TRIES = 6
+START_PAUSE_S = 0.25
 SENTINEL_OPTIONS = ("sentinel_tls", "sentinel_user", "sentinel_password")
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
@@ -166,6 +169,24 @@ async def open_store(
         await store.aclose()
         raise
     return store
+
+
+async def open_store_at_start(
+    url: str, *, secret_fingerprint: str, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> RedisStore:
+    """`open_store` for whoever ends when it fails: a store that answers late is asked again,
+    `START_TRIES` times in all, as it may be loading its data, or the machine busy with our start.
+
+    Raises what `open_store` does; StoreError of the last try.
+    """
+    for _ in range(START_TRIES - 1):
+        try:
+            return await open_store(url, secret_fingerprint=secret_fingerprint, timeout_s=timeout_s)
+        except StoreError as error:
+            if error.kind != "timeout":
+                raise
+            await asyncio.sleep(START_PAUSE_S)
+    return await open_store(url, secret_fingerprint=secret_fingerprint, timeout_s=timeout_s)
 
 
 async def connect_store(

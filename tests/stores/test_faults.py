@@ -20,7 +20,7 @@ from gateway.loadtests.servers.valkey import Server, server
 from gateway.model import ChargeReply, Effect, Settlement, Status, Subject
 from gateway.stores import RedisStore, open_store
 from gateway.stores.codec import join, pack
-from gateway.stores.opening import DEFAULT_TIMEOUT_S
+from gateway.stores.opening import DEFAULT_TIMEOUT_S, open_store_at_start
 
 from .steps import NOW_US, TAG, charge, correction, gcra, lease, look
 
@@ -52,6 +52,47 @@ async def until_it_works(call: Callable[[], Awaitable[object]]) -> float:
         except StoreError:
             assert time.monotonic() - started < RECOVERY_S
             await asyncio.sleep(0.005)
+
+
+# ── a server that is late at our start ───────────────────────────────────────────────────────
+
+
+async def test_a_server_that_answers_late_once_does_not_end_a_start(tmp_path: Path) -> None:
+    with server(tmp_path) as own:
+        own.send_signal(signal.SIGSTOP)
+        starting = asyncio.create_task(open_store_at_start(own.url, secret_fingerprint="0"))
+        await asyncio.sleep(4 * DEFAULT_TIMEOUT_S)
+        assert not starting.done()
+        own.send_signal(signal.SIGCONT)
+        store = await starting
+        try:
+            await store.put(Subject("acc_1"), {"c" * 32: "key_1"})
+        finally:
+            await store.aclose()
+
+
+async def test_a_server_that_never_answers_ends_a_start(tmp_path: Path) -> None:
+    with server(tmp_path) as own:
+        own.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreError, match="timeout"):
+                await open_store_at_start(own.url, secret_fingerprint="0")
+        finally:
+            own.send_signal(signal.SIGCONT)
+
+
+async def test_a_server_that_is_not_there_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    with pytest.raises(StoreError, match="unreachable"):
+        await open_store_at_start(f"unix://{tmp_path / 'none'}", secret_fingerprint="0")
+    assert pauses == []
 
 
 # ── a server that stops or dies ──────────────────────────────────────────────────────────────
