@@ -24,7 +24,6 @@ from typing import Any
 import click
 import yaml
 
-from ..adapters.body import BodyFacts
 from ..app import open_replay_store
 from ..classifiers.load import ModelHolder
 from ..classifiers.reader import TaskReader
@@ -36,7 +35,8 @@ from ..ports import Directory
 from ..workers.linking_hook import LinkingHook
 from ..workers.replay import REPLAY_SECRET
 from ..workers.replay_files import CHECKPOINT_EVERY_S, ReplayPlan, ReplayRun, Stop
-from ..workers.traffic import LoggedResponse, TrafficLine
+from ..workers.replay_hook import ReplayedRequest
+from ..workers.traffic import LoggedResponse
 
 SCRIPT = Path(__file__).with_name("friction.yaml")
 
@@ -77,21 +77,14 @@ class ScriptedFriction:
         for group, _ in groups.values():
             self.told.accounts[group] += 1
 
-    def on_request(
-        self,
-        number: int,
-        now_us: int,
-        line: TrafficLine,
-        body: BodyFacts,
-        facts: RequestFacts,
-        decision: Decision,
-    ) -> None:
-        group, is_operator = self._groups.get(line.account_id, ("unlabelled", False))
+    def on_request(self, asked: ReplayedRequest) -> None:
+        account_id, decision = asked.line.account_id, asked.decision
+        group, is_operator = self._groups.get(account_id, ("unlabelled", False))
         self.told.exchanges[group] += 1
         self.told.served[group] += decision.is_served
         if decision.verdict is Verdict.VERIFY and decision.level is not None:
-            self._ask(now_us, line.account_id, decision, group, is_operator=is_operator)
-        self._inner.on_request(number, now_us, line, body, facts, decision)
+            self._ask(asked.now_us, account_id, decision, group, is_operator=is_operator)
+        self._inner.on_request(asked)
 
     def on_response(
         self, number: int, now_us: int, facts: RequestFacts, response: LoggedResponse

@@ -26,7 +26,6 @@ from typing import IO, Any
 import click
 import msgspec
 
-from ..adapters.body import BodyFacts
 from ..app import open_replay_store
 from ..commands.replay import FixedPolicy
 from ..commands.replay_inputs import Asked
@@ -35,12 +34,12 @@ from ..linking.evidence import Key, all_families
 from ..linking.instants import TURN
 from ..linking.linker import Evidence, Linker
 from ..linking.traces import ASKED, ISSUED, REFUSED, RETURNED, TALK
-from ..model import SECOND_US, Decision, RequestFacts
+from ..model import SECOND_US
 from ..ports import Directory
 from ..workers.linking_hook import LinkingHook
 from ..workers.replay import REPLAY_SECRET
 from ..workers.replay_files import ReplayPlan, ReplayRun
-from ..workers.traffic import TrafficLine
+from ..workers.replay_hook import ReplayedRequest
 
 RECORD = "evidence.msgpack"
 LENGTH_BYTES = 4
@@ -69,18 +68,10 @@ class Recorder(LinkingHook):
         self._file = file
         self._encoder = msgspec.msgpack.Encoder()
 
-    def on_request(
-        self,
-        number: int,
-        now_us: int,
-        line: TrafficLine,
-        body: BodyFacts,
-        facts: RequestFacts,
-        decision: Decision,
-    ) -> None:
-        if decision.subject is not None:
-            self._write(Told(decision.subject.account_id, now_us))
-        super().on_request(number, now_us, line, body, facts, decision)
+    def on_request(self, asked: ReplayedRequest) -> None:
+        if asked.decision.subject is not None:
+            self._write(Told(asked.decision.subject.account_id, asked.now_us))
+        super().on_request(asked)
 
     def observe(self, evidence: Evidence) -> None:
         keys = [(key.family, key.value) for key in evidence.keys]

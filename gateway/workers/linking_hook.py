@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from ..adapters.body import BodyFacts
 from ..core.keyed import KeyedHash
 from ..core.sub_users import parts_of
 from ..linking.answers import is_an_answer
@@ -18,9 +17,10 @@ from ..linking.linker import Evidence, Linker, LinkerSettings
 from ..linking.opening import NO_OPENING, Members, read_opening
 from ..linking.sub_users import Doorkeeper, Kept, relinked
 from ..linking.traces import REFUSALS, REFUSED, Tracer
-from ..model import SECOND_US, Decision, RequestFacts, Subject
+from ..model import SECOND_US, RequestFacts, Subject
 from ..ports import Directory
-from .traffic import LoggedResponse, TrafficLine, head_of
+from .replay_hook import ReplayedRequest
+from .traffic import LoggedResponse, head_of
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -54,41 +54,27 @@ class LinkingHook:
         self._awaited: dict[int, Awaited] = {}  # by line
         self._linker = Linker(settings)
 
-    def on_request(
-        self,
-        number: int,
-        now_us: int,
-        line: TrafficLine,
-        body: BodyFacts,
-        facts: RequestFacts,
-        decision: Decision,
-    ) -> None:
-        if decision.subject is None or decision.subject.pseudonym is None:
+    def on_request(self, asked: ReplayedRequest) -> None:
+        decided = asked.decision.subject
+        if decided is None or decided.pseudonym is None:
             return  # unknown credentials have no account that could be linked
-        subject = self._door.meet(facts, decision.subject)
+        subject, now_us = self._door.meet(asked.facts, decided), asked.now_us
         if subject is None:
             return
         keys: list[Key]
         if self._extractor.wants(subject):
-            sight = _sight(now_us, line, body, facts, subject)
+            sight = _sight(asked, subject)
             keys = self._extractor.new_keys(sight)
             keys += self._tracer.of_request(sight.members, sight.opening)
         else:
             keys = self._extractor.pass_over(subject, now_us)
-        if not decision.is_served:
-            keys += self._tracer.of_refusal(_members_of(line, body))
-        elif line.response is not None:
-            self._await(number, line, body, subject, line.response)
+        if not asked.decision.is_served:
+            keys += self._tracer.of_refusal(_members_of(asked))
+        elif asked.line.response is not None:
+            self._await(asked, subject, asked.line.response)
         self._tell(subject.account_id, now_us, keys, is_exempt(subject), subject.created_us)
 
-    def _await(
-        self,
-        number: int,
-        line: TrafficLine,
-        body: BodyFacts,
-        subject: Subject,
-        response: LoggedResponse,
-    ) -> None:
+    def _await(self, asked: ReplayedRequest, subject: Subject, response: LoggedResponse) -> None:
         """Remember whose the answer is; where the model API refuses, what was asked. What will
         tell nothing is not waited for."""
         is_refusal = response.status in REFUSALS
@@ -98,8 +84,8 @@ class LinkingHook:
             return
         refused: list[str] = []
         if is_refusal:
-            refused = [key.value for key in self._tracer.of_refusal(_members_of(line, body))]
-        self._awaited[number] = Awaited(subject.account_id, subject.created_us, refused)
+            refused = [key.value for key in self._tracer.of_refusal(_members_of(asked))]
+        self._awaited[asked.number] = Awaited(subject.account_id, subject.created_us, refused)
 
     def on_response(
         self, number: int, now_us: int, facts: RequestFacts, response: LoggedResponse
@@ -161,19 +147,17 @@ class LinkingHook:
         self._extractor.recount(counts)
 
 
-def _members_of(line: TrafficLine, body: BodyFacts) -> Members:
+def _members_of(asked: ReplayedRequest) -> Members:
     """Empty where none is kept. Of a path that is not known nobody has read the body."""
-    if body.members:
-        return body.members
+    if asked.body.members:
+        return asked.body.members
     with suppress(msgspec.MsgspecError):
-        return _members.decode(line.body)
+        return _members.decode(asked.line.body)
     return {}
 
 
-def _sight(
-    now_us: int, line: TrafficLine, body: BodyFacts, facts: RequestFacts, subject: Subject
-) -> Sight:
-    members = _members_of(line, body)
+def _sight(asked: ReplayedRequest, subject: Subject) -> Sight:
+    members = _members_of(asked)
     opening = read_opening(members) if members else NO_OPENING
-    plan, _ = head_of(line.headers)
-    return Sight(now_us, facts, subject, members, opening, tuple(plan.last))
+    plan, _ = head_of(asked.line.headers)
+    return Sight(asked.now_us, asked.facts, subject, members, opening, tuple(plan.last))

@@ -28,7 +28,7 @@ from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, 
 from ..ports import Directory, EditedGeo, Store
 from .accounts import MAX_KEYS, AccountChange
 from .events import AccountEvent
-from .replay_hook import ReplayHook
+from .replay_hook import ReplayedRequest, ReplayHook
 from .replay_summary import ReplaySummary
 from .traffic import LoggedResponse, TrafficLine, address_of, head_of, instant_us
 
@@ -170,7 +170,8 @@ class Replay:
             decision = await self.engine.decide(facts)
         self.summary.count(line.account_id, decision)
         if self.hook is not None:
-            self.hook.on_request(number, self.clock.us, line, body, facts, decision)
+            asked = ReplayedRequest(number, self.clock.us, line, body, facts, decision)
+            self.hook.on_request(asked)
             self._arm_tick()
         response = line.response
         if response is not None and decision.verdict is _ALLOW:

@@ -12,25 +12,29 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from ..adapters.body import BodyFacts
-from ..model import Decision, RequestFacts
+from ..model import Decision, RequestFacts, record
 from ..ports import Directory
 from .traffic import LoggedResponse, TrafficLine
+
+
+@record
+class ReplayedRequest:
+    """A request that has been decided. `number` is its line; `body` what was read of its body. What
+    is raw in it and in `line` must be read at once or copied: neither is kept."""
+
+    number: int
+    now_us: int
+    line: TrafficLine
+    body: BodyFacts
+    facts: RequestFacts
+    decision: Decision
 
 
 class ReplayHook(Protocol):
     """Called in order of event time; `number` is the line, equal for a request and its response."""
 
-    def on_request(
-        self,
-        number: int,
-        now_us: int,
-        line: TrafficLine,
-        body: BodyFacts,
-        facts: RequestFacts,
-        decision: Decision,
-    ) -> None:
-        """A request has been decided. `body` is what was read of its body. What is raw in it and
-        in `line` must be read at once or copied: neither is kept."""
+    def on_request(self, asked: ReplayedRequest) -> None:
+        """A request has been decided."""
         ...
 
     def on_response(

@@ -16,17 +16,17 @@ from typing import Any, cast
 
 import msgspec
 
-from ...adapters.body import BodyFacts
 from ...classifiers.load import ModelHolder
 from ...classifiers.reader import TaskReader
 from ...commands.replay_inputs import load_scenario
 from ...core.window import DAY_S
-from ...model import SECOND_US, Decision, RequestFacts
+from ...model import SECOND_US, RequestFacts
 from ...policy.load import PolicyHolder
 from ...ports import Directory
 from ...stores.memory import MemoryStore
 from ...workers.replay_files import ReplayPlan, ReplayRun
-from ...workers.traffic import LoggedResponse, TrafficLine
+from ...workers.replay_hook import ReplayedRequest
+from ...workers.traffic import LoggedResponse
 from ...workers.world_feed import WorldFeed
 
 
@@ -49,15 +49,7 @@ class DaySampler:
     def __init__(self) -> None:
         self.seen: list[tuple[str, int, int | None, bytes]] = []
 
-    def on_request(
-        self,
-        number: int,
-        now_us: int,
-        line: TrafficLine,
-        body: BodyFacts,
-        facts: RequestFacts,
-        decision: Decision,
-    ) -> None: ...
+    def on_request(self, asked: ReplayedRequest) -> None: ...
 
     def on_response(
         self, number: int, now_us: int, facts: RequestFacts, response: LoggedResponse

@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.adapters.body import BodyFacts
 from gateway.commands.replay import FixedPolicy
-from gateway.model import SECOND_US, Decision, RequestFacts
+from gateway.model import SECOND_US, RequestFacts
 from gateway.ports import Directory
 from gateway.stores.memory import MemoryStore
 from gateway.workers.feeds import FileFeed
 from gateway.workers.replay_files import InterruptedReplayError, ReplayPlan, ReplayRun, Stop
-from gateway.workers.traffic import LoggedResponse, TrafficLine
+from gateway.workers.replay_hook import ReplayedRequest
+from gateway.workers.traffic import LoggedResponse
 
 from .test_replay import BASE_TS, decisions, exchange, write
 
@@ -46,16 +46,8 @@ class NotingHook:
         self.calls: list[tuple[str, int, float]] = []
         self.seen: dict[str, list[str]] = {}
 
-    def on_request(
-        self,
-        number: int,
-        now_us: int,
-        line: TrafficLine,
-        body: BodyFacts,
-        facts: RequestFacts,
-        decision: Decision,
-    ) -> None:
-        self.calls.append(("request", number, (now_us - BASE_US) / SECOND_US))
+    def on_request(self, asked: ReplayedRequest) -> None:
+        self.calls.append(("request", asked.number, (asked.now_us - BASE_US) / SECOND_US))
 
     def on_response(
         self, number: int, now_us: int, facts: RequestFacts, response: LoggedResponse
