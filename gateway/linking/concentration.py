@@ -7,8 +7,9 @@ its domain, its address and its hour have the same accounts. A pool that was bou
 each lot of cards, addresses or hours has other accounts.
 
 So a *seed* (one value and all who show it) is examined like this. *Coincidences* are values of
-the facts block that at least two holders share among themselves and few others show, and rings of
-the relay block. Two measures are taken of them, and the higher one counts (docs/adr/0015):
+the facts block that at least two holders (of an hour of signing up, four) share among themselves
+and few others show, and rings of the relay block. Two measures are taken of them, and the higher
+one counts (docs/adr/0015):
 
 *Crosswise components.* Coincidences tie holders into components. One counts when no single fact
 covers more than `MOST_EXPLAINED` of it, and either a ring or two families of facts tie it. The
@@ -164,7 +165,7 @@ def _coincidences(graph: Graph, seed: Value, holders: list[int]) -> dict[int, li
     return {
         number: who
         for number, who in found.items()
-        if len(who) >= 2
+        if len(who) >= graph.least_sharing[values[number].family]
         and values[number].block is not seed.block
         and is_exclusive(len(who), len(values[number].holders), held)
     }

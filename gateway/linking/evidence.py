@@ -23,6 +23,7 @@ from .opening import NO_OPENING, Members, Opening
 
 HASH_DIGITS = 16
 MAX_VALUES_PER_FAMILY = 8  # of one exchange; more are cut
+LEAST_SHARING = 2
 
 
 class Block(StrEnum):
@@ -58,7 +59,9 @@ Reader = Callable[[Sight], Sequence[str]]
 @dataclass(frozen=True, slots=True)
 class Family:
     """`of_subject`: its values follow from the account alone, so they are read once a version.
-    `is_joined`: no single exchange shows its values; the linker makes them out of traces."""
+    `is_joined`: no single exchange shows its values; the linker makes them out of traces.
+    `least_sharing`: holders of a seed to whom a value ties each other; of fewer, chance brings them
+    together."""
 
     name: str
     block: Block
@@ -66,12 +69,15 @@ class Family:
     read: Reader
     doc: str
     is_joined: bool = False
+    least_sharing: int = LEAST_SHARING
 
 
 _families: dict[str, Family] = {}
 
 
-def family(name: str, block: Block, *, of_subject: bool = False) -> Callable[[Reader], Reader]:
+def family(
+    name: str, block: Block, *, of_subject: bool = False, least_sharing: int = LEAST_SHARING
+) -> Callable[[Reader], Reader]:
     """Register the decorated reader. Raises ValueError for a name that is taken or undocumented."""
 
     def register(read: Reader) -> Reader:
@@ -80,7 +86,7 @@ def family(name: str, block: Block, *, of_subject: bool = False) -> Callable[[Re
         doc = " ".join((read.__doc__ or "").split())
         if not doc:
             raise ValueError(f"evidence family {name} has no docstring")
-        _families[name] = Family(name, block, of_subject, read, doc)
+        _families[name] = Family(name, block, of_subject, read, doc, least_sharing=least_sharing)
         return read
 
     return register

@@ -10,6 +10,7 @@ from ..model import SECOND_US
 from .evidence import Block, Sight, family
 
 BURST_US = 3600 * SECOND_US
+LEAST_IN_BURST = 4  # of a pool that signs up all day, two or three share an hour with anybody
 FREE_MAIL = frozenset(
     {
         "126.com",
@@ -74,7 +75,7 @@ def signup_network(sight: Sight) -> tuple[str, ...]:
     return () if network is None else (network,)
 
 
-@family("signup_burst", Block.FACTS, of_subject=True)
+@family("signup_burst", Block.FACTS, of_subject=True, least_sharing=LEAST_IN_BURST)
 def signup_burst(sight: Sight) -> tuple[str, ...]:
     """Accounts that were opened within one hour, by one path, billed in one country."""
     subject = sight.subject

@@ -70,6 +70,7 @@ class Graph:
         self.exempt: set[int] = set()
         self.users: dict[str, dict[int, None]] = {}
         self.sharing = [0] * len(self.families)  # accounts that share a value, by family
+        self.least_sharing = [all_families()[name].least_sharing for name in self.families]
         self._blocks = [all_families()[name].block for name in self.families]
         self._family_numbers = {name: number for number, name in enumerate(self.families)}
         self._account_numbers: dict[str, int] = {}

@@ -7,6 +7,7 @@ import pytest
 from gateway.linking import graph as graphs
 from gateway.linking.concentration import LEAST_OWN_HOLDERS, examine, is_exclusive, own_of
 from gateway.linking.evidence import Key
+from gateway.linking.facts import LEAST_IN_BURST
 from gateway.linking.graph import Graph
 
 from .worlds import NOW_US
@@ -77,6 +78,22 @@ def test_a_shared_fact_is_a_seeds_own_beyond_chance(
     held: float, inside: int, belongs: bool
 ) -> None:
     assert is_exclusive(inside, 100, held) is belongs
+
+
+@pytest.mark.parametrize(
+    ("sharing", "are_tied"), [(LEAST_IN_BURST - 1, False), (LEAST_IN_BURST, True)]
+)
+def test_who_signed_up_in_one_hour_with_two_of_a_pool_is_not_tied_to_it(
+    sharing: int, are_tied: bool
+) -> None:
+    graph, prompt = ringed(24, payer=False)
+    newcomers = [graph.account(f"new_{n}", NOW_US) for n in range(sharing - 2)]
+    members = [graph.account(f"ring_{n}", NOW_US) for n in range(2)]
+    for number in (*newcomers, *members):
+        graph.show(number, Key("system_prompt", "t"), NOW_US)
+        graph.show(number, Key("signup_burst", "hour"), NOW_US)
+    (found,) = examine(graph, prompt)
+    assert (found.members >= set(newcomers)) is are_tied
 
 
 def test_an_exit_that_a_few_members_use_is_not_the_groups_own() -> None:
