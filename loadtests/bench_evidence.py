@@ -6,27 +6,45 @@ prompt, a question, sampling parameters; answers are of 1 KB. Three columns, by 
 *before* the upstream call (which the caller waits for), *meanwhile* (all that is read of the
 request, in a later turn of the loop), and *after* the caller has the answer (what is read of it).
 Below it, what is read of the same answer where it was streamed, in events of five characters.
+
+With `--scenario FILE` another question is asked: what the mean exchange of that world costs, its
+busy accounts and its seldom ones, its histories and its answers as they are. It is replayed (one
+day, unless `--days` says else) with a tap in the linker's place and nobody behind it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
+import click
+
 from ..adapters.body import read_body
 from ..adapters.evidence import EvidenceTap
-from ..app import SystemClock
+from ..app import SystemClock, open_replay_store
+from ..commands.replay import FixedPolicy
+from ..commands.replay_inputs import Asked
 from ..core.keyed import KeyedHash
 from ..linking.evidence import Extractor
 from ..linking.linker import Evidence, Linker
 from ..linking.traces import Tracer
 from ..model import RequestFacts, Subject
+from ..ports import Directory
 from ..stores.stream import Message, _encode, _record, evidence_of, read_message
+from ..workers.linking_hook import LinkingHook
+from ..workers.replay import REPLAY_SECRET
+from ..workers.replay_files import ReplayPlan, ReplayRun
+from ..workers.replay_hook import ReplayedRequest
+from ..workers.traffic import LoggedResponse
 
+POLICY = Path(__file__).resolve().parents[1] / "policies" / "enforce"
 ROUNDS = 7
 ACCOUNTS = 400
 NAMES = (
@@ -191,7 +209,76 @@ def measure_intake(offered: list[Evidence]) -> tuple[float, float, float]:
     return cpu_us(pack_all), cpu_us(read_all), cpu_us(observe_all)
 
 
-def main() -> None:
+class _Meter(LinkingHook):
+    """Reads evidence as a linker's hook does, tells nobody, and counts CPU time."""
+
+    def __init__(self) -> None:
+        super().__init__(KeyedHash(REPLAY_SECRET))
+        self.requests = self.answers = 0
+        self.request_ns = self.answer_ns = 0
+        self.accounts = set[str]()
+
+    def on_request(self, asked: ReplayedRequest) -> None:
+        subject = asked.decision.subject
+        if subject is not None:
+            self.accounts.add(subject.account_id)
+        started_ns = time.thread_time_ns()
+        super().on_request(asked)
+        self.request_ns += time.thread_time_ns() - started_ns
+        self.requests += 1
+
+    def on_response(
+        self, number: int, now_us: int, facts: RequestFacts, response: LoggedResponse
+    ) -> None:
+        started_ns = time.thread_time_ns()
+        super().on_response(number, now_us, facts, response)
+        self.answer_ns += time.thread_time_ns() - started_ns
+        self.answers += 1
+
+    def observe(self, evidence: Evidence) -> None:
+        """Nobody listens."""
+
+    async def on_tick(self, now_us: int, directory: Directory) -> None:
+        """Nothing to tell."""
+
+
+async def measure_scenario(scenario: Path, days: float) -> str:
+    """What the mean exchange of it costs, in words."""
+    meter = _Meter()
+    with (
+        tempfile.TemporaryDirectory() as out,
+        Asked(None, None, None, scenario, days=days).open() as inputs,
+    ):
+        async with open_replay_store("memory") as store:
+            plan = ReplayPlan(
+                feed=inputs.feed,
+                accounts=inputs.accounts,
+                events=inputs.events,
+                identity=inputs.identity,
+                out=Path(out),
+                policies=FixedPolicy(POLICY),
+                store=store,
+                hook=meter,
+            )
+            await ReplayRun(plan).run()
+    request_us, answer_us = (
+        spent_ns / 1000 / meter.requests for spent_ns in (meter.request_ns, meter.answer_ns)
+    )
+    return (
+        f"{scenario.stem}, {days:g} days: {meter.requests:,} requests of {len(meter.accounts):,} "
+        f"accounts, {meter.answers:,} answers: CPU us a request {request_us:.1f}, and "
+        f"{answer_us:.1f} for its answer: {request_us + answer_us:.1f}"
+    )
+
+
+@click.command()
+@click.option("--scenario", type=click.Path(exists=True, path_type=Path))
+@click.option("--days", type=float, default=1.0, show_default=True, help="Of the scenario.")
+def main(scenario: Path | None, days: float) -> None:
+    """Measure what evidence costs the hot path."""
+    if scenario is not None:
+        print(asyncio.run(measure_scenario(scenario, days)))
+        return
     print("| requests of an account | body | CPU us: before | meanwhile | after | new pairs |")
     print("|---|---|---|---|---|---|")
     offered: list[Evidence] = []

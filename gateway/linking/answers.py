@@ -28,7 +28,7 @@ _DATA = b"data:"
 
 
 class _Choice(Struct):
-    message: Raw = NOTHING
+    message: Entry = msgspec.field(default_factory=Entry)
 
 
 class _Answer(Struct):
@@ -65,7 +65,7 @@ def issued_in(raw: bytes | Raw) -> list[str]:
         if answer.output:  # the answer's own id is what `previous_response_id` names
             entries = [Entry(id=answer.id), *map(_entry.decode, answer.output[:MAX_ENTRIES])]
         elif answer.choices:
-            entries = [_entry.decode(choice.message) for choice in answer.choices[:1]]
+            entries = [answer.choices[0].message]
         else:
             entries = [Entry(role=answer.role, content=answer.content)]
         return artefacts_of(entries)

@@ -28,7 +28,7 @@ MAX_ID_CHARS = 256
 MAX_IDS = 6  # of one turn
 PASSAGES = 2
 LEAST_SENTENCE_BYTES = 32
-MAX_TEXT_CHARS = 8_192
+MAX_TEXT_BYTES = 8_192
 MAX_SENTENCES = 64
 MAX_TRAILING = 16  # entries of a history that are looked at, from its end
 _LAST_FIRST = slice(None, -MAX_TRAILING - 1, -1)
@@ -104,7 +104,7 @@ def _last_turn(last_first: Iterable[Entry]) -> list[Entry]:
 def artefacts_of(entries: Iterable[Entry]) -> list[str]:
     """The artefacts of one turn: at most `MAX_IDS` ids and seals, and `PASSAGES` passages."""
     ids: list[str | None] = []
-    texts: list[str] = []
+    texts: list[bytes] = []
     for entry in entries:
         ids += (entry.id, entry.call_id, entry.encrypted_content)
         for raw in (entry.content, entry.tool_calls):
@@ -112,13 +112,13 @@ def artefacts_of(entries: Iterable[Entry]) -> list[str]:
                 continue
             kind = kind_of(raw)
             if kind == TEXT:
-                texts.append(_text.decode(raw))
+                texts.append(_utf8_of(raw))
             elif kind == LIST:
                 for block in _blocks.decode(raw)[:MAX_BLOCKS]:
                     ids += (block.id, block.signature, block.data)
                     if block.text is not None:
-                        texts.append(block.text)
-    found = passages("\n".join(texts))
+                        texts.append(block.text.encode("utf-8", "surrogatepass"))
+    found = passages(texts[0] if len(texts) == 1 else b"\n".join(texts))
     return _ids(ids) + found if any(ids) else found
 
 
@@ -137,10 +137,18 @@ def is_unguessable(text: str) -> bool:
     return len(tail) * log2(len(set(tail))) >= LEAST_BITS
 
 
-def passages(text: str) -> list[str]:
-    """Two neighbouring sentences, those of the smallest hashes, so that an answer and its copy
+def _utf8_of(raw: Raw) -> bytes:
+    """A JSON string without its quotes and escapes; most have none."""
+    text = bytes(raw)
+    if b"\\" not in text:
+        return text[1:-1]
+    return _text.decode(text).encode("utf-8", "surrogatepass")
+
+
+def passages(text: bytes) -> list[str]:
+    """Of UTF-8: two neighbouring sentences, those of the smallest hashes, so that an answer and its copy
     yield the same ones. [] for short texts: what is as short could be said by anybody."""
-    raw = text[:MAX_TEXT_CHARS].encode("utf-8", "surrogatepass")
+    raw = text[:MAX_TEXT_BYTES]
     for mark in _ASCII_ENDS if raw.isascii() else _SENTENCE_ENDS:
         raw = raw.replace(mark, b".")
     pieces = map(bytes.strip, raw.split(b".", MAX_SENTENCES))

@@ -110,30 +110,50 @@ def text_of(raw: bytes) -> str:
     return ""
 
 
-def plain_beginning_of(raw: bytes, chars: int) -> bytes | None:
-    """`text_of(raw)[:chars]` in ASCII, as it stands there; None where the text is shorter, or what
-    is read of it holds an escape."""
-    beginning = raw[1 : 1 + chars]
-    if raw[:1] != b'"' or len(raw) < chars + 2 or b"\\" in beginning:
+def plain_beginning_of(raw: bytes, size: int) -> bytes | None:
+    """How `text_of(raw)` begins, read off the first `size` bytes of it; None where those are not
+    ASCII, hold another escape than of a line, a tab or a quote, or are not there."""
+    if raw[:1] != b'"' or not size + 2 <= len(raw) < MAX_BYTES:
         return None
-    return beginning if len(raw) < MAX_BYTES and raw.isascii() else None
+    beginning = raw[1 : 1 + size]
+    if not beginning.isascii():
+        return None
+    if b"\\" in beginning:
+        if b"\\\\" in beginning:
+            return None
+        beginning = beginning.replace(b"\\n", b"\n").replace(b'\\"', b'"').replace(b"\\t", b"\t")
+        beginning = beginning.removesuffix(b"\\")  # an escape that was cut
+        if b"\\" in beginning:
+            return None
+    return beginning
 
 
 def beginning_of(raw: bytes, most_chars: int) -> str | None:
     """`text_of(raw)[:most_chars]`, whatever the length of the text, for a few microseconds; None
-    where that takes reading all of it: parts, other than ASCII, what was cut off."""
-    if raw[:1] != b'"' or len(raw) >= MAX_BYTES or not raw.isascii():
+    where that takes reading all of it: parts, what was cut off, characters of two escapes."""
+    if raw[:1] != b'"' or len(raw) >= MAX_BYTES:
         return None
     most_bytes = 1 + 6 * most_chars  # of an escaped character
     if len(raw) <= most_bytes:
         return text_of(raw)[:most_chars]
     cut = raw[:most_bytes]
     escape = cut.rfind(b"\\", most_bytes - 12)  # no escape, nor a pair of them, may be cut in two
+    whole = cut if escape < 0 else cut[:escape]
     try:
-        text = _string.decode((cut if escape < 0 else cut[:escape]) + b'"')
-    except msgspec.MsgspecError:
+        text = _string.decode(_whole_characters(whole) + b'"')
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return text[:most_chars] if len(text) >= most_chars else None
+
+
+def _whole_characters(raw: bytes) -> bytes:
+    """Without what may be half a character at the end of UTF-8."""
+    for back in range(1, 5):
+        if raw[-back] < 0x80:
+            return raw[: len(raw) - back + 1]
+        if raw[-back] >= 0xC0:
+            return raw[:-back]
+    return raw
 
 
 def _all_entries(raw: bytes | memoryview | Raw) -> list[Entry] | None:
