@@ -35,8 +35,15 @@ class Instants:
         """Whether none was known of this slot."""
         own, slot_us = self._of.get(account_id), self._slot_us
         if own is None:
-            own = self._of[account_id] = array("q")
-        place = bisect_left(own, at_us // slot_us * slot_us)
+            self._of[account_id] = array("q", (at_us,))
+            return True
+        begins_us = at_us // slot_us * slot_us
+        if begins_us > own[-1]:  # as nearly always: the latest, and of a new slot
+            own.append(at_us)
+            if len(own) > KEPT:
+                own.pop(0)
+            return True
+        place = bisect_left(own, begins_us)
         if place < len(own) and own[place] // slot_us == at_us // slot_us:
             own[place] = min(own[place], at_us)
             return False
