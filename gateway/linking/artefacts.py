@@ -146,8 +146,8 @@ def _utf8_of(raw: Raw) -> bytes:
 
 
 def passages(text: bytes) -> list[str]:
-    """Of UTF-8: two neighbouring sentences, those of the smallest hashes, so that an answer and its copy
-    yield the same ones. [] for short texts: what is as short could be said by anybody."""
+    """Of UTF-8: two neighbouring sentences, those of the smallest hashes, so that an answer and its
+    copy yield the same ones. [] for short texts: what is as short could be said by anybody."""
     raw = text[:MAX_TEXT_BYTES]
     for mark in _ASCII_ENDS if raw.isascii() else _SENTENCE_ENDS:
         raw = raw.replace(mark, b".")

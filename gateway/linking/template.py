@@ -38,8 +38,8 @@ _DIGITS_SPACES = bytes.maketrans(b"123456789" + _SPACES, b"0" * 9 + b" " * 9)
 _FOLDED = bytes(range(256)).lower().translate(_DIGITS_SPACES)
 _WORD = re.compile(r"\w+")
 _HIDDEN = frozenset({"Cf", "Mn"})  # format characters, combining marks
-# The marks of Chinese and Japanese as NFKC has them. Of a text without others it has nothing left to
-# change, and tells so in a tenth of the time.
+# The marks of Chinese and Japanese as NFKC has them. Of a text without others it has nothing left
+# to change, and tells so in a tenth of the time.
 _FULL_WIDTH = tuple(zip("，：？！；（）", ",:?!;()", strict=True))
 # All of them, and whole alphabets that have some: to look up each character costs 70 us a text.
 _MAY_BE_HIDDEN = re.compile(

@@ -213,7 +213,10 @@ def _score(
     if not run.clusters:
         return None
     firsts = {name: found.start_s for name, found in curves.items() if found is not None}
-    return score(run.clusters, labels, firsts)
+    offered, index = run.tally.offered, run.tally.index
+    # Standby accounts that never sent anything are nobody's to find.
+    at_work = {one: group for one, group in labels.items() if offered[index[one]] > 0}
+    return score(run.clusters, at_work, firsts)
 
 
 def _clusters(scores: ClusterScores) -> ClustersFound:

@@ -143,6 +143,19 @@ def test_who_is_due_a_limit_is_shown_and_promised_nothing(tmp_path: Path) -> Non
     assert (found.accounts.precision, found.accounts.recall) == (1.0, 1.0)
 
 
+def test_accounts_that_never_sent_anything_are_nobodys_to_find(tmp_path: Path) -> None:
+    labels = [label("a", "farm"), label("b", "farm"), label("standby", "farm"), label("x")]
+    groups = read_labels(write_lines(tmp_path / "labels.jsonl", labels))
+    clusters = [{"cluster_id": "c", "state": "suspected", "accounts": ["a", "b"]}]
+    lines = [Line("a", 0, "deny"), Line("b", 0, "deny"), Line("x")]
+    run = write_run(tmp_path / "run", lines, clusters=clusters)
+    found = measure(read_run("it", run, groups), groups.groups).clusters
+    assert found is not None
+    assert found.accounts_scored == 2
+    assert (found.accounts.precision, found.accounts.recall) == (1.0, 1.0)
+    assert found.b_cubed.f1 == 1.0
+
+
 def test_a_run_whose_folder_says_nothing_of_itself_is_still_read(tmp_path: Path) -> None:
     groups = read_labels(write_lines(tmp_path / "labels.jsonl", [label("x")]))
     run = write_run(tmp_path / "run", [Line("x")])
