@@ -47,7 +47,7 @@ class LinkerSettings:
     `growth_accounts` (of large ones, by a sixteenth of those looked at), whichever comes first."""
 
     watch_nats: float = 8.0
-    suspect_nats: float = 20.0
+    suspect_nats: float = 10.0
     least_members: int = 12
     growth: float = 1.15
     growth_accounts: int = 32
