@@ -15,16 +15,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..commands.replay import FixedPolicy
 from ..commands.replay_inputs import Asked
 from ..linking.evidence import Block, all_families
-from ..workers.replay_files import ReplayPlan
 from .evaluate import evaluate
 from .linked_again import figures, labels_of, link, record, recorded
 
@@ -82,9 +79,8 @@ def measured_again(
     folder = out / scenario.stem
     if not (folder / "summary.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        plan_with = partial(ReplayPlan, out=folder, policies=FixedPolicy(policy))
         asked = Asked(None, None, None, scenario, scale, days, None)
-        asyncio.run(record(plan_with, asked, folder))
+        asyncio.run(record(asked, policy, folder))
     labels, found = labels_of(folder), {}
     for name, without in absences.items():
         one = figures(link(recorded(folder), without=without), labels)

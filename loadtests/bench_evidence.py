@@ -28,8 +28,7 @@ import click
 
 from ..adapters.body import read_body
 from ..adapters.evidence import EvidenceTap
-from ..app import SystemClock, open_replay_store
-from ..commands.replay import FixedPolicy
+from ..app import SystemClock
 from ..commands.replay_inputs import Asked
 from ..core.keyed import KeyedHash
 from ..linking.evidence import Extractor
@@ -40,9 +39,9 @@ from ..ports import Directory
 from ..stores.stream import Message, _encode, _record, evidence_of, read_message
 from ..workers.linking_hook import LinkingHook
 from ..workers.replay import REPLAY_SECRET
-from ..workers.replay_files import ReplayPlan, ReplayRun
 from ..workers.replay_hook import ReplayedRequest
 from ..workers.traffic import LoggedResponse
+from .listened import listen
 
 POLICY = Path(__file__).resolve().parents[1] / "policies" / "enforce"
 ROUNDS = 7
@@ -245,24 +244,11 @@ class _Meter(LinkingHook):
 async def measure_scenario(scenario: Path, days: float) -> str:
     """What the mean exchange of it costs, in words."""
     meter = _Meter()
-    with (
-        tempfile.TemporaryDirectory() as out,
-        Asked(None, None, None, scenario, days=days).open() as inputs,
-    ):
-        async with open_replay_store("memory") as store:
-            plan = ReplayPlan(
-                feed=inputs.feed,
-                accounts=inputs.accounts,
-                events=inputs.events,
-                identity=inputs.identity,
-                out=Path(out),
-                policies=FixedPolicy(POLICY),
-                store=store,
-                hook=meter,
-            )
-            await ReplayRun(plan).run()
+    with tempfile.TemporaryDirectory() as out:
+        asked = Asked(None, None, None, scenario, days=days)
+        await listen(asked, POLICY, Path(out), meter)
     request_us, answer_us = (
-        spent_ns / 1000 / meter.requests for spent_ns in (meter.request_ns, meter.answer_ns)
+        spent_ns / 1000 / max(1, meter.requests) for spent_ns in (meter.request_ns, meter.answer_ns)
     )
     return (
         f"{scenario.stem}, {days:g} days: {meter.requests:,} requests of {len(meter.accounts):,} "
@@ -273,7 +259,13 @@ async def measure_scenario(scenario: Path, days: float) -> str:
 
 @click.command()
 @click.option("--scenario", type=click.Path(exists=True, path_type=Path))
-@click.option("--days", type=float, default=1.0, show_default=True, help="Of the scenario.")
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0.01),
+    default=1.0,
+    show_default=True,
+    help="Of the scenario.",
+)
 def main(scenario: Path | None, days: float) -> None:
     """Measure what evidence costs the hot path."""
     if scenario is not None:

@@ -19,15 +19,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import click
 import msgspec
 
-from ..app import open_replay_store
-from ..commands.replay import FixedPolicy
 from ..commands.replay_inputs import Asked
 from ..core.keyed import KeyedHash
 from ..linking.evidence import Key, all_families
@@ -38,8 +35,8 @@ from ..model import SECOND_US
 from ..ports import Directory
 from ..workers.linking_hook import LinkingHook
 from ..workers.replay import REPLAY_SECRET
-from ..workers.replay_files import ReplayPlan, ReplayRun
 from ..workers.replay_hook import ReplayedRequest
+from .listened import listen
 
 RECORD = "evidence.msgpack"
 LENGTH_BYTES = 4
@@ -90,21 +87,10 @@ class Recorder(LinkingHook):
         self._file.write(len(packed).to_bytes(LENGTH_BYTES, "big") + packed)
 
 
-async def record(
-    plan_with: partial[ReplayPlan], asked: Asked, out: Path, *, links: bool = False
-) -> None:
+async def record(asked: Asked, policy: Path, out: Path, *, links: bool = False) -> None:
     """Writes RECORD and the labels into `out`."""
-    with asked.open(labels_dir=out) as inputs, (out / RECORD).open("wb") as file:
-        async with open_replay_store("memory") as store:
-            plan = plan_with(
-                feed=inputs.feed,
-                accounts=inputs.accounts,
-                events=inputs.events,
-                identity=inputs.identity,
-                store=store,
-                hook=Recorder(file, links=links),
-            )
-            await ReplayRun(plan).run()
+    with (out / RECORD).open("wb") as file:
+        await listen(asked, policy, out, Recorder(file, links=links), labels_dir=out)
 
 
 def recorded(folder: Path) -> Iterator[Told]:
@@ -209,9 +195,8 @@ def record_command(
     for scenario in scenarios:
         folder = out / (scenario.stem if seed is None else f"{scenario.stem}-{seed}")
         folder.mkdir(parents=True, exist_ok=True)
-        plan_with = partial(ReplayPlan, out=folder, policies=FixedPolicy(policy))
         asked = Asked(None, None, None, scenario, scale, days, seed)
-        asyncio.run(record(plan_with, asked, folder, links=linked))
+        asyncio.run(record(asked, policy, folder, links=linked))
         click.echo(str(folder))
 
 

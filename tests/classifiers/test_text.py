@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.classifiers.text import (
+    _MIXED,
     HEAD_BYTES,
     LEAST_MIDDLE_BYTES,
     MIDDLE_BYTES,
     MIDDLE_PIECES,
     PIECE_BYTES,
     TAIL_BYTES,
+    _different,
+    _is_mixed,
     ends_of,
     folded,
     marks_of,
@@ -77,6 +80,16 @@ def test_letters_of_one_alphabet_stay_what_they_are() -> None:
     assert folded(raw("Оцени ответ")).strip() == "оцени ответ"
     assert folded(raw("Über Größe")).strip() == "über größe"
     assert folded(raw("请打分：好")).strip() == "请打分 好"
+
+
+@given(st.text("aZ1 .яΩéи请ｐ\u200b", max_size=40))
+def test_alphabets_that_meet_are_told_by_bytes_as_by_letters(text: str) -> None:
+    assert _is_mixed(text) is (_MIXED.search(text) is not None)
+
+
+@given(st.binary(max_size=80))
+def test_different_bytes_are_those_of_a_set(leads: bytes) -> None:
+    assert _different(leads) == frozenset(leads)
 
 
 @given(st.binary(max_size=400))
