@@ -93,20 +93,20 @@ class EvidenceTap:
         if self._extractor.wants(who):
             self._tell(who, at_us, lambda: self._keys(facts, who, members, headers))
             return
-        keys = self._extractor.pass_over(who, at_us)
-        if keys:
-            self._tell(who, at_us, lambda: keys)
+        self._tell(who, at_us, lambda: self._passed_over(who, members, at_us))
 
     def see_refusal(self, facts: RequestFacts, subject: Subject | None, members: Members) -> None:
         who = self._who(facts, subject)
         if who is not None:
-            self._tell(who, facts.received_us, lambda: self._tracer.of_refusal(members))
+            self._tell(
+                who, facts.received_us, lambda: self._refused(who, members, facts.received_us)
+            )
 
     def see_failure(self, facts: RequestFacts, subject: Subject | None, body: bytes) -> None:
         who = self._traced(facts, subject)
         if who is not None:
             now_us = self._clock.now_us()
-            self._tell(who, now_us, lambda: self._tracer.of_refusal(_read(body)))
+            self._tell(who, now_us, lambda: self._refused(who, _read(body), now_us))
 
     def room_for(self, facts: RequestFacts, subject: Subject | None) -> CopyRoom | None:
         if not facts.is_inference or not self._tracer.follows_answers:
@@ -149,8 +149,17 @@ class EvidenceTap:
         )
         keys = self._extractor.new_keys(sight)
         if is_short and self._tracer.is_needed and not is_exempt(subject):
-            keys += self._tracer.of_request(members, sight.opening)
+            keys += self._tracer.of_request(sight)
         return keys
+
+    def _passed_over(self, subject: Subject, members: Members, at_us: int) -> list[Key]:
+        keys = self._extractor.pass_over(subject, at_us)
+        if self._tracer.is_needed and not is_exempt(subject):
+            keys += self._tracer.of_passed_over(subject.account_id, members, at_us)
+        return keys
+
+    def _refused(self, subject: Subject, members: Members, at_us: int) -> list[Key]:
+        return self._tracer.of_refusal(subject.account_id, self._tracer.asked_in(members), at_us)
 
     def _tell(self, subject: Subject, at_us: int, read: Callable[[], list[Key]]) -> None:
         """Offer what `read` finds; evidence must never cost anybody an answer."""

@@ -36,7 +36,7 @@ from math import log
 from .egress import has_ways_of_its_own, is_domain
 from .evidence import Block
 from .graph import RINGS, TYING, Graph, Value
-from .lots import Lots, loose_lots
+from .lots import NO_LOTS, loose_lots
 
 LEAST_HOLDERS = 8
 LEAST_COINCIDENCES = 4
@@ -119,7 +119,7 @@ def _examine(graph: Graph, seed: int, holders: list[int]) -> Candidate | None:
     crosswise = _crosswise(graph, ties)
     score = _crosswise_score(graph, holders, crosswise)
     is_plain = graph.name_of(value) not in VAGUE
-    lots = loose_lots(graph, ties, holders) if is_plain else Lots(0.0, {})
+    lots = loose_lots(graph, ties, holders) if is_plain else NO_LOTS
     if not score and not lots.score:
         return None
     kept = dict(crosswise if score else {}) | lots.ties

@@ -10,10 +10,13 @@ Each family has a share of honest accounts that share so (two people with one ca
 a carrier's address). The score of a family is that of a Poisson variable: n lots
 where m were to be expected, n · ln(n/m) - n + m. Honest causes work in one family at a time: a
 carrier's addresses make loose addresses and no loose cards. So the highest score counts no more
-than all others together, and one family alone scores 0. A mail domain bears others out and is no
-lot itself: staff with cards of their own share it by nature. Nor is an hour: a contest in many
-halls ties strangers by the hour and, hall by hall, by address, so addresses count only where the
-accounts were opened at different times.
+than all others together, and one family alone scores 0, but for cards that are *deep*: `DEEP`
+accounts or more of one card that share nothing else, and most of those who pay at all are on such
+cards. Two or four who live apart share a card; card upon card that five strangers share, with one
+template between them all, is what pools buy. A mail domain bears others out and is no lot itself:
+staff with cards of their own share it by nature. Nor is an hour: a contest in many halls ties
+strangers by the hour and, hall by hall, by address, so addresses count only where the accounts
+were opened at different times.
 """
 
 from __future__ import annotations
@@ -36,14 +39,21 @@ MOST_OWN = 1.5  # of a template that more times the lot's accounts show, none is
 HONEST = {"payment": 0.03, "signup_network": 0.01}
 """Loose lots for each account that shows a value of the family, in a population without
 campaigns: an upper bound (docs/adr/0015)."""
+CARD = "payment"
+DEEP = 5  # accounts of one loose card
+HONEST_DEEP = 0.001  # such cards for each account that pays; none was seen
+LEAST_DEEP_SHARE = 0.5  # of the holders of a seed who pay, how many do so by deep cards
 
 
 @dataclass(frozen=True, slots=True)
 class Lots:
-    """`score` in nats, 0 where one family at most has loose lots; `ties` the lots."""
+    """`score` in nats, 0 where nothing tells; `ties` the lots."""
 
     score: float
     ties: dict[int, list[int]]
+
+
+NO_LOTS = Lots(0.0, {})
 
 
 def loose_lots(graph: Graph, ties: Mapping[int, list[int]], holders: list[int]) -> Lots:
@@ -53,13 +63,29 @@ def loose_lots(graph: Graph, ties: Mapping[int, list[int]], holders: list[int]) 
         family = graph.families[graph.values[number].family]
         if family in HONEST and not _is_borne_out(graph, number, who):
             lots[family].append(number)
+    shown = _showing(graph, holders)
+    crossing = _of_several_families(lots, shown, ties)
+    deep = _of_deep_cards(lots[CARD], shown[CARD], ties)
+    return max(crossing, deep, key=lambda found: found.score)
+
+
+def _of_several_families(
+    lots: Mapping[str, list[int]], shown: Mapping[str, int], ties: Mapping[int, list[int]]
+) -> Lots:
     telling = {family: found for family, found in sorted(lots.items()) if len(found) >= LEAST_LOTS}
     if len(telling) < 2:
-        return Lots(0.0, {})
-    shown = _showing(graph, holders)
+        return NO_LOTS
     scores = [surprise(len(n), HONEST[family] * shown[family]) for family, n in telling.items()]
     score = sum(scores) - max(0.0, 2 * max(scores) - sum(scores))
     return Lots(score, {number: ties[number] for found in telling.values() for number in found})
+
+
+def _of_deep_cards(cards: list[int], paying: int, ties: Mapping[int, list[int]]) -> Lots:
+    deep = {number: ties[number] for number in cards if len(ties[number]) >= DEEP}
+    held = {holder for who in deep.values() for holder in who}
+    if len(held) < LEAST_DEEP_SHARE * paying:
+        return NO_LOTS
+    return Lots(surprise(len(deep), HONEST_DEEP * paying), deep)
 
 
 def surprise(count: int, expected: float) -> float:

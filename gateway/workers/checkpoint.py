@@ -25,7 +25,7 @@ from .replay import LINE_BITS, LINE_MASK, Pending, Replay, due_key
 from .replay_summary import ReplaySummary
 from .traffic import LoggedResponse, ReadReport
 
-FORMAT = 4
+FORMAT = 5
 MAX_STATE_BYTES = 1 << 36
 
 

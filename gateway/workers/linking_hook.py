@@ -15,8 +15,9 @@ from ..linking.evidence import Extractor, Key, Sight
 from ..linking.exempt import is_exempt
 from ..linking.linker import Evidence, Linker, LinkerSettings
 from ..linking.opening import NO_OPENING, Members, read_opening
+from ..linking.retries import Remembered
 from ..linking.sub_users import Doorkeeper, Kept, relinked
-from ..linking.traces import REFUSALS, REFUSED, Tracer
+from ..linking.traces import REFUSALS, Asked, Tracer
 from ..model import SECOND_US, RequestFacts, Subject
 from ..ports import Directory
 from .replay_hook import ReplayedRequest
@@ -30,10 +31,10 @@ class Awaited(msgspec.Struct, array_like=True, gc=False):
 
     account_id: str
     created_us: int | None
-    refused: list[str]
+    refused: Asked | None
 
 
-_Snapshot = tuple[bytes, dict[str, tuple[int, int]], dict[int, Awaited], Kept]
+_Snapshot = tuple[bytes, dict[str, tuple[int, int]], dict[int, Awaited], Kept, Remembered]
 
 
 class LinkingHook:
@@ -65,11 +66,15 @@ class LinkingHook:
         if self._extractor.wants(subject):
             sight = _sight(asked, subject)
             keys = self._extractor.new_keys(sight)
-            keys += self._tracer.of_request(sight.members, sight.opening)
+            keys += self._tracer.of_request(sight)
         else:
             keys = self._extractor.pass_over(subject, now_us)
+            if not is_exempt(subject):
+                members = asked.body.members
+                keys += self._tracer.of_passed_over(subject.account_id, members, now_us)
         if not asked.decision.is_served:
-            keys += self._tracer.of_refusal(_members_of(asked))
+            what = self._tracer.asked_in(_members_of(asked))
+            keys += self._tracer.of_refusal(subject.account_id, what, now_us)
         elif asked.line.response is not None:
             self._await(asked, subject, asked.line.response)
         self._tell(subject.account_id, now_us, keys, is_exempt(subject), subject.created_us)
@@ -82,9 +87,7 @@ class LinkingHook:
             return
         if not self._tracer.is_needed or is_exempt(subject):
             return
-        refused: list[str] = []
-        if is_refusal:
-            refused = [key.value for key in self._tracer.of_refusal(_members_of(asked))]
+        refused = self._tracer.asked_in(_members_of(asked)) if is_refusal else None
         self._awaited[asked.number] = Awaited(subject.account_id, subject.created_us, refused)
 
     def on_response(
@@ -95,8 +98,10 @@ class LinkingHook:
             return
         if response.status < 400:
             keys = self._tracer.of_answer(response.body)
+        elif awaited.refused is not None:
+            keys = self._tracer.of_refusal(awaited.account_id, awaited.refused, now_us)
         else:
-            keys = [Key(REFUSED, value) for value in awaited.refused]
+            keys = []
         self._tell(awaited.account_id, now_us, keys, False, awaited.created_us)
 
     def _tell(
@@ -135,13 +140,15 @@ class LinkingHook:
             }
 
     def snapshot(self) -> bytes:
+        counts, retries = self._extractor.counts(), self._tracer.retries.pack()
         return msgspec.msgpack.encode(
-            (self._linker.snapshot(), self._extractor.counts(), self._awaited, self._door.pack())
+            (self._linker.snapshot(), counts, self._awaited, self._door.pack(), retries)
         )
 
     def restore(self, state: bytes) -> None:
         """What accounts have shown is told again, which changes nothing."""
-        linker, counts, self._awaited, door = msgspec.msgpack.decode(state, type=_Snapshot)
+        linker, counts, self._awaited, door, retries = msgspec.msgpack.decode(state, type=_Snapshot)
+        self._tracer.retries.restore(retries)
         self._door = Doorkeeper.unpack(door)
         self._linker = Linker.restore(linker, self._settings)
         self._extractor.recount(counts)

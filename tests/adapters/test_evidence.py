@@ -15,7 +15,7 @@ from gateway.core.keyed import KeyedHash
 from gateway.linking.evidence import Extractor, Sight, family
 from gateway.linking.linker import Evidence
 from gateway.linking.traces import Tracer
-from gateway.model import Grant, Level, RequestFacts, Status, Subject
+from gateway.model import SECOND_US, Grant, Level, RequestFacts, Status, Subject
 
 KEYED = KeyedHash(b"a secret for the tests of evidence")
 BODY = (
@@ -185,6 +185,22 @@ def test_what_we_refuse_and_what_the_model_api_refuses_is_what_is_asked_again() 
     theirs.tap.see_failure(FACTS, SUBJECT, GOES_ON)
     again.see(body=GOES_ON)
     assert ours.values("refused") == theirs.values("refused") == again.values("asked") != set()
+
+
+def test_of_a_busy_account_a_retry_is_told_though_it_is_not_looked_at() -> None:
+    taken = Traced()
+    second = replace(SUBJECT, account_id="acc_2")
+    for _ in range(Extractor.SAMPLED_AFTER):
+        taken.see(subject=second)
+    taken.offered.clear()
+    taken.see(subject=second)
+    assert taken.offered == []
+    at_us = taken.tap._clock.now_us()
+    taken.tap.see_failure(FACTS, SUBJECT, GOES_ON)
+    taken.see(replace(FACTS, received_us=at_us + SECOND_US), second, GOES_ON)
+    refused, asked = taken.offered
+    assert (refused.account_id, asked.account_id) == ("acc_1", "acc_2")
+    assert taken.values("refused") == taken.values("asked") != set()
 
 
 def test_families_that_are_switched_off_read_and_keep_nothing() -> None:

@@ -126,9 +126,9 @@ def test_an_extractor_tells_both_names_once() -> None:
 def test_what_was_issued_before_the_rotation_is_known_when_it_comes_back() -> None:
     body = b'[{"role":"assistant","tool_calls":[{"id":"call_0123456789abcdefghijklmn"}]}]'
     members = {"messages": body}
-    opening = read_opening(members)
-    before = {key.value for key in Tracer(BEFORE).of_request(members, opening)}
-    during = Tracer(DURING).of_request(members, opening)
+    sight = Sight(NOW_US, FACTS, Subject("a"), members, read_opening(members))
+    before = {key.value for key in Tracer(BEFORE).of_request(sight)}
+    during = Tracer(DURING).of_request(sight)
     for trace in (RETURNED, ASKED):
         mine = {key.value for key in during if key.family == trace}
         assert len(mine & before) == len(mine) // 2

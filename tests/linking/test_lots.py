@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.linking.linker import Evidence, Linker
-from gateway.linking.lots import surprise
+from gateway.linking.lots import DEEP, surprise
 
 from .worlds import NOW_US, all_of, bystanders, shows
 
@@ -41,6 +41,34 @@ def pairs(count: int, *own: tuple[str, str]) -> list[Evidence]:
     ]
 
 
+def on_cards(count: int, size: int, *own: tuple[str, str]) -> list[Evidence]:
+    """`count` cards with `size` accounts each; those of one card share what `own` adds, too."""
+    return [
+        shows(
+            f"on_{n}_{place}",
+            (PROMPT, "template"),
+            ("client_stack", "relay"),
+            (CARD, f"card {n}"),
+            *((family, f"{value} {n}") for family, value in own),
+        )
+        for n in range(count)
+        for place in range(size)
+    ]
+
+
+def users(count: int) -> list[Evidence]:
+    """Of the same template and client, each with a card of its own."""
+    return [
+        shows(
+            f"user_{n}",
+            (PROMPT, "template"),
+            ("client_stack", "relay"),
+            (CARD, f"card of user {n}"),
+        )
+        for n in range(count)
+    ]
+
+
 def linked(evidence: list[Evidence]) -> Linker:
     linker = Linker()
     for one in evidence:
@@ -70,11 +98,34 @@ def test_a_stranger_with_the_template_alone_does_not() -> None:
     )
 
 
+@pytest.mark.parametrize("size", [DEEP, 8, 12])
+def test_card_upon_card_that_strangers_share_are_one_hand(size: int) -> None:
+    (view,) = linked(all_of(bystanders(500), on_cards(8, size))).clusters()
+    assert view.state == "suspected"
+    assert len(view.accounts) == 8 * size
+    assert {CARD, PROMPT} <= view.families.keys()
+
+
+@pytest.mark.parametrize(
+    "honest",
+    [
+        pytest.param(on_cards(40, DEEP - 1), id="four-who-live-apart"),
+        pytest.param(on_cards(2, 9), id="two-agencies"),
+        pytest.param(on_cards(8, 8, ("mail_domain", "firm")), id="firms"),
+        pytest.param(on_cards(8, 8, ("network", "office")), id="offices"),
+        pytest.param(on_cards(8, 8, ("tools", "own tools")), id="teams"),
+        pytest.param([*on_cards(8, 8), *users(70)], id="agencies-among-users-of-one-harness"),
+    ],
+)
+def test_cards_that_are_shared_honestly_are_not_even_watched(honest: list[Evidence]) -> None:
+    assert linked(all_of(bystanders(500), honest)).clusters() == []
+
+
 def test_where_honest_users_outnumber_the_tied_their_client_joins_nobody() -> None:
-    users = [
+    honest = [
         shows(f"user_{n}", (PROMPT, "template"), ("client_stack", "relay")) for n in range(200)
     ]
-    found = linked(all_of(bystanders(500), users, aged_pool(240)))
+    found = linked(all_of(bystanders(500), honest, aged_pool(240)))
     assert not {name for view in found.clusters() for name in view.accounts} & {
         f"user_{n}" for n in range(200)
     }

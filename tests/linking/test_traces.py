@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from gateway.core.keyed import KeyedHash
-from gateway.linking.opening import NO_OPENING
+from gateway.linking.evidence import Sight
+from gateway.linking.opening import Members
 from gateway.linking.traces import CONTENT_BYTES, END_BYTES, STRIDE, WHOLE_BYTES, Tracer
+from gateway.model import Subject
+from tests.core.builders import FACTS
 
 TRACER = Tracer(KeyedHash(b"a secret for tests of traces"), ["echo"])
 LENGTHS = [
@@ -24,16 +27,20 @@ def question(length: int) -> bytes:
     return b'"' + (b"what is asked, and by whom? " * (length // 28 + 1))[: length - 2] + b'"'
 
 
+def sight(members: Members) -> Sight:
+    return Sight(0, FACTS, Subject("acc_1"), members)
+
+
 def value(raw: bytes | memoryview) -> str:
-    (key,) = TRACER.of_refusal({"input": raw})
-    return key.value
+    (found,) = TRACER.asked_in({"input": raw}).values
+    return found
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_question_is_the_same_refused_and_asked_however_it_is_held(length: int) -> None:
     raw = question(length)
     for held in (raw, memoryview(raw), Raw(raw)):
-        (asked,) = TRACER.of_request({"input": held}, NO_OPENING)
+        (asked,) = TRACER.of_request(sight({"input": held}))
         assert asked.value == value(held) == value(raw)
 
 
