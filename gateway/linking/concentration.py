@@ -36,6 +36,7 @@ from math import log
 from .egress import has_ways_of_its_own, is_domain
 from .evidence import Block
 from .graph import RINGS, TYING, Graph, Value
+from .joined import Joined
 from .lots import NO_LOTS, loose_lots
 
 LEAST_HOLDERS = 8
@@ -119,7 +120,7 @@ def _examine(graph: Graph, seed: int, holders: list[int]) -> Candidate | None:
     crosswise = _crosswise(graph, ties)
     score = _crosswise_score(graph, holders, crosswise)
     is_plain = graph.name_of(value) not in VAGUE
-    lots = loose_lots(graph, ties, holders) if is_plain else NO_LOTS
+    lots = loose_lots(graph, seed, ties, holders) if is_plain else NO_LOTS
     if not score and not lots.score:
         return None
     kept = dict(crosswise if score else {}) | lots.ties
@@ -181,25 +182,18 @@ def is_exclusive(inside: int, holders: int, held: float) -> bool:
 
 
 def _components(ties: Ties) -> list[tuple[set[int], list[int]]]:
-    """(accounts, the values that tie them) of each connected component; by union and find."""
-    parent: dict[int, int] = {}
-
-    def root(number: int) -> int:
-        while parent.setdefault(number, number) != number:
-            parent[number] = parent[parent[number]]
-            number = parent[number]
-        return number
-
+    """(accounts, the values that tie them) of each connected component."""
+    joined = Joined()
     for who in ties.values():
-        first = root(who[0])
-        for other in who[1:]:
-            parent[root(other)] = first
+        first, *others = who
+        for other in others:
+            joined.join(first, other)
     accounts: dict[int, set[int]] = defaultdict(set)
-    for number in list(parent):
-        accounts[root(number)].add(number)
+    for number in joined.numbers():
+        accounts[joined.root(number)].add(number)
     tying: dict[int, list[int]] = defaultdict(list)
     for value, who in ties.items():
-        tying[root(who[0])].append(value)
+        tying[joined.root(who[0])].append(value)
     return [(accounts[number], tying[number]) for number in sorted(accounts)]
 
 

@@ -29,6 +29,7 @@ from math import ceil, log
 from ..model import SECOND_US
 from .evidence import Block
 from .graph import Graph, Value
+from .joined import Joined
 
 LEAST_LOTS = 2  # of each of two families
 LEAST_BORNE_OUT = 0.67  # of a lot, by another fact; rounded down to two accounts
@@ -39,6 +40,9 @@ MOST_OWN = 1.5  # of a template that more times the lot's accounts show, none is
 HONEST = {"payment": 0.03, "signup_network": 0.01}
 """Loose lots for each account that shows a value of the family, in a population without
 campaigns: an upper bound (docs/adr/0015)."""
+SKETCH = "system_sketch"
+PROMPTS = frozenset({"system_prompt", SKETCH})
+LEAST_PROMPT_HOLDERS = 8
 CARD = "payment"
 DEEP = 5  # accounts of one loose card
 HONEST_DEEP = 0.001  # such cards for each account that pays; none was seen
@@ -56,8 +60,41 @@ class Lots:
 NO_LOTS = Lots(0.0, {})
 
 
-def loose_lots(graph: Graph, ties: Mapping[int, list[int]], holders: list[int]) -> Lots:
-    """`ties` are the coincidences of a seed with these holders."""
+def loose_lots(graph: Graph, seed: int, ties: Mapping[int, list[int]], holders: list[int]) -> Lots:
+    """`ties` are the coincidences of a seed with these holders. A sketch is a phrase of a prompt,
+    so those who show one are judged by the prompts that it stands in, each for itself."""
+    if graph.name_of(graph.values[seed]) != SKETCH:
+        return _lots_of(graph, ties, holders)
+    found = [
+        _lots_of(graph, _within(ties, part), list(part))
+        for part in _by_prompt(graph, seed, holders)
+    ]
+    return max(found, key=lambda one: one.score, default=NO_LOTS)
+
+
+def _by_prompt(graph: Graph, seed: int, holders: list[int]) -> list[set[int]]:
+    """The holders of a sketch by what else their prompts have in common. Prompts that hardly
+    anybody shows, as each account of a pool may have its own, stay together."""
+    prompts = {n for n, name in enumerate(graph.families) if name in PROMPTS}
+    joined = Joined()
+    for holder in holders:
+        for number in graph.accounts[holder].values:
+            if number != seed and graph.values[number].family in prompts:
+                joined.join(-1 - number, holder)
+    parts: dict[int, set[int]] = defaultdict(set)
+    for holder in holders:
+        parts[joined.root(holder)].add(holder)
+    large = [part for part in parts.values() if len(part) >= LEAST_PROMPT_HOLDERS]
+    rest = {holder for holder in holders if len(parts[joined.root(holder)]) < LEAST_PROMPT_HOLDERS}
+    return [*large, rest]
+
+
+def _within(ties: Mapping[int, list[int]], part: set[int]) -> dict[int, list[int]]:
+    found = {number: [one for one in who if one in part] for number, who in ties.items()}
+    return {number: who for number, who in found.items() if len(who) > 1}
+
+
+def _lots_of(graph: Graph, ties: Mapping[int, list[int]], holders: list[int]) -> Lots:
     lots: dict[str, list[int]] = defaultdict(list)
     for number, who in ties.items():
         family = graph.families[graph.values[number].family]

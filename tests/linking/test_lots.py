@@ -9,7 +9,7 @@ from gateway.linking.lots import DEEP, surprise
 
 from .worlds import NOW_US, all_of, bystanders, shows
 
-CARD, ADDRESS, PROMPT = "payment", "signup_network", "system_prompt"
+CARD, ADDRESS, PROMPT, SKETCH = "payment", "signup_network", "system_prompt", "system_sketch"
 
 
 def aged_pool(size: int) -> list[Evidence]:
@@ -119,6 +119,24 @@ def test_card_upon_card_that_strangers_share_are_one_hand(size: int) -> None:
 )
 def test_cards_that_are_shared_honestly_are_not_even_watched(honest: list[Evidence]) -> None:
     assert linked(all_of(bystanders(500), honest)).clusters() == []
+
+
+def by_phrase(evidence: list[Evidence], prompt: str) -> list[Evidence]:
+    """The same accounts, by prompts that have one phrase in common; `{}` in a prompt's name stands
+    for the account's."""
+    found = []
+    for one in evidence:
+        rest = [(key.family, key.value) for key in one.keys if key.family != PROMPT]
+        own = (PROMPT, prompt.format(one.account_id))
+        found.append(shows(one.account_id, (SKETCH, "phrase"), own, *rest))
+    return found
+
+
+@pytest.mark.parametrize("prompt", ["the pool's", "of {} alone"])
+def test_who_shares_one_phrase_and_another_prompt_is_no_member(prompt: str) -> None:
+    pool, kit = by_phrase(aged_pool(240), prompt), by_phrase(pairs(20), "of a kit")
+    (view,) = linked(all_of(bystanders(500), kit, pool)).clusters()
+    assert {account_id.split("_")[0] for account_id in view.accounts} == {"aged"}
 
 
 def test_where_honest_users_outnumber_the_tied_their_client_joins_nobody() -> None:
