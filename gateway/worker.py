@@ -200,7 +200,7 @@ async def serve(orders: Orders) -> None:
         engine=engine,
         config=config,
         surface="proxy",
-        protect=("/",),
+        protect=("",),  # everything: what is no path at all is refused as well
         witness=witness,
     )
     metrics.add_source(partial(_report_evidence, sender, tap))

@@ -54,6 +54,10 @@ class NoUpstreamError(UpstreamError):
         super().__init__("not_configured", "no upstream serves this model or path", sent=False)
 
 
+class LeftEarlyError(asyncio.CancelledError):
+    """The client left while the decision was made: nothing was sent."""
+
+
 class Forwarder:
     """Relays to the first target that serves the request's path and model."""
 
@@ -71,9 +75,9 @@ class Forwarder:
         watch = None
         if client is not None:
             task = asyncio.current_task()
-            client.on_lost = partial(_cancel, task)
-            if client.is_lost():  # it left while the decision was made
-                _cancel(task)
+            if client.is_lost():
+                raise LeftEarlyError
+            client.when_lost(partial(_cancel, task))
         body = await _whole_body(receive)
         if client is None:
             watch = asyncio.ensure_future(_cancel_when_lost(receive, asyncio.current_task()))
@@ -81,13 +85,16 @@ class Forwarder:
             await self._relay(target, scope, body, send)
         finally:
             if client is not None:
-                client.on_lost = None
+                client.when_lost(None)
             if watch is not None:
                 watch.cancel()
 
     async def _relay(self, target: Target, scope: Scope, body: bytes, send: Send) -> None:
         query: bytes = scope["query_string"]
-        path = target.path_prefix + (scope.get("raw_path") or quote(scope["path"]).encode())
+        path = scope.get("raw_path") or quote(scope["path"]).encode()
+        if path[:1] != b"/":  # behind a prefix it would be another path than the one decided on
+            raise NoUpstreamError
+        path = target.path_prefix + path
         response = await target.upstream.send(
             scope["method"].encode("ascii"),
             path + b"?" + query if query else path,

@@ -17,9 +17,11 @@ from ..linking.traces import REFUSALS
 from ..model import Decision, Outcome, Timings
 from .answer import AnswerTap
 from .evidence import Witness
+from .forward import LeftEarlyError
 from .http_server import EXTENSION, ClientConnection
 from .reading import ClientLeftError, GuardConfig, ReadRequest, RequestReader
 from .render import Answer, render_decision, render_error
+from .usage import unanswered
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -135,7 +137,7 @@ class Guard:
             request_id=request.request_id,
             room=None if witness is None else witness.room_for(request.facts, decision.subject),
         )
-        outcome = Outcome.CLIENT_LEFT
+        outcome, unanswered_usage = Outcome.CLIENT_LEFT, None
         try:
             await self.app(
                 _inner_scope(scope, request, decision), _Replay(request.body, receive), tap.send
@@ -145,7 +147,9 @@ class Guard:
         except UpstreamError as error:
             outcome = Outcome.UPSTREAM_FAILED
             await self._upstream_failed(request, decision, error, tap, scope, send)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            if tap.status is None and not isinstance(error, LeftEarlyError):
+                unanswered_usage = unanswered(request.facts)
             client = _client(scope)
             task = asyncio.current_task()
             if client is None or not client.is_lost() or task is None:
@@ -159,7 +163,7 @@ class Guard:
                 request.facts,
                 decision,
                 outcome=outcome,
-                usage=tap.usage(),
+                usage=unanswered_usage or tap.usage(),
                 upstream_status=tap.status,
                 timings=Timings(decision_us, upstream_us, _elapsed_us(started_ns)),
             )

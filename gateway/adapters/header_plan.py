@@ -51,7 +51,20 @@ _CLIENT_CLAIMS = frozenset(
         b"x-real-ip",
     }
 )
-_NOT_FORWARDED = _HOP_BY_HOP | _CLIENT_CLAIMS | {b"host", b"content-length", b"expect"}
+# What would make the upstream read another request than the one that was decided on.
+_OVERRIDES = frozenset(
+    {
+        b"ocp-apim-subscription-key",  # another key than the caller's
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-url",
+        b"x-rewrite-url",
+    }
+)
+# Who is charged besides, where the key is the operator's.
+_OF_THE_KEY = frozenset({b"cookie", b"openai-organization", b"openai-project"})
+_NOT_FORWARDED = _HOP_BY_HOP | _CLIENT_CLAIMS | _OVERRIDES | {b"host", b"content-length", b"expect"}
 _NOT_FORWARDED_PREFIXES = (b"proxy-", b"x-forwarded-", b"x-hydragate-")
 _NOT_RETURNED = _HOP_BY_HOP | {b"alt-svc"}  # it would lead callers around the gateway
 _NOT_RETURNED_PREFIXES = (b"proxy-", b"x-hydragate-")
@@ -66,8 +79,8 @@ class RequestPlan:
     """Of a request's head; positions are indices into its headers.
 
     `last` has each name's last position. `forwarded` are the fields for an upstream,
-    `forwarded_keyless` those without the caller's credentials, `beside_body` all but what
-    describes the body and its encoding.
+    `forwarded_keyless` those beside an operator's key, without the caller's credentials,
+    `beside_body` all but what describes the body and its encoding.
     """
 
     __slots__ = (
@@ -87,8 +100,12 @@ class RequestPlan:
         self.duplicate = _duplicate_in(names) if len(self.last) < len(names) else None
         self.connections = _positions(names, frozenset({b"connection"}))
         self.credentials = _positions(names, CREDENTIAL_HEADERS)
-        self.forwarded = _kept(names, _NOT_FORWARDED, _NOT_FORWARDED_PREFIXES)
-        self.forwarded_keyless = tuple(i for i in self.forwarded if i not in self.credentials)
+        kept = _kept(names, _NOT_FORWARDED, _NOT_FORWARDED_PREFIXES)
+        # Servers that hand headers on as variables take `x_api_key` for `x-api-key`.
+        self.forwarded = tuple(i for i in kept if b"_" not in names[i])
+        self.forwarded_keyless = tuple(
+            i for i in self.forwarded if i not in self.credentials and names[i] not in _OF_THE_KEY
+        )
         self.beside_body = _kept(names, _BODY_HEADERS, ())
 
     def value(self, headers: Headers, name: bytes) -> bytes | None:

@@ -167,9 +167,10 @@ def request_headers(
     """The fields to send to an upstream.
 
     Left out are hop-by-hop fields and those that Connection names, what the caller claims about
-    its own address (an upstream learns no addresses from us), x-hydragate-*, `drops`, and
-    host, content-length and expect, which are the business of whoever writes the request.
-    `credential` replaces every credential of the caller.
+    its own address (an upstream learns no addresses from us), x-hydragate-*, `drops`, names with
+    an underscore, what overrides method, path or key, and host, content-length and expect, which
+    are the business of whoever writes the request. `credential` replaces every credential of the
+    caller, with the cookies, organisation and project that go with it.
     """
     plan = request_plan(headers)
     positions = plan.forwarded if credential is None else plan.forwarded_keyless

@@ -1,9 +1,11 @@
 """The public listener: uvicorn's httptools protocol with bounds that it does not have.
 
 What cannot be read safely ends here in 400 and never becomes a request: oversized or too many
-headers, more than one Host, control characters, a head or an idle connection that takes too
-long. A client that does not read what it asked for is cut off, and the upstream call with it.
-Conflicting or duplicate Content-Length and Transfer-Encoding are refused by llhttp.
+headers, more than one Host, control characters, a target that is no path, a head or an idle
+connection that takes too long. Trailers are read to their end and dropped (RFC 9110 section 6.5.1):
+who is asking, and from where, stands in the head. A client that does not read what it asked for is
+cut off, and the upstream call with it. Conflicting or duplicate Content-Length and
+Transfer-Encoding are refused by llhttp.
 
 It also tells an application at once when the client leaves, without a task per request: the
 scope carries a `ClientConnection` under `extensions["hydragate.client"]`.
@@ -28,35 +30,42 @@ from .proxy_protocol import ProxyProtocolError, read_proxy_header
 MAX_HEAD_BYTES = 65_536
 MAX_HEADERS = 128
 MAX_TARGET_BYTES = 8_192
+MAX_PIPELINED = 16  # requests on one connection that wait behind the one that is served
 HEAD_TIMEOUT_S = 15.0
 WRITE_TIMEOUT_S = 60.0
 UNSENT_BYTES = 131_072
 EXTENSION = "hydragate.client"
 _STATUS_LINE = b"HTTP/1.1 "
 
-_PROBLEM = (
-    b'{"type":"about:blank","title":"Bad Request","status":400,'
-    b'"detail":"The request could not be read as HTTP/1.1.","code":"invalid_http"}'
-)
-_BAD_REQUEST = b"".join(
-    (
-        b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ",
-        str(len(_PROBLEM)).encode(),
-        b"\r\nconnection: close\r\n\r\n",
-        _PROBLEM,
+
+def _bad_request(detail: bytes) -> bytes:
+    problem = (
+        b'{"type":"about:blank","title":"Bad Request","status":400,"detail":"%b",'
+        b'"code":"invalid_http"}' % detail
     )
-)
+    return (
+        b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
+        b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(problem), problem)
+    )
+
+
+_BAD_REQUEST = _bad_request(b"The request could not be read as HTTP/1.1.")
+_NO_UPGRADE = _bad_request(b"No other protocol is offered: send the request without Upgrade.")
 
 
 class ClientConnection:
     """What an application may do with the connection of the request it is serving."""
 
-    __slots__ = ("_cycle", "_protocol", "on_lost")
+    __slots__ = ("_cycle", "_protocol")
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self._protocol = protocol
         self._cycle: ref[RequestResponseCycle] | None = None
-        self.on_lost: Callable[[], None] | None = None
+
+    def when_lost(self, call: Callable[[], None] | None) -> None:
+        """Have `call` called once when the client leaves. One request is served at a time, so the
+        connection keeps one call, whatever was pipelined since."""
+        self._protocol.on_lost = call
 
     def belongs_to(self, cycle: RequestResponseCycle) -> None:
         """Weakly: the cycle holds the scope and the scope holds this, and what an exchange
@@ -173,6 +182,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_chunked = False
         self._in_head = False
         self._client = ClientConnection(self)
+        self.on_lost: Callable[[], None] | None = None
+        self._served: RequestResponseCycle | None = None  # while others wait behind it
+        self._body_pieces = 0
+        self._fed_since_body_bytes = 0
+        self._refusal = _BAD_REQUEST
         self._preamble: bytes | None = None  # what came of a PROXY header; None: none is awaited
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -187,10 +201,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_done()
         self._reader_keeps_up()
+        served, self._served = self._served, None
+        if served is not None and not served.response_complete:
+            served.disconnected = True
+            served.message_event.set()
         super().connection_lost(exc)
-        on_lost = self._client.on_lost
+        on_lost, self.on_lost = self.on_lost, None
         if on_lost is not None:
-            self._client.on_lost = None
             on_lost()
 
     def pause_writing(self) -> None:
@@ -207,22 +224,35 @@ class BoundedProtocol(HttpToolsProtocol):
             data = self._after_preamble(self._preamble + data)
             if not data:
                 return
+        pieces = self._body_pieces
         super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        if self.transport.is_closing():
             return
-        # What llhttp holds back of an unfinished header line is invisible to the callbacks.
-        self._fed_bytes += len(data)
-        if self._fed_bytes > MAX_HEAD_BYTES:
-            self.send_400_response("")
-        elif self._head_timer is None:  # most heads come in one piece and never need a timer
-            self._await_head()
+        if self._in_head:
+            # What llhttp holds back of an unfinished header line is invisible to the callbacks.
+            self._fed_bytes += len(data)
+            if self._fed_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("")
+            elif self._head_timer is None:  # most heads come in one piece and never need a timer
+                self._await_head()
+            return
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            # Blank lines, or the body of what is answered: uvicorn took its idle timer away.
+            if self._head_timer is None:
+                self._await_head()
+        elif cycle.more_body and self._is_chunked and pieces == self._body_pieces:
+            # A chunk's size, its extension or a trailer, of which llhttp tells nothing yet.
+            self._fed_since_body_bytes += len(data)
+            if self._fed_since_body_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("")
 
     def send_400_response(self, msg: str) -> None:
         """Close with 400, unless an answer is under way on this connection: then just close."""
         BoundedProtocol.rejected += 1
         self._head_is_done()
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(_BAD_REQUEST)
+            self.transport.write(self._refusal)
         self.transport.close()
 
     def on_message_begin(self) -> None:
@@ -243,6 +273,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
             raise HeadError("head too large")
+        if not self._in_head:
+            return  # a trailer
         if len(name) == 4 and name.lower() == b"host":
             self._hosts += 1
         elif len(name) == 17 and name.lower() == b"transfer-encoding":
@@ -258,10 +290,31 @@ class BoundedProtocol(HttpToolsProtocol):
             raise HeadError("exactly one Host is needed")
         if self._is_chunked and self.parser.get_http_version() != "1.1":
             raise HeadError("HTTP/1.0 knows no transfer coding")
+        if self.url[:1] != b"/" and not _is_absolute(self.url):
+            raise HeadError("the target is no path")
+        upgrades = self.parser.should_upgrade()
+        if upgrades and (self._is_chunked or _announces_body(self.headers)):
+            self._refusal = _NO_UPGRADE  # llhttp takes the body for the other protocol's
+            raise HeadError("an upgrade with a body")
+        before = self.cycle
         super().on_headers_complete()
+        if self.pipeline:
+            if len(self.pipeline) > MAX_PIPELINED:
+                raise HeadError("too many requests at once")
+            self._served = self._served or before
+            self.flow.resume_reading()  # who does not read does not notice that a client leaves
         self._client.belongs_to(self.cycle)
-        if self.parser.should_upgrade():
+        if upgrades:
             self.cycle.keep_alive = False  # what follows would not be HTTP/1.1
+
+    def on_body(self, body: bytes) -> None:
+        self._body_pieces += 1
+        self._fed_since_body_bytes = 0
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        self._served = self.pipeline[-1][0] if self.pipeline else None
+        super().on_response_complete()
 
     def _after_preamble(self, data: bytes) -> bytes:
         """What follows the PROXY header, once that is whole; the head's timer bounds the wait."""
@@ -308,8 +361,22 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._in_head or self.cycle is None:
             self.send_400_response("")
+        else:  # everything is answered
+            self.transport.close()
+
+
+def _is_absolute(target: bytes) -> bool:
+    """Whether it is a URL with a path, as sent to a proxy (RFC 9112 section 3.2.2)."""
+    path: bytes | None = httptools.parse_url(target).path
+    return path is not None and path[:1] == b"/"
+
+
+def _announces_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"content-length" and value.strip(b" 0") for name, value in headers)
 
 
 def bound_unsent(listener: socket.socket) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from ..model import Usage
+from ..model import RequestFacts, Usage
 from .content import GZIP_WBITS, ZLIB_WBITS
 from .sse import ANTHROPIC_STREAM, OPENAI_STREAM, RESPONSES_STREAM, StreamDialect, StreamUsage
 from .tokens import Told, told_by_anthropic, told_by_openai
@@ -93,6 +93,15 @@ class UsageReader:
         input_tokens = estimated_input_tokens if told.input_tokens is None else told.input_tokens
         output_tokens = max(told.output_tokens or 0, stream.partial_output_tokens())
         return Usage(input_tokens, told.cached_input_tokens, output_tokens)
+
+
+def unanswered(facts: RequestFacts) -> Usage:
+    """What is charged of a call that its caller left while the model API worked on it: what was
+    sent, and of a call that does not stream the estimate of its answer too, as all of that is
+    made before the head. Who leaves every call in time would else have them for nothing."""
+    if facts.stream:
+        return Usage(input_tokens=facts.estimated_input_tokens, output_tokens=0)
+    return Usage()
 
 
 class _Unread:

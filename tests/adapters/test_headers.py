@@ -230,6 +230,27 @@ def test_the_operators_credential_replaces_every_one_of_the_callers() -> None:
     assert kept == [(b"accept", b"*/*"), (b"via", b"1.1 hydragate"), (b"x-api-key", b"ours")]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"x_api_key", b"x_forwarded_for", b"transfer_encoding", b"x_hydragate_account"),
+        *(b"x-http-method-override", b"x-original-url", b"ocp-apim-subscription-key"),
+    ],
+)
+def test_what_an_upstream_could_take_for_another_request_is_left_out(name: bytes) -> None:
+    assert request_headers([(name, b"x"), (b"accept", b"*/*")]) == [
+        (b"accept", b"*/*"),
+        (b"via", b"1.1 hydragate"),
+    ]
+
+
+@pytest.mark.parametrize("name", [b"cookie", b"openai-organization", b"openai-project"])
+def test_who_else_is_charged_is_the_callers_business_with_its_own_key_only(name: bytes) -> None:
+    theirs = [(name, b"x")]
+    assert (name, b"x") in request_headers(theirs)
+    assert (name, b"x") not in request_headers(theirs, credential=(b"x-api-key", b"ours"))
+
+
 def test_named_headers_are_dropped_and_a_via_chain_is_kept() -> None:
     kept = request_headers([(b"x-account", b"a"), (b"via", b"1.1 edge")], drops={b"x-account"})
     assert kept == [(b"via", b"1.1 edge"), (b"via", b"1.1 hydragate")]

@@ -4,11 +4,19 @@ import gzip
 import json
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import pytest
 
-from gateway.adapters.usage import JSON_TAIL_BYTES, MAX_INFLATED_BYTES, MAX_JSON_BYTES, UsageReader
+from gateway.adapters.usage import (
+    JSON_TAIL_BYTES,
+    MAX_INFLATED_BYTES,
+    MAX_JSON_BYTES,
+    UsageReader,
+    unanswered,
+)
 from gateway.model import Usage
+from tests.core.builders import FACTS
 
 from .streams import anthropic_stream, chat_stream, pieces, responses_stream
 
@@ -178,3 +186,9 @@ def test_an_early_leaver_is_charged_for_the_input_and_what_it_got(
 def test_an_answer_of_another_kind_passes_through() -> None:
     assert relay(reader("batch", SSE), [b"data: x"]) == b"data: x"
     assert relay(reader("embeddings", SSE), [b"data: x"]) == b"data: x"
+
+
+def test_who_leaves_before_the_answer_is_charged_for_what_was_sent_at_least() -> None:
+    asked = replace(FACTS, estimated_input_tokens=40, estimated_output_tokens=900)
+    assert unanswered(replace(asked, stream=True)) == Usage(input_tokens=40, output_tokens=0)
+    assert unanswered(replace(asked, stream=False)) == unanswered(asked) == Usage()  # the estimate

@@ -59,7 +59,7 @@ def pending(shape: str | None = "chat", decision_id: str = "d1", received_us: in
             None,
         ),
         ({"status": 429}, Outcome.COMPLETE, None),
-        ({"status": 0, "flags": "DC", "details": "x", "up_ms": "-"}, Outcome.CLIENT_LEFT, None),
+        ({"status": 0, "flags": "DC", "details": "x", "up_ms": "-"}, Outcome.CLIENT_LEFT, Usage()),
     ],
     ids=["fine", "left", "failed", "the model API's own refusal", "left before any answer"],
 )
@@ -73,7 +73,7 @@ def test_envoys_words(change: dict[str, Any], outcome: Outcome, usage: Usage | N
     ("change", "outcome", "usage"),
     [
         ({}, Outcome.COMPLETE, Usage()),
-        ({"status": 499}, Outcome.CLIENT_LEFT, None),
+        ({"status": 499}, Outcome.CLIENT_LEFT, Usage()),
         ({"completion": ""}, Outcome.CLIENT_LEFT, Usage()),
         ({"status": 502, "upstream_status": "502", "up_s": ""}, Outcome.UPSTREAM_FAILED, None),
         ({"status": 429, "upstream_status": "429"}, Outcome.COMPLETE, None),

@@ -61,6 +61,22 @@ def test_an_unreadable_body_is_400_and_stays_here(
     assert answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize("target", ["*", "*/../v1/chat/completions", "*?x=1"])
+def test_what_is_no_path_is_400_and_stays_here(
+    server: GatewayProcess, upstream: str, target: str
+) -> None:
+    with nothing_reaches(upstream):
+        assert post(server.url, chat(), key=GOOD_KEY, path=target).status == 400
+
+
+def test_a_key_in_a_trailer_is_nobodys(server: GatewayProcess, upstream: str) -> None:
+    body = chat()
+    wire = b"POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n"
+    wire += b"%x\r\n%b\r\n0\r\n" % (len(body), body) + AUTH + b"\r\n"
+    with nothing_reaches(upstream):
+        assert exchange(server.url, wire).status == 401
+
+
 @pytest.mark.parametrize(
     ("path", "key_path"),
     [

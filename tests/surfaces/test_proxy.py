@@ -135,6 +135,19 @@ def test_a_client_that_leaves_before_the_answer_begins_cancels_too(
     assert wait_until(lambda: standin_stats(upstream)["cancelled"] == before + 1, 3)
 
 
+def test_a_client_that_leaves_before_the_answer_begins_is_charged_for_what_it_sent(
+    server: GatewayProcess, upstream: str
+) -> None:
+    def charged() -> float:
+        return metric(server, "hydragate_tokens_total", direction="input")
+
+    before, inflight = charged(), standin_stats(upstream)["inflight"]
+    sock = stream(server, "latency=30", messages=[{"role": "user", "content": "a word " * 2000}])
+    assert wait_until(lambda: standin_stats(upstream)["inflight"] > inflight)
+    sock.close()
+    assert wait_until(lambda: charged() - before > 1000)
+
+
 def test_a_client_that_leaves_at_once_costs_the_upstream_nothing(
     server: GatewayProcess, upstream: str
 ) -> None:

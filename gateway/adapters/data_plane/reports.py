@@ -14,11 +14,12 @@ import msgspec
 from ...model import Outcome, RequestFacts, Timings, Usage, record
 from ..sse import StreamUsage
 from ..tokens import told_by_anthropic, told_by_openai
-from ..usage import STREAMS
+from ..usage import STREAMS, unanswered
 from .pending import Pending
 
 MAX_STATUS = 999
 _CLIENT_LEFT = frozenset({"DC", "DR", "DT"})
+_LEFT_UNANSWERED = 499  # nginx writes it down for who left before the head
 """Envoy's response flags: the downstream connection closed, reset, timed out."""
 _UPSTREAM_FAILED = frozenset(
     {"UF", "UC", "UH", "UO", "UT", "UR", "URX", "LR", "NR", "NC", "UPE", "SI", "DF", "OM"}
@@ -109,6 +110,9 @@ def of_nginx(told: Mapping[str, Any]) -> Report:
 
 def usage_of(report: Report, pending: Pending) -> Usage | None:
     """As a proxy would have read it; None where nothing was used."""
+    is_unanswered = not report.is_upstreams or report.status in (None, _LEFT_UNANSWERED)
+    if report.outcome is Outcome.CLIENT_LEFT and is_unanswered:
+        return unanswered(pending.facts)
     if report.status is None or report.status >= 400 or not report.is_upstreams:
         return None
     shape = pending.shape
