@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -15,12 +17,15 @@ from ...classifiers.request import TaskClassifier, TaskFeatures
 from ...classifiers.wording import Wording
 from ...model import TASKS
 from ...policy.source import Report, parse_yaml
+from ..worlds.dialects import PATHS
 from ..worlds.phrases import phrases, plain
-from ..worlds.tasks import Writer
 from ..worlds.templates import encoded, worded
-from .corpus import entries
+from .corpus import Example, own_examples
+from .rewriting import rewritten
 
 EACH = 12
+OPERATORS = 3
+ONE_IN = 6
 PAD_SENTENCES = 60  # about 3 KB
 LANGUAGES = ("en", "de", "fr", "es", "zh", "ja")
 # Two everyday sentences each, of our own; languages that the lexicon has no words of among them.
@@ -39,6 +44,7 @@ EVERYDAY = {
     "ja": "隣の庭に木が三本ある。夕方になるとそこに座る。",
 }
 _FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+_DIALECTS = {path: dialect for dialect, path in PATHS.items()}
 Rewriting = Callable[[str, Random], str]
 
 
@@ -67,25 +73,31 @@ class Scorer:
         self._classifier = TaskClassifier(model)
 
     def scores(self, system: str, question: str) -> dict[str, float]:
+        """Of a chat with no more than that."""
         turns = [{"role": "system", "content": system}] if system else []
         turns.append({"role": "user", "content": question})
         raw = json.dumps({"model": "m", "messages": turns}, ensure_ascii=False).encode()
-        levels = TaskFeatures().levels(read_body(raw, "chat"), None)
+        return self.scores_of(raw, "chat")
+
+    def scores_of(self, body: bytes, dialect: str) -> dict[str, float]:
+        levels = TaskFeatures().levels(read_body(body, dialect), None)
         assert levels is not None
         return dict(zip(TASKS, self._classifier.read(levels).scores, strict=True))
 
 
 def attacks(model: LinearModel, rng: Random) -> dict[str, Any]:
     """For each attack and task: mean score of campaign requests before and after, and the share
-    over the threshold. Instructions are rewritten wherever they stand; English templates."""
+    over the threshold. Requests of English templates as operators send them, with their tools and
+    parameters; instructions are rewritten wherever they stand."""
     scorer = Scorer(model)
+    requests = list(_campaign_requests(rng))
     found: dict[str, Any] = {}
-    seed = rng.random()  # the same requests under every attack
     for name, rewrite in {"none": lambda text, _: text, **ATTACKS}.items():
         by_task: dict[str, list[float]] = {}
-        for task, system, question in _campaign_texts(Random(seed)):
-            changed = (rewrite(system, rng) if system else "", rewrite(question, rng))
-            by_task.setdefault(task, []).append(scorer.scores(*changed)[task])
+        for one in requests:
+            body = rewritten(one.body, partial(_unless_empty, rewrite, rng))
+            score = scorer.scores_of(body, _DIALECTS[one.path])[one.tasks[0]]
+            by_task.setdefault(one.tasks[0], []).append(score)
         found[name] = {task: _told(model, task, scores) for task, scores in by_task.items()}
     return found
 
@@ -97,14 +109,14 @@ def _told(model: LinearModel, task: str, scores: list[float]) -> dict[str, float
     return {"mean": round(fmean(scores), 3), "over_half": round(half, 3), "flagged": round(over, 3)}
 
 
-def _campaign_texts(rng: Random) -> Iterable[tuple[str, str, str]]:
-    for entry in entries():
-        if entry.language != "en" or entry.who != "campaign":
-            continue
-        writer = Writer(entry.kind, "en", ())
-        system = plain(entry.kind.systems[0]) if entry.kind.systems[0] else ""
-        for _ in range(EACH):
-            yield entry.tasks[0], system, plain(writer.opening(rng))
+def _unless_empty(rewrite: Rewriting, rng: Random, text: str) -> str:
+    return rewrite(text, rng) if text else ""
+
+
+def _campaign_requests(rng: Random) -> Iterator[Example]:
+    found = own_examples(rng, None, operators=OPERATORS)
+    ours = (one for one in found if one.language == "en" and one.who == "campaign")
+    return islice(ours, 0, None, ONE_IN)
 
 
 def paraphrase(model: LinearModel, campaigns: Path, rng: Random) -> dict[str, Any]:

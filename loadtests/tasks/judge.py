@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,22 +18,22 @@ from typing import Any
 import click
 
 from ...classifiers.load import load_task_model
-from ...training.rows import read_rows
+from ...training.rows import Rows, read_rows
 from ...training.train import matrix
 from . import cost, drift
 from .__main__ import examples, write
+from .corpus import Example
 from .in_worlds import judged_world
 from .leave_out import by_features, by_source, twins
+from .padding import order_kept, padded_examples
 
 CAMPAIGNS = Path(__file__).resolve().parents[1] / "campaigns"
 
 
 def judged(data: Path | None, world: Path | None, seed: int, operators: int) -> dict[str, Any]:
     """All figures, of the shipped model where one model is judged."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = list(examples(seed, data, operators))
-        write(found, Path(folder))
-        rows = read_rows(Path(folder) / "traffic.jsonl.gz", Path(folder) / "labels.jsonl.gz")
+    found = list(examples(seed, data, operators))
+    rows, padded = rows_of(found), rows_of(padded_examples(f"{seed}/padded", found))
     reals = frozenset(one.source for one in found if one.corpus == "real")
     values, truths, trains = matrix(rows)
     model = load_task_model()
@@ -43,11 +44,19 @@ def judged(data: Path | None, world: Path | None, seed: int, operators: int) -> 
         "auc_by_features": by_features(rows, values, truths, trains),
         "twins": twins(rows, values, truths, trains),
         "attacks": drift.attacks(model, Random(seed)),
+        "auc_under_padding": order_kept(rows, padded),
         "campaigns": drift.paraphrase(model, CAMPAIGNS, Random(seed)),
         "languages": drift.languages(model),
         "cost_us": cost.measured(model, seed),
         "world": None if world is None else judged_world(model, world),
     }
+
+
+def rows_of(found: Iterable[Example]) -> Rows:
+    """As `hydragate train` reads them."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(found, Path(folder))
+        return read_rows(Path(folder) / "traffic.jsonl.gz", Path(folder) / "labels.jsonl.gz")
 
 
 @click.command()
@@ -64,7 +73,7 @@ def main(data: Path | None, world: Path | None, out: Path, seed: int, operators:
     for name, one in found["leave_one_source_out"]["sources"].items():
         if one["is_real"]:
             click.echo(f"{name:<40}{', '.join(one['tasks']):<24}{one['highest']}")
-    for part in ("auc_by_features", "twins", "cost_us", "world"):
+    for part in ("auc_by_features", "auc_under_padding", "twins", "cost_us", "world"):
         click.echo(json.dumps({part: found[part]}))
 
 

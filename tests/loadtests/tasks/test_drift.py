@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
+from statistics import fmean
 from typing import Any
 
 import pytest
 
 from gateway.classifiers.load import load_task_model
-from gateway.loadtests.tasks import drift
-from gateway.loadtests.tasks.corpus import entries
+from gateway.loadtests.tasks import drift, judge
+from gateway.loadtests.tasks.corpus import Example, entries, own_examples
+from gateway.loadtests.tasks.padding import order_kept, padded_examples
+from gateway.loadtests.tasks.rewriting import rewritten
 from gateway.model import TASKS
 
 
@@ -46,8 +50,52 @@ def test_padding_on_both_sides_leaves_what_the_docs_say(
 
 
 def test_what_the_docs_call_lost_is_lost(attacked: dict[str, Any]) -> None:
-    for task in ("probing", "tool_harvesting"):
-        assert attacked["padded around"][task]["mean"] < 0.1, task
+    assert attacked["padded around"]["tool_harvesting"]["mean"] < 0.25
+    assert attacked["padded around"]["probing"]["mean"] < 0.01
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[Example]:
+    return list(own_examples(Random(1), None, operators=2))
+
+
+def test_what_is_padded_keeps_its_tools_and_all_that_was_said(examples: list[Example]) -> None:
+    found = [(one, padded) for one in examples for padded in padded_examples("test", [one])]
+    assert {one.path for one, _ in found} == {one.path for one in examples}
+    for one, padded in found:
+        before, after = json.loads(one.body), json.loads(padded.body)
+        assert before.keys() == after.keys()
+        assert before.get("tools") == after.get("tools")
+        assert len(padded.body) > len(json.dumps(before, ensure_ascii=False).encode()) + 200
+
+
+def test_a_rewriting_that_changes_nothing_changes_nothing(examples: list[Example]) -> None:
+    for one in examples:
+        assert json.loads(rewritten(one.body, str)) == json.loads(one.body)
+
+
+def test_only_operators_and_users_are_rewritten() -> None:
+    turns = [
+        {"role": "system", "content": "a"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}]},
+        {"role": "assistant", "content": "a"},
+        {"role": "tool", "content": "a"},
+    ]
+    found = json.loads(rewritten(json.dumps({"messages": turns}).encode(), str.upper))
+    assert found["messages"] == [
+        {"role": "system", "content": "A"},
+        {"role": "user", "content": [{"type": "text", "text": "A"}, {"type": "image"}]},
+        *turns[2:],
+    ]
+
+
+def test_padding_hides_less_from_the_order_than_from_the_score() -> None:
+    found = list(own_examples(Random(1), None, operators=2))
+    areas = order_kept(judge.rows_of(found), judge.rows_of(padded_examples("test", found)))
+    assert areas.keys() == set(TASKS)
+    assert min(area["padded"] for area in areas.values()) > 0.5
+    plain, padded = (fmean(one[name] for one in areas.values()) for name in ("plain", "padded"))
+    assert padded < plain < 1.0
 
 
 @pytest.mark.parametrize("where", ["bare", "under one prompt"])
