@@ -6,18 +6,13 @@ Everything here is plain data, so that the supervisor can hand it to its workers
 from __future__ import annotations
 
 import ipaddress
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from .errors import UsageError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MIB = 1024 * 1024
-MAX_CONFIG_BYTES = MIB
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -347,63 +342,3 @@ def check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
         except ValueError as error:
             raise ValueError(f"'{network}' is no network, such as 10.0.0.0/8: {error}") from None
     return networks
-
-
-def load_settings(config: Path | None, overrides: dict[str, Any]) -> Settings:
-    """The config file with `overrides` (flags that were given) on top.
-
-    Raises UsageError that names the file and the setting.
-    """
-    raw: dict[str, Any] = {}
-    if config is not None:
-        raw = _read(config)
-    raw.update(overrides)
-    try:
-        return Settings.model_validate(raw)
-    except ValidationError as error:
-        where = f"{config}: " if config else ""
-        lines = [
-            f"{where}{'.'.join(map(str, e['loc']))}: {_said(e['msg'], e['type'], e['loc'])}"
-            for e in error.errors()
-        ]
-        raise UsageError("\n".join(lines)) from None
-
-
-def _said(message: str, kind: str, loc: tuple[int | str, ...]) -> str:
-    if kind == "extra_forbidden":
-        close = get_close_matches(str(loc[-1])[:80], _names_beside(loc), n=1)
-        return "no such setting" + (f"; did you mean {close[0]}?" if close else "")
-    return message.removeprefix("Value error, ")  # what pydantic puts before our own words
-
-
-def _names_beside(loc: tuple[int | str, ...]) -> set[str]:
-    """The settings that there are where `loc` is not."""
-    model: type[BaseModel] | None = Settings
-    for part in loc[:-1]:
-        if model is not None and part in model.model_fields:
-            model = _model_in(model.model_fields[str(part)].annotation)
-    return set() if model is None else set(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The settings inside `tuple[X, ...]`, `X | None` and the like."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = [_model_in(part) for part in get_args(annotation)]
-    return next((one for one in found if one is not None), None)
-
-
-def _read(config: Path) -> dict[str, Any]:
-    try:
-        text = config.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{config}: cannot be read: {error.strerror}") from None
-    if len(text) > MAX_CONFIG_BYTES:
-        raise UsageError(f"{config}: over {MAX_CONFIG_BYTES} bytes")
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{config}: is no YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise UsageError(f"{config}: must be a mapping of settings")
-    return raw

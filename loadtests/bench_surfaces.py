@@ -28,7 +28,7 @@ import uvloop
 import yaml
 
 from ..adapters.data_plane.envoy_config import envoy_bootstrap
-from ..settings import load_settings
+from ..settings_file import load_settings
 from .bench.rig import (
     MEASURED_CPU,
     OTHER_CPU,

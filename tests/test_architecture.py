@@ -26,6 +26,7 @@ RANKS = {
     "friction": 3,
     "policy": 4,
     "engine": 5,
+    "settings_file": 5,
     "stores": 6,
     "adapters": 6,
     "observe": 6,

@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.errors import UsageError
-from gateway.settings import load_settings
+from gateway.settings_file import load_settings
 
 SOUND = "policy: policies/observe\nupstreams: [{url: 'https://api.example.com'}]\n"
+ONE_UPSTREAM = "upstreams:\n  - url: https://api.example.com\n"
 MISTAKES = {
-    "at the top": ("polcy: x\n" + SOUND, "polcy: no such setting; did you mean policy?"),
+    "at the top": ("polcy: x\n" + ONE_UPSTREAM, "1: polcy: no such setting; did you mean policy?"),
     "in a group": (
         SOUND + "linker: {tiks: 3}",
-        "linker.tiks: no such setting; did you mean tick_s?",
+        "3: linker.tiks: no such setting; did you mean tick_s?",
     ),
     "in a list": (
-        SOUND.replace("'}]", "', header_timeout: 3}]"),
-        "upstreams.0.header_timeout: no such setting; did you mean header_timeout_s?",
+        "policy: x\n" + ONE_UPSTREAM + "    header_timeout: 3\n",
+        "4: upstreams[0].header_timeout: no such setting; did you mean header_timeout_s?",
     ),
-    "far from everything": (SOUND + "zzzzzz: 1", "zzzzzz: no such setting"),
+    "far from everything": (SOUND + "zzzzzz: 1", "3: zzzzzz: no such setting"),
+    "a bad value in a list": (
+        "policy: x\nupstreams:\n  - url: foo\n",
+        "3: upstreams[0].url: 'foo' is no http(s) URL, such as https://api.example.com",
+    ),
+    "no list": ("policy: x\nupstreams: {url: foo}\n", "2: upstreams: must be a list"),
+    "a group that does not hold together": (
+        SOUND + "linker: {previous_key_file: x}",
+        "3: linker: previous_key_file goes with key_file, the key that follows it",
+    ),
+    "a setting that comes twice": (
+        SOUND + "port: 1\nport: 2\n",
+        "4: port: comes twice, first in line 3",
+    ),
+    "a setting that comes twice in a group": (
+        SOUND + "log: {keep: 1, keep: 2}",
+        "3: log.keep: comes twice, first in line 3",
+    ),
+    "no YAML": (SOUND + "\tport: 1", "3: is no YAML: found character that cannot start any token"),
 }
 
 
-@pytest.mark.parametrize(("text", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_a_misspelt_setting_is_told_with_its_place(text: str, said: str, tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
+def complaint_of(text: str, folder: Path, **flags: Any) -> str:
+    config = folder / "config.yaml"
     config.write_text(text)
     with pytest.raises(UsageError) as raised:
-        load_settings(config, {})
-    assert f"{config}: {said}" in str(raised.value).splitlines()
+        load_settings(config, flags)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(("text", "said"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_once_and_with_its_line(text: str, said: str, tmp_path: Path) -> None:
+    assert complaint_of(text, tmp_path) == f"{tmp_path}/config.yaml:{said}"
+
+
+def test_what_is_missing_is_told_beside_what_is_bad(tmp_path: Path) -> None:
+    said = complaint_of("upstreams: [{url: foo}]", tmp_path).splitlines()
+    assert f"{tmp_path}/config.yaml: policy: must be set (here or as --policy)" in said
+    assert len(said) == 2
+
+
+def test_a_bad_flag_is_not_laid_at_the_files_door(tmp_path: Path) -> None:
+    said = complaint_of(SOUND, tmp_path, upstreams=[{"url": "foo"}], admin_port=-1)
+    assert "--upstream: 'foo' is no http(s) URL, such as https://api.example.com" in said
+    assert "--admin-port: " in said
+    assert "config.yaml" not in said

@@ -11,7 +11,8 @@ from typing import Any
 import click
 import orjson
 
-from ..settings import Settings, load_settings
+from ..settings import Settings
+from ..settings_file import load_settings
 
 PATH = click.Path(path_type=Path)
 

@@ -9,7 +9,7 @@ import yaml
 
 from ..adapters.data_plane.envoy_config import envoy_bootstrap
 from ..errors import UsageError
-from ..settings import load_settings
+from ..settings_file import load_settings
 
 
 @click.command("envoy-config")

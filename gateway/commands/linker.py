@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
-from ..settings import LinkerConfig, load_settings
+from ..settings import LinkerConfig
+from ..settings_file import load_settings
 
 PATH = click.Path(path_type=Path)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..settings import load_settings
+from ..settings_file import load_settings
 
 PATH = click.Path(path_type=Path)
 

@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import UsageError
-from ..settings import load_settings
+from ..settings_file import load_settings
 from .clusters import decision_options
 
 T = TypeVar("T")

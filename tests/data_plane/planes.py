@@ -20,7 +20,7 @@ from gateway.adapters.data_plane.envoy_config import envoy_bootstrap
 from gateway.loadtests.processes import GatewayProcess, ServerProcess, gateway
 from gateway.loadtests.servers.nginx import PLAIN, WITH_LUA, Edits, shipped_site, start_nginx
 from gateway.loadtests.servers.ports import free_port
-from gateway.settings import load_settings
+from gateway.settings_file import load_settings
 from tests.surfaces.conftest import write_accounts, write_policy
 
 MISSING = {

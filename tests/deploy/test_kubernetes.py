@@ -12,7 +12,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings
+from gateway.settings_file import load_settings
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 VERSION = "1.31"

@@ -19,7 +19,8 @@ from gateway.doctor import Finding, State, examine, pages
 from gateway.loadtests.processes import standin
 from gateway.loadtests.servers.ports import free_port
 from gateway.loadtests.servers.valkey import Server
-from gateway.settings import VerificationConfig, load_settings
+from gateway.settings import VerificationConfig
+from gateway.settings_file import load_settings
 from gateway.stores import open_store
 from tests.surfaces.mailbox import mailbox
 
