@@ -61,10 +61,7 @@ def read_secret(path: Path, *, may_create: bool, least: int = MIN_SECRET_BYTES) 
     Raises UsageError when it is missing, too short, or readable by others.
     """
     if may_create and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
+        _make_secret(path)
     try:
         secret = path.read_bytes().strip()
         stat = path.stat()
@@ -76,6 +73,24 @@ def read_secret(path: Path, *, may_create: bool, least: int = MIN_SECRET_BYTES) 
     if is_open:
         raise UsageError(f"{path}: others can read it; run: chmod 600 {path}")
     return secret
+
+
+def _make_secret(path: Path) -> None:
+    make_folder(path.parent)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+    except OSError as error:
+        raise UsageError(f"{path}: the secret cannot be made: {error.strerror}") from None
+
+
+def make_folder(folder: Path) -> None:
+    """With those above it, and for us alone. Raises UsageError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made a folder: {error.strerror}") from None
 
 
 def secret_path(settings: Settings) -> tuple[Path, bool]:
@@ -222,7 +237,7 @@ def create_engine(
     recorders: list[Recorder] = [MetricsRecorder(counted, policies)]
     if log_dir is not None:
         folder = Path(log_dir)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         decisions = DecisionLog(
             folder,
             worker=take_slot(folder),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -69,7 +69,7 @@ def _without_consequences(errors: Iterable[ErrorDetails]) -> Iterator[ErrorDetai
         yield one
 
 
-def _problem(error: ErrorDetails, source: SourceFile, flags: Iterable[str]) -> Problem:
+def _problem(error: ErrorDetails, source: SourceFile, flags: Mapping[str, object]) -> Problem:
     loc = tuple(part for part in error["loc"] if part != KEY_MARK)
     message = _said(error)
     if loc and loc[0] in flags:

@@ -28,6 +28,7 @@ from .app import (
     build_targets,
     geo_holder,
     linking_keys,
+    make_folder,
     policies_for,
     read_secret,
     secret_path,
@@ -46,6 +47,7 @@ from .observe.log_reader import find_decision
 from .observe.process_log import set_up_logging
 from .policy.keep import keep_copy
 from .policy.load import PolicyHolder, load_policy
+from .preflight import check_start
 from .settings import Settings
 from .sockets import address_of, close_all, listen, listen_udp
 from .stores import RedisStore
@@ -72,6 +74,7 @@ PACK_PAUSE_S = 0.02
 def run(settings: Settings) -> int:
     """Serve until told to stop. Returns the exit code; raises HydragateError before serving."""
     set_up_logging("supervisor")
+    check_start(settings)
     load_policy(settings.policy)  # a bad policy ends it here, with every finding
     return uvloop.run(Supervisor(settings).serve())
 
@@ -104,8 +107,8 @@ class Supervisor:
 
     async def serve(self) -> int:
         settings = self._settings
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(settings.data_dir)
+        make_folder(self._log_dir)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 import orjson
@@ -95,7 +96,9 @@ def admin_options(command: F) -> F:
 
 
 def connect(admin: str, token_file: Path) -> AdminClient:
-    """Raises UsageError when there is no token to be found."""
+    """Raises UsageError for an address that is none, and when there is no token to be found."""
+    if not _is_http(admin):
+        raise UsageError(f"--admin: '{admin}' is no http(s) URL, such as {DEFAULT_ADMIN}")
     token = os.environ.get("HYDRAGATE_ADMIN_TOKEN")
     if token is None:
         try:
@@ -106,3 +109,12 @@ def connect(admin: str, token_file: Path) -> AdminClient:
                 "use --token-file or HYDRAGATE_ADMIN_TOKEN"
             ) from None
     return AdminClient(admin, token)
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # Reading the port raises for one that is no number.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

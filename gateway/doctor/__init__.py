@@ -9,13 +9,25 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 from ..settings import Settings
-from . import address_data, machine, mail, models, pages, policies, secret, state_store, upstreams
+from . import (
+    address_data,
+    files,
+    machine,
+    mail,
+    models,
+    pages,
+    policies,
+    secret,
+    state_store,
+    upstreams,
+)
 from .finding import Finding, State
 
 __all__ = ["Finding", "State", "examine"]
 
 Topic = Callable[[Settings], AsyncIterator[Finding]]
 TOPICS: tuple[tuple[str, Topic], ...] = (
+    ("settings", files.examine),
     ("secret", secret.examine),
     ("policy", policies.examine),
     ("classifier", models.examine),

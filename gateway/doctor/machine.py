@@ -1,4 +1,4 @@
-"""The machine: the data directory, room on its disk, file descriptors, cores."""
+"""The machine: room on the disk of the data directory, file descriptors, cores."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import resource
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
+from ..preflight import first_existing
 from ..settings import Settings
-from .finding import Finding, bad, ok, warning
+from .finding import Finding, ok, warning
 
 TOPIC = "machine"
 LEAST_FREE_BYTES = 2**30
@@ -23,10 +23,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 
 def _disk(settings: Settings) -> Iterator[Finding]:
     folder = settings.log.dir or settings.data_dir
-    there = _first_existing(folder)
-    if not os.access(there, os.W_OK):
-        yield bad(TOPIC, f"{there} is not writable by this user", "chown it, or set data_dir")
-        return
+    there = first_existing(folder)
     free = shutil.disk_usage(there).free
     most = settings.log.keep * settings.log.max_bytes * settings.workers
     said = f"{free / 2**30:.1f} GiB free for {folder}"
@@ -40,13 +37,6 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield ok(TOPIC, said)
-
-
-def _first_existing(path: Path) -> Path:
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def _descriptors(settings: Settings) -> Finding:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from ..adapters.verify.mail import Mailer, MailError
-from ..app import read_secret
 from ..errors import UsageError
+from ..preflight import read_shared_secret
 from ..settings import Settings
 from ..workers.verification_building import smtp_of
 from .finding import Finding, bad, ok
 
 TOPIC = "mail server"
-LEAST_PASSWORD_BYTES = 1
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
@@ -22,7 +20,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         return
     where = f"{config.smtp.host}:{config.smtp.port}"
     try:
-        smtp = smtp_of(config.smtp, _password)
+        smtp = smtp_of(config.smtp, read_shared_secret)
     except UsageError as error:
         yield bad(TOPIC, str(error), "repair verification.smtp.password_file")
         return
@@ -40,7 +38,3 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield ok(TOPIC, f"{where} answers" + (" and lets us in" if smtp.user else ""))
     finally:
         mailer.close()
-
-
-def _password(path: Path) -> bytes:
-    return read_secret(path, may_create=False, least=LEAST_PASSWORD_BYTES)
