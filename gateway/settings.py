@@ -6,6 +6,7 @@ Everything here is plain data, so that the supervisor can hand it to its workers
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -13,6 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MIB = 1024 * 1024
+VERSION = "/v1"
+_CALL = re.compile(rf"{VERSION}(/(chat/completions|completions|responses|messages|models))?\Z")
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -46,13 +49,28 @@ class UpstreamConfig(_Closed):
     @classmethod
     def _is_http(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError(f"'{url}' is no http(s) URL, such as https://api.example.com")
         if parts.username or parts.password:
             raise ValueError("credentials do not belong in the URL; use api_key_file")
         if parts.query or parts.fragment:
             raise ValueError(f"'{url}' must not have a query or fragment")
         return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _begins_before_the_paths_of_calls(self) -> UpstreamConfig:
+        """A base URL as client libraries want it ends in /v1, and what callers send begins so. Who
+        means it says with `paths` that calls begin otherwise."""
+        may_call_v1 = not self.paths or any(
+            path.startswith(VERSION) or f"{VERSION}/".startswith(path) for path in self.paths
+        )
+        base = _CALL.sub("", self.url)
+        if may_call_v1 and base != self.url:
+            raise ValueError(
+                f"'{self.url}' ends with what every call brings along, so that calls would go to "
+                f"{self.url}{VERSION}/… and find nothing; write {base}"
+            )
+        return self
 
 
 class IdentityHeader(_Closed):

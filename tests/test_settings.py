@@ -68,3 +68,48 @@ def test_a_bad_flag_is_not_laid_at_the_files_door(tmp_path: Path) -> None:
     assert "--upstream: 'foo' is no http(s) URL, such as https://api.example.com" in said
     assert "--admin-port: " in said
     assert "config.yaml" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://api.example.com/v1", "https://api.example.com"),
+        ("https://api.example.com/v1/", "https://api.example.com"),
+        ("https://api.example.com/openai/v1", "https://api.example.com/openai"),
+        ("https://api.example.com/v1/chat/completions", "https://api.example.com"),
+    ],
+)
+def test_a_url_with_what_every_call_brings_along_is_refused_with_the_right_one(
+    url: str, base: str, tmp_path: Path
+) -> None:
+    said = complaint_of(SOUND, tmp_path, upstreams=[{"url": url}])
+    assert said.startswith("--upstream: ")
+    assert said.endswith(f"/v1/… and find nothing; write {base}")
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    [
+        {"url": "https://api.example.com"},
+        {"url": "https://api.example.com/v1beta"},
+        {"url": "https://api.example.com/v1/account/gateway"},
+        {"url": "https://api.example.com/v1", "paths": ["/chat/"]},
+    ],
+    ids=["host", "another version", "inside", "said to be meant"],
+)
+def test_other_paths_in_a_url_are_taken(upstream: dict[str, Any]) -> None:
+    settings = load_settings(None, {"upstreams": [upstream], "policy": "policies/observe"})
+    assert settings.upstreams[0].url == upstream["url"]
+
+
+@pytest.mark.parametrize("paths", [["/v1/chat/"], ["/v1"], ["/"], ["/chat/", "/v1/messages"]])
+def test_paths_that_begin_with_the_version_do_not_excuse_it(
+    paths: list[str], tmp_path: Path
+) -> None:
+    upstream = {"url": "https://api.example.com/v1", "paths": paths}
+    assert "write https://api.example.com" in complaint_of(SOUND, tmp_path, upstreams=[upstream])
+
+
+@pytest.mark.parametrize("url", ["http://host:port", "http://host:70000", "http://[::1"])
+def test_a_url_that_cannot_be_taken_apart_is_refused(url: str, tmp_path: Path) -> None:
+    assert complaint_of(SOUND, tmp_path, upstreams=[{"url": url}]).startswith("--upstream: ")

@@ -15,13 +15,14 @@ import pytest
 from gateway.adapters.geo.build import Tables, build
 from gateway.classifiers.load import SHIPPED, load_task_model
 from gateway.core.keyed import KeyedHash
-from gateway.doctor import Finding, State, examine, pages
+from gateway.doctor import Finding, State, examine, pages, upstreams
 from gateway.loadtests.processes import standin
 from gateway.loadtests.servers.ports import free_port
 from gateway.loadtests.servers.valkey import Server
 from gateway.settings import VerificationConfig
 from gateway.settings_file import load_settings
 from gateway.stores import open_store
+from tests.adapters.upstream.peer import answering, serving
 from tests.surfaces.mailbox import mailbox
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
@@ -297,3 +298,54 @@ def test_it_says_where_the_pages_of_a_verification_are_reached(
 def test_a_public_url_is_kept_as_browsers_write_an_origin(said: str, kept: str) -> None:
     smtp = {"host": "127.0.0.1", "sender": "v@example.org"}
     assert VerificationConfig.model_validate({"public_url": said, "smtp": smtp}).public_url == kept
+
+
+ADOPTS = "version: 1\nname: x\nmode: enforce\nunknown_credentials: adopt\non_store_error: deny\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "said"),
+    [
+        pytest.param(401, State.OK, "asks for a key (401)", id="unauthorized"),
+        pytest.param(403, State.OK, "asks for a key (403)", id="forbidden"),
+        pytest.param(404, State.WARNING, "has no /v1/models there (404)", id="another path"),
+        pytest.param(302, State.WARNING, "with 302 instead of 401", id="sent elsewhere"),
+        pytest.param(429, State.WARNING, "with 429 instead of 401", id="busy"),
+        pytest.param(500, State.BAD, "answers with a fault (500)", id="broken"),
+        pytest.param(503, State.BAD, "answers with a fault (503)", id="nobody behind it"),
+    ],
+)
+async def test_only_who_asks_for_a_key_is_said_to(status: int, state: State, said: str) -> None:
+    found = await of_an_upstream_that_answers(status, policy=POLICIES / "enforce")
+    assert found.state is state
+    assert said in found.said
+    assert (state is State.OK) == (found.fix == "")
+
+
+@pytest.mark.parametrize(
+    ("policy", "has_key", "state"),
+    [
+        pytest.param(ADOPTS, False, State.WARNING, id="adopted"),
+        pytest.param(ADOPTS, True, State.OK, id="adopted but under our own key"),
+        pytest.param(ADOPTS.replace("adopt", "refuse"), False, State.OK, id="refused"),
+        pytest.param("version: 1\nbroken: [", False, State.OK, id="another topic's"),
+    ],
+)
+async def test_an_open_upstream_is_warned_of_only_where_unknown_keys_are_adopted(
+    tmp_path: Path, policy: str, has_key: bool, state: State
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy)
+    keyed = {"api_key_file": write_secret(tmp_path, "key")} if has_key else {}
+    found = await of_an_upstream_that_answers(200, policy=file, **keyed)
+    assert found.state is state
+    assert "serves callers without any key" in found.said
+
+
+async def of_an_upstream_that_answers(status: int, *, policy: Path, **upstream: Any) -> Finding:
+    answer = b"HTTP/1.1 %d Whatever\r\ncontent-length: 0\r\n\r\n" % status
+    async with serving(answering(answer)) as peer:
+        one = {"url": f"http://127.0.0.1:{peer.port}", **upstream}
+        settings = load_settings(None, {"upstreams": [one], "policy": policy})
+        (found,) = [finding async for finding in upstreams.examine(settings)]
+    return found
