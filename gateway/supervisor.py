@@ -159,7 +159,13 @@ class Supervisor:
         await import_accounts(changes, self._directory, report)
         for problem in report.problems:
             log.warning("%s", problem)
-        log.info("%d accounts imported, %d bad records", report.imported, report.bad)
+        level = logging.WARNING if report.bad else logging.INFO
+        log.log(level, "%d accounts imported, %d bad records", report.imported, report.bad)
+        # One bad line must not shut out everyone else at a restart; a file that is none would.
+        if report.is_all_bad:
+            raise HydragateError(
+                f"accounts: {path}: none of its {report.bad} records can be used; see above"
+            )
 
     async def _start_admin(self, stack: contextlib.AsyncExitStack, listener: socket.socket) -> None:
         token_file = self._settings.admin_token_file

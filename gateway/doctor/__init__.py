@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 from ..settings import Settings
 from . import (
+    account_records,
     address_data,
     files,
     machine,
@@ -30,6 +31,7 @@ TOPICS: tuple[tuple[str, Topic], ...] = (
     ("settings", files.examine),
     ("secret", secret.examine),
     ("policy", policies.examine),
+    ("accounts", account_records.examine),
     ("classifier", models.examine),
     ("store", state_store.examine),
     ("address data", address_data.examine),

@@ -90,13 +90,20 @@ class AccountChange:
 
 @dataclass(slots=True)
 class ImportReport:
-    """What an import did; `problems` is cut at `MAX_PROBLEMS`, `bad` counts them all."""
+    """What an import did; `problems` is cut at `MAX_PROBLEMS`, `bad` counts them all, and `usable`
+    the records of a file that are not."""
 
     imported: int = 0
     removed: int = 0
     bad: int = 0
+    usable: int = 0
     problems: list[Problem] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+
+    @property
+    def is_all_bad(self) -> bool:
+        """Not so where there was no record at all."""
+        return self.bad > 0 and self.usable == 0
 
     def add(self, problem: Problem) -> None:
         self.bad += 1
@@ -237,11 +244,13 @@ def read_changes(path: Path, reader: RecordReader, report: ImportReport) -> Iter
         try:
             if record is None:
                 raise RecordError(f"no JSON object, or over {MAX_LINE_BYTES} bytes")
-            yield replace(reader.read(record), source=str(path), line=number)
+            change = replace(reader.read(record), source=str(path), line=number)
         except RecordError as error:
             report.add(Problem(str(path), number, "", str(error)))
         else:
+            report.usable += 1
             report.note_unknown(str(path), number, record)
+            yield change
 
 
 async def import_accounts(

@@ -15,7 +15,7 @@ import pytest
 from gateway.adapters.geo.build import Tables, build
 from gateway.classifiers.load import SHIPPED, load_task_model
 from gateway.core.keyed import KeyedHash
-from gateway.doctor import Finding, State, examine, pages, upstreams
+from gateway.doctor import Finding, State, account_records, examine, pages, upstreams
 from gateway.loadtests.processes import standin
 from gateway.loadtests.servers.ports import free_port
 from gateway.loadtests.servers.valkey import Server
@@ -349,3 +349,32 @@ async def of_an_upstream_that_answers(status: int, *, policy: Path, **upstream: 
         settings = load_settings(None, {"upstreams": [one], "policy": policy})
         (found,) = [finding async for finding in upstreams.examine(settings)]
     return found
+
+
+GOOD_RECORD = '{"account_id": "acc_%d", "keys": ["sk-secret-%d"]}'
+BAD_RECORD = '{"account_id": "acc_b", "created_at": "yesterday"}'
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "state", "said"),
+    [
+        pytest.param(3, 0, State.OK, "3 records can be used", id="sound"),
+        pytest.param(0, 0, State.WARNING, "names nobody", id="empty"),
+        pytest.param(0, 2, State.BAD, "none of 2 records can be used", id="all bad"),
+        pytest.param(49, 1, State.BAD, "1 of 50 records cannot be used", id="over a hundredth"),
+        pytest.param(99, 1, State.WARNING, "1 of 100 records cannot be used", id="a hundredth"),
+    ],
+)
+async def test_the_records_of_the_accounts_file(
+    tmp_path: Path, good: int, bad: int, state: State, said: str
+) -> None:
+    file = tmp_path / "accounts.jsonl"
+    records = [GOOD_RECORD % (number, number) for number in range(good)] + [BAD_RECORD] * bad
+    file.write_text("\n".join(records))
+    wanted = {"upstreams": [{"url": "http://127.0.0.1:9"}], "policy": POLICIES / "enforce"}
+    settings = load_settings(None, {**wanted, "accounts": file})
+    (found,) = [finding async for finding in account_records.examine(settings)]
+    assert found.state is state
+    assert said in found.said
+    assert ("created_at: Unix seconds" in found.said) == (bad > 0)
+    assert "sk-secret" not in str(found)
