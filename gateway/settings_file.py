@@ -88,8 +88,9 @@ def _said(error: ErrorDetails) -> str:
         return "no such setting" + (f"; did you mean {close}?" if close else "")
     if error["type"] == "missing":
         name = str(error["loc"][-1])
-        flag = f" (here or as {FLAGS.get(name, f'--{name}')})" if len(error["loc"]) == 1 else ""
-        return f"must be set{flag}"
+        is_flag = len(error["loc"]) == 1
+        where = f" ({FLAGS.get(name, f'--{name}')}, or in the --config file)" if is_flag else ""
+        return f"must be set{where}"
     # What pydantic puts before our own words says nothing.
     return KINDS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
 

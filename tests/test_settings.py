@@ -59,7 +59,9 @@ def test_a_mistake_is_told_once_and_with_its_line(text: str, said: str, tmp_path
 
 def test_what_is_missing_is_told_beside_what_is_bad(tmp_path: Path) -> None:
     said = complaint_of("upstreams: [{url: foo}]", tmp_path).splitlines()
-    assert f"{tmp_path}/config.yaml: policy: must be set (here or as --policy)" in said
+    assert (
+        f"{tmp_path}/config.yaml: policy: must be set (--policy, or in the --config file)" in said
+    )
     assert len(said) == 2
 
 
