@@ -365,7 +365,7 @@ class Supervisor:
     async def _stop_workers(self, keepers: list[asyncio.Task[None]]) -> None:
         self._stopping.set()
         for worker in self._workers:
-            worker.signal(signal.SIGTERM)
+            worker.drain()
         _, late = await asyncio.wait(keepers, timeout=self._settings.drain_s + KILL_AFTER_S)
         for worker in self._workers:
             worker.signal(signal.SIGKILL)
@@ -403,6 +403,7 @@ class Supervisor:
             own.set("hydragate_geo_age_seconds", age_s)
         own.set("hydragate_workers", sum(worker.is_serving for worker in self._workers))
         own.set_counter("hydragate_worker_restarts_total", self._restarts)
+        own.set_counter("hydragate_worker_hangs_total", sum(w.hangs for w in self._workers))
         if self._embedded is not None:
             own.set_counter("hydragate_store_restarts_total", self._embedded.restarts)
         if self._linker is not None:

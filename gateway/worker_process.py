@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +17,14 @@ from . import __name__ as package_name
 from .observe.exposition import MetricsAggregate
 from .observe.link import SupervisorLink
 from .worker import CheckFds, Orders
+
+log = logging.getLogger("hydragate.supervisor")
+
+# A worker speaks once a second. What blocks its loop for good reason (a large policy swapped in, a
+# machine short of memory) is over within a few.
+LOOK_EVERY_S = 1.0
+HUNG_AFTER_LOOKS = 5
+KILLED_AFTER_LOOKS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,10 @@ class PlaneSockets:
 
 
 class WorkerProcess:
-    """One serving process and its control link; `incarnation` grows with every restart."""
+    """One serving process and its control link; `incarnation` grows with every restart.
+
+    `hangs` counts how often it fell silent while it served.
+    """
 
     def __init__(
         self, index: int, listener: socket.socket, plane: PlaneSockets | None = None
@@ -44,9 +57,12 @@ class WorkerProcess:
         self.listener = listener
         self.plane = plane
         self.incarnation = 0
+        self.hangs = 0
         self.ready = asyncio.Event()  # it has served once
         self.link: SupervisorLink | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._is_hung = False
+        self._is_draining = False
 
     @property
     def pid(self) -> int | None:
@@ -54,10 +70,11 @@ class WorkerProcess:
 
     @property
     def is_serving(self) -> bool:
-        return self.link is not None and self.link.ready.is_set()
+        return self.link is not None and self.link.ready.is_set() and not self._is_hung
 
     async def start(self, orders: dict[str, Any], metrics: MetricsAggregate) -> None:
         self.incarnation += 1
+        self._is_hung = False
         ours, theirs = socket.socketpair()
         orders |= {
             "index": self.index,
@@ -88,14 +105,47 @@ class WorkerProcess:
         await self.link.open(ours)
 
     async def wait(self) -> int:
-        """The exit code of its process."""
+        """The exit code of its process; one that hangs is killed."""
         if self._process is None or self.link is None:
             return -1
-        first = asyncio.create_task(self.link.ready.wait())
-        first.add_done_callback(lambda task: None if task.cancelled() else self.ready.set())
+        watching = asyncio.create_task(self._watch(self.link))
         code = await self._process.wait()
-        first.cancel()
+        watching.cancel()
         return code
+
+    async def _watch(self, link: SupervisorLink) -> None:
+        """From its first service to its drain: starting and ending take what they take."""
+        await link.ready.wait()
+        self.ready.set()
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self._is_draining or not link.ready.is_set():
+                return
+            silent_looks = link.look()
+            if silent_looks >= KILLED_AFTER_LOOKS:
+                log.error("worker %d hangs for good and is killed", self.index)
+                self.signal(signal.SIGKILL)
+                return
+            self._judge(silent_looks)
+
+    def _judge(self, silent_looks: int) -> None:
+        was_hung, self._is_hung = self._is_hung, silent_looks >= HUNG_AFTER_LOOKS
+        if self._is_hung and not was_hung:
+            self.hangs += 1
+            log.error(
+                "worker %d (pid %s) hangs: nothing heard for %d s; killed after %d",
+                self.index,
+                self.pid,
+                HUNG_AFTER_LOOKS * LOOK_EVERY_S,
+                KILLED_AFTER_LOOKS * LOOK_EVERY_S,
+            )
+        elif was_hung and not self._is_hung:
+            log.warning("worker %d answers again", self.index)
+
+    def drain(self) -> None:
+        """It ends once its exchanges have; whoever asks sets the deadline."""
+        self._is_draining = True
+        self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:

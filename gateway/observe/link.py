@@ -1,7 +1,7 @@
 """The channel between the supervisor and one worker: snapshots up, questions down.
 
 Messages are a type byte, a length and a payload. A worker pushes its metrics every second and
-whenever asked; when the supervisor is gone, the worker drains.
+whenever asked, which also tells that its loop turns; when the supervisor is gone, it drains.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ class SupervisorLink:
         self._incarnation = incarnation
         self._fresh = asyncio.Event()
         self._is_lost = False
+        self._has_spoken = False
+        self._silent_looks = 0
         self._channel = Channel(self._received, self._lost)
 
     async def open(self, ours: socket.socket) -> None:
@@ -132,7 +134,18 @@ class SupervisorLink:
             async with asyncio.timeout(PULL_TIMEOUT_S):
                 await self._fresh.wait()
 
+    def look(self) -> int:
+        """How many looks in a row, this one included, found nothing new from the worker.
+
+        Looks and not seconds: whoever was paused itself did not look meanwhile, and so never
+        takes its own pause, or that of the whole machine, for the worker's.
+        """
+        self._silent_looks = 0 if self._has_spoken else self._silent_looks + 1
+        self._has_spoken = False
+        return self._silent_looks
+
     def _received(self, kind: bytes, payload: bytes) -> None:
+        self._has_spoken = True
         if kind == READY:
             self.ready.set()
         elif kind == METRICS:

@@ -252,6 +252,12 @@ TABLE = (
         starts=(("settled",), ("unknown",), ("unreadable",)),
     ),
     Definition("hydragate_worker_restarts_total", COUNTER, (), "Workers started again."),
+    Definition(
+        "hydragate_worker_hangs_total",
+        COUNTER,
+        (),
+        "A worker said nothing for 5 s: its callers wait; after 25 s it is killed.",
+    ),
     Definition("hydragate_linker_restarts_total", COUNTER, (), "Our linker started again."),
     Definition("hydragate_store_restarts_total", COUNTER, (), "Embedded store started again."),
     Definition("hydragate_workers", GAUGE, (), "Workers that serve."),

@@ -221,3 +221,16 @@ async def test_a_pull_brings_fresh_counts_and_a_lost_supervisor_is_noticed() -> 
     assert value(aggregate.text(), "hydragate_inflight") is None
     await supervisor.pull()  # nobody there: the last counts have to do, at once
     assert value(aggregate.text(), "hydragate_tokens_total", direction="output") == 3
+
+
+async def test_silence_is_counted_in_looks_and_ends_with_whatever_a_worker_says() -> None:
+    ours, theirs = socket.socketpair()
+    supervisor = SupervisorLink(MetricsAggregate(), worker=0, incarnation=1)
+    await supervisor.open(ours)
+    async with WorkerLink(theirs.detach(), WorkerMetrics(), on_lost=lambda: None) as link:
+        assert [supervisor.look() for _ in range(3)] == [1, 2, 3]
+        link.tell_ready()
+        await asyncio.wait_for(supervisor.ready.wait(), 5)
+        assert [supervisor.look() for _ in range(3)] == [0, 1, 2]
+        await supervisor.pull()
+        assert supervisor.look() == 0
