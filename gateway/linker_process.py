@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from . import __name__ as package_name
 from .app import SystemClock
+from .hangup import outlive_hangups
 from .linking.linker import Linker
 from .observe.process_log import set_up_logging
 from .settings import LinkerConfig
@@ -72,6 +73,7 @@ def spare_the_collector() -> None:
 
 
 async def run(orders: LinkerOrders, *, is_child: bool) -> None:
+    outlive_hangups()  # it has no files to look at
     spare_the_collector()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

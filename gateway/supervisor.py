@@ -2,7 +2,7 @@
 
 It serves no traffic. A worker that dies is started again on the same socket, so that connections
 waiting there are not lost; its counters stay in the sums. On SIGTERM the workers drain, then the
-store stops, then we do.
+store stops, then we do. On SIGHUP all of us look at the files, and nothing stops.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from .console.admin import AdminContext, admin_app
 from .console.verifications import VerificationContext
 from .core.keyed import KeyedHash
 from .errors import HydragateError, Problem, StoreError, UsageError
+from .hangup import Hangup
 from .linker_process import LinkerKeeper, LinkerOrders
 from .observe.audit import AuditLog
 from .observe.explain import explain
@@ -95,6 +96,7 @@ class Supervisor:
         self._metrics = MetricsAggregate()
         self._log_dir = settings.log.dir or settings.data_dir / "log"
         self._stopping = asyncio.Event()
+        self._hangup = Hangup()
         self._workers: list[WorkerProcess] = []
         self._restarts = 0
         self._probe: asyncio.Task[None] | None = None
@@ -112,6 +114,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        self._hangup.listen()
         async with contextlib.AsyncExitStack() as stack:
             store_url = await self._open_store(stack)
             await self._import_accounts()
@@ -123,7 +126,8 @@ class Supervisor:
             self._keep_left_logs(stack)
             self._start_linker(stack, store_url)
             await self._start_workers(stack, public, planes, store_url)
-            print(self._ready_line(public[0], admin), flush=True)
+            with contextlib.suppress(OSError):  # the terminal may be closed by now
+                print(self._ready_line(public[0], admin), flush=True)
             stack.callback(self._end_probe)
             self._probe_if_adopting()
             await self._stopping.wait()
@@ -330,7 +334,10 @@ class Supervisor:
     async def _poll_policy(self) -> None:
         """The workers swap policies themselves; here only the copy and the log follow."""
         while True:
-            await asyncio.sleep(self._settings.policy_poll_s)
+            if await self._hangup.within(self._settings.policy_poll_s):
+                log.info("SIGHUP: looking at policy, model and address files; serving goes on")
+                for worker in self._workers:
+                    worker.look_at_files()
             self._look_at_policy()
             await asyncio.to_thread(self._geo.reload_if_changed)
 

@@ -46,6 +46,7 @@ from .classifiers.load import ModelHolder, load_task_model
 from .classifiers.reader import TaskReader
 from .core.keyed import KeyedHash
 from .engine import Engine
+from .hangup import Hangup, outlive_hangups
 from .linking.evidence import Extractor
 from .linking.traces import Tracer
 from .model import Ask, Decision
@@ -127,11 +128,11 @@ class Files:
     models: ModelHolder
     geo: GeoHolder
 
-    async def poll(self, metrics: WorkerMetrics, every_s: float) -> None:
+    async def poll(self, metrics: WorkerMetrics, every_s: float, hangup: Hangup) -> None:
         """A changed policy, model or address file is swapped in whole; a bad one leaves the old
         one in force. Address data take a moment to read, so a thread does that."""
         while True:
-            await asyncio.sleep(every_s)
+            await hangup.within(every_s)
             outcome = self.policies.reload_if_changed().outcome
             if outcome != "unchanged":
                 metrics.inc("hydragate_policy_reload_total", (outcome,))
@@ -157,6 +158,8 @@ def _open_files(orders: Orders) -> Files:
 
 async def serve(orders: Orders) -> None:
     settings = orders.settings
+    hangup = Hangup()
+    hangup.listen()
     keyed = KeyedHash(bytes.fromhex(orders.secret_hex))
     metrics = WorkerMetrics()
     files = _open_files(orders)
@@ -220,7 +223,7 @@ async def serve(orders: Orders) -> None:
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
         server.on_started = link.tell_ready
         spare_the_collector()
-        poll = asyncio.create_task(files.poll(metrics, settings.policy_poll_s))
+        poll = asyncio.create_task(files.poll(metrics, settings.policy_poll_s, hangup))
         try:
             await _listen(orders, server, plane)
         finally:
@@ -385,6 +388,7 @@ def raise_open_files() -> None:
 
 
 def main() -> None:
+    outlive_hangups()
     raise_open_files()
     orders = Orders.model_validate_json(sys.stdin.buffer.read())
     set_up_logging(f"worker-{orders.index}")

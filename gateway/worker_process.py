@@ -142,6 +142,11 @@ class WorkerProcess:
         elif was_hung and not self._is_hung:
             log.warning("worker %d answers again", self.index)
 
+    def look_at_files(self) -> None:
+        """At once. One that starts is about to read them anyway."""
+        if self.link is not None and self.link.ready.is_set():
+            self.signal(signal.SIGHUP)
+
     def drain(self) -> None:
         """It ends once its exchanges have; whoever asks sets the deadline."""
         self._is_draining = True

@@ -34,6 +34,7 @@ RANKS = {
     "training": 8,
     "console": 8,
     "app": 8,
+    "hangup": 8,
     "preflight": 9,
     "worker": 9,
     "linker_process": 9,
