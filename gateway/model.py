@@ -225,6 +225,7 @@ class Subject:
     version: int = 0
     pseudonym: str | None = None  # random, stands for the account in logs until it is erased
     status: Status = Status.ACTIVE
+    before_ban: Status = Status.ACTIVE  # what an unban gives back
     created_us: int | None = None
     org_id: str | None = None
     tier: str | None = None

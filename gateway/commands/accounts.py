@@ -69,8 +69,8 @@ def ban(account_id: str, admin: str, token_file: Path) -> None:
 @click.argument("account_id")
 @admin_options
 def unban(account_id: str, admin: str, token_file: Path) -> None:
-    """Undo a ban."""
-    _patch(connect(admin, token_file), account_id, {"status": "active"})
+    """Undo a ban: the account is again what it was before, adopted or active."""
+    _print(connect(admin, token_file).call("POST", f"{_path(account_id)}/unban"))
 
 
 @accounts.command("set")

@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from ..errors import CursorError, Problem, StoreError
-from ..model import Subject
+from ..model import Status, Subject
 from ..ports import PagedDirectory
 from ..workers.accounts import (
     AccountChange,
@@ -26,6 +26,7 @@ from ..workers.accounts import (
     RecordError,
     RecordReader,
     import_accounts,
+    unbanned,
     unknown_fields,
 )
 from ..workers.cluster_behaviour import ClusterBehaviour
@@ -171,6 +172,15 @@ def _add_one_account(app: FastAPI, context: AdminContext, guard: list[Any]) -> N
         """Change only what the record names; null clears."""
         change = context.records.read(_named(record, account_id))
         return await _write(context, change, await existing(account_id), "account.patch")
+
+    @app.post("/api/accounts/{account_id:path}/unban", dependencies=guard)
+    async def unban_account(account_id: str) -> dict[str, Any]:
+        """Make it what it was before its ban; one that is not banned stays as it is."""
+        stored = await existing(account_id)
+        if stored.status is Status.BANNED:
+            stored = await directory.put(unbanned(stored), None)
+            context.audit("account.unban", f"{account_id} status={stored.status.value}")
+        return show(stored)
 
     @app.delete("/api/accounts/{account_id:path}", dependencies=guard, status_code=204)
     async def erase_account(account_id: str) -> None:

@@ -32,7 +32,7 @@ _SUBJECT_DEFAULTS = {f.name: f.default for f in fields(Subject)}
 SUBJECT_NAMES = tuple(
     f.name
     for f in fields(Subject)
-    if f.name not in ("account_id", "pseudonym", "org_id", "linked_users")
+    if f.name not in ("account_id", "pseudonym", "org_id", "linked_users", "before_ban")
 )
 MAX_SUBJECTS = 16_384
 

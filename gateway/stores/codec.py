@@ -20,6 +20,7 @@ LETTERS = {
     "account_id": "a",
     "billing_country": "b",
     "created_us": "c",
+    "before_ban": "d",
     "email_domain": "e",
     "proofs": "f",
     "grants": "g",

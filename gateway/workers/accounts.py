@@ -62,7 +62,12 @@ class AccountChange:
     line: int = 0
 
     def apply(self, subject: Subject | None) -> Subject:
-        return with_changes(subject or Subject(self.account_id), **self.fields)
+        before = subject or Subject(self.account_id)
+        if self.fields.get("status") is Status.BANNED:
+            before = banned(before)
+        elif "status" in self.fields:
+            before = unbanned(before)
+        return with_changes(before, **self.fields)
 
     def credentials_for(self, stored: Subject | None) -> Mapping[str, str] | None:
         """The account's keys after this change; None keeps them as they are."""
@@ -78,6 +83,7 @@ class AccountChange:
             version=stored.version,
             pseudonym=stored.pseudonym,
             status=stored.status,
+            before_ban=stored.before_ban,
             grants=stored.grants,
             cluster_id=stored.cluster_id,
             cluster_state=stored.cluster_state,
@@ -86,6 +92,20 @@ class AccountChange:
             suspicion=stored.suspicion,
             linked_users=stored.linked_users,
         )
+
+
+def banned(subject: Subject) -> Subject:
+    """Closed; who is banned twice is unbanned into what it was before the first ban."""
+    if subject.status is Status.BANNED:
+        return subject
+    return with_changes(subject, status=Status.BANNED, before_ban=subject.status)
+
+
+def unbanned(subject: Subject) -> Subject:
+    """As it was before the ban; who is not banned stays as it is."""
+    if subject.status is not Status.BANNED:
+        return subject
+    return with_changes(subject, status=subject.before_ban, before_ban=Status.ACTIVE)
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from ..errors import Problem
-from ..model import Grant, Level, Status, Subject, with_changes
-from .accounts import AccountChange, ImportReport, RecordError, RecordReader
+from ..model import Grant, Level, Subject, with_changes
+from .accounts import AccountChange, ImportReport, RecordError, RecordReader, banned
 from .traffic import instant_us
 
 OWN_FIELDS = frozenset({"ts", "event", "level", "expires_at"})
@@ -28,7 +28,7 @@ class AccountEvent:
 
     def apply(self, subject: Subject) -> Subject:
         if self.kind == "banned":
-            return with_changes(subject, status=Status.BANNED)
+            return banned(subject)
         if self.kind == "verified" and self.level is not None:
             grant = Grant(self.level, self.ts_us, self.expires_us)
             return with_changes(subject, grants=(*subject.grants, grant))

@@ -156,6 +156,7 @@ def test_every_fact_of_request_and_account_is_a_signal() -> None:
         "version": "the store's",
         "pseudonym": "the log's",
         "created_us": "account_age_s",
+        "before_ban": "the operator's",
         "cluster_since_us": "known_before_cluster_s",
         "grants": "verification",
         "asked_us": "verification_wait_s",

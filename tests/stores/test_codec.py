@@ -16,6 +16,7 @@ FULL = Subject(
     version=7,
     pseudonym="ab12",
     status=Status.BANNED,
+    before_ban=Status.ADOPTED,
     grants=(Grant(Level.PHONE, 5, 6), Grant(Level.EMAIL, 5)),
     contracts=("aggregator",),
     quotas={"rpm": "10/min"},

@@ -6,23 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from gateway.cli import main
 from gateway.loadtests.processes import GatewayProcess
 from tests.waiting import wait_until
 
 from .conftest import ACCOUNTS, ask_admin
+from .operator import run
 
 MANY = 2_300
-
-
-def run(server: GatewayProcess, *words: str) -> Result:
-    token_file = (
-        next(Path(word) for word in server.command if word.endswith("data")) / "admin-token"
-    )
-    options = ("--admin", server.admin, "--token-file", str(token_file))
-    return CliRunner().invoke(main, [*words, *options])
 
 
 @pytest.fixture

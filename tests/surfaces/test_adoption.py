@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.loadtests.processes import gateway, standin
 from tests.waiting import wait_until
 
 from .conftest import GENEROUS, ask_admin, standin_requests, write_policy
+from .operator import run
 from .raw_http import chat, post
 
 ADOPTS = GENEROUS.replace("unknown_credentials: refuse", "unknown_credentials: adopt")
@@ -39,6 +41,50 @@ def test_a_policy_that_begins_to_adopt_raises_the_question_once(tmp_path: Path) 
                 assert answer == (200, {"problems": []})
             assert wait_until(lambda: any(WARNING in line for line in server.output))
         assert sum(WARNING in line for line in server.output) == 1
+
+
+NOT_ACTIVE = (
+    ADOPTS
+    + """
+rules:
+  - name: imported-only
+    why: so that a test sees whether an account is still an adopted one
+    mode: enforce
+    when: {status: active}
+    then: {deny: {}}
+"""
+)
+
+
+def test_an_unban_gives_back_an_adopted_account_however_often_it_was_banned(
+    tmp_path: Path,
+) -> None:
+    policy = write_policy(tmp_path / "policy", NOT_ACTIVE)
+    with standin("--time-scale", "0") as upstream:
+        options = ("--upstream", upstream, "--policy", str(policy))
+        with gateway(tmp_path / "data", *options) as server:
+
+            def status() -> int:
+                return post(server.url, chat(), key="sk-made-up").status
+
+            def operate(verb: str) -> dict[str, object]:
+                result = run(server, "accounts", verb, account_id)
+                assert result.exit_code == 0, result.output
+                return dict(json.loads(result.stdout))
+
+            assert status() == 200
+            assert wait_until(lambda: len(ask_admin(server, "GET", "/api/accounts")[1]["accounts"]))
+            (found,) = ask_admin(server, "GET", "/api/accounts")[1]["accounts"]
+            account_id = found["account_id"]
+            assert operate("unban")["version"] == found["version"], "nothing was to be undone"
+            assert operate("ban")["status"] == "banned"
+            assert operate("ban")["status"] == "banned"
+            assert status() == 403
+            assert operate("unban")["status"] == "adopted"
+            assert status() == 200
+    said = [line for line in server.output if "audit account.unban" in line]
+    assert len(said) == 1
+    assert f"{account_id} status=adopted" in said[0]
 
 
 @pytest.mark.parametrize(
