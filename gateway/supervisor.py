@@ -421,11 +421,13 @@ class Supervisor:
         await tell_of_news(own, self._book)
         return self._metrics.text()
 
-    def _note(self, action: str, target: str) -> None:
+    def _note(
+        self, action: str, target: str, *, by: str, reason: str, outcome: str = "done"
+    ) -> None:
         """What was done through the admin API, for the record."""
         log.info("audit %s %s", action, target)
         try:
-            self._audit.write(action, target)
+            self._audit.write(action, target, by=by, reason=reason, outcome=outcome)
         except OSError as error:
             log.error("the audit log cannot be written: %s", error)
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import click
 import orjson
 
 from .admin_client import AdminClient, admin_options, connect
+from .clusters import act_options
 
 PAGE = 1_000
 
@@ -24,11 +25,14 @@ def accounts() -> None:
 @accounts.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--whole", is_flag=True, help="Remove imported accounts that the file does not name.")
+@act_options
 @admin_options
-def import_file(file: Path, whole: bool, admin: str, token_file: Path) -> None:
+def import_file(
+    file: Path, whole: bool, by: str, reason: str, admin: str, token_file: Path
+) -> None:
     """Import records (JSON Lines, accounts v1); keys are hashed on arrival."""
     client = connect(admin, token_file)
-    path = f"/api/accounts/import?whole={'true' if whole else 'false'}"
+    path = _path("import", whole="true" if whole else "false", by=by, reason=reason)
     answer = client.call("POST", path, file.read_bytes(), "application/x-ndjson")
     for problem in answer["problems"]:
         click.echo(problem, err=True)
@@ -59,25 +63,37 @@ def show(account_id: str, admin: str, token_file: Path) -> None:
 
 @accounts.command()
 @click.argument("account_id")
+@act_options
 @admin_options
-def ban(account_id: str, admin: str, token_file: Path) -> None:
+def ban(account_id: str, by: str, reason: str, admin: str, token_file: Path) -> None:
     """Refuse the account from its next request on."""
-    _patch(connect(admin, token_file), account_id, {"status": "banned"})
+    path = _path(account_id, by=by, reason=reason)
+    _patch(connect(admin, token_file), path, {"status": "banned"})
 
 
 @accounts.command()
 @click.argument("account_id")
+@act_options
 @admin_options
-def unban(account_id: str, admin: str, token_file: Path) -> None:
+def unban(account_id: str, by: str, reason: str, admin: str, token_file: Path) -> None:
     """Undo a ban: the account is again what it was before, adopted or active."""
-    _print(connect(admin, token_file).call("POST", f"{_path(account_id)}/unban"))
+    path = _path(account_id, "/unban", by=by, reason=reason)
+    _print(connect(admin, token_file).call("POST", path))
 
 
 @accounts.command("set")
 @click.argument("account_id")
 @click.argument("changes", nargs=-1, required=True, metavar="FIELD=JSON…")
+@act_options
 @admin_options
-def set_fields(account_id: str, changes: tuple[str, ...], admin: str, token_file: Path) -> None:
+def set_fields(
+    account_id: str,
+    changes: tuple[str, ...],
+    by: str,
+    reason: str,
+    admin: str,
+    token_file: Path,
+) -> None:
     """Change fields of the record: tier=scale, or quotas='{"account-requests": "5k/min"}'."""
     record: dict[str, Any] = {}
     for change in changes:
@@ -88,16 +104,17 @@ def set_fields(account_id: str, changes: tuple[str, ...], admin: str, token_file
             record[name] = orjson.loads(text)
         except orjson.JSONDecodeError:
             record[name] = text  # a bare word is a string
-    _patch(connect(admin, token_file), account_id, record)
+    _patch(connect(admin, token_file), _path(account_id, by=by, reason=reason), record)
 
 
 @accounts.command()
 @click.argument("account_id")
 @click.confirmation_option(prompt="Erase the account, its keys, counters and log mapping?")
+@act_options
 @admin_options
-def erase(account_id: str, admin: str, token_file: Path) -> None:
+def erase(account_id: str, by: str, reason: str, admin: str, token_file: Path) -> None:
     """Forget an account: keys, counters, and who its pseudonym in the logs was."""
-    connect(admin, token_file).call("DELETE", _path(account_id))
+    connect(admin, token_file).call("DELETE", _path(account_id, by=by, reason=reason))
     click.echo("erased")
 
 
@@ -112,12 +129,14 @@ def _listed(client: AdminClient, page: int) -> Iterator[dict[str, Any]]:
         cursor = f"&cursor={quote(answer['next'], safe='')}"
 
 
-def _patch(client: AdminClient, account_id: str, record: dict[str, Any]) -> None:
-    _print(client.call("PATCH", _path(account_id), orjson.dumps(record)))
+def _patch(client: AdminClient, path: str, record: dict[str, Any]) -> None:
+    _print(client.call("PATCH", path, orjson.dumps(record)))
 
 
-def _path(account_id: str) -> str:
-    return f"/api/accounts/{quote(account_id, safe='')}"
+def _path(name: str, act: str = "", **asked: str) -> str:
+    """Of one account, or of an order about all; what is asked stays out of it where empty."""
+    query = urlencode({key: text for key, text in asked.items() if text})
+    return f"/api/accounts/{quote(name, safe='')}{act}{'?' if query else ''}{query}"
 
 
 def _print(answer: Any) -> None:

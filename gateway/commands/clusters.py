@@ -37,6 +37,14 @@ def decision_options(command: F) -> F:
     )(command)
 
 
+def act_options(command: F) -> F:
+    """`--by` and `--reason` of an act that also goes without: both into the audit log."""
+    command = click.option("--reason", default="", help="Why; kept in the audit log.")(command)
+    return click.option(
+        "--by", default=_whoami, show_default="your login", help="Who does it; kept as well."
+    )(command)
+
+
 @click.group()
 def clusters() -> None:
     """Review clusters of linked accounts; every decision is kept and audited."""

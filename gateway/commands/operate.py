@@ -9,6 +9,7 @@ import click
 import orjson
 
 from .admin_client import admin_options, connect
+from .clusters import act_options
 
 
 @click.command()
@@ -18,8 +19,9 @@ from .admin_client import admin_options, connect
     required=False,
     type=click.Choice(["normal", "shadow-all"]),
 )
+@act_options
 @admin_options
-def mode(wanted: str | None, admin: str, token_file: Path) -> None:
+def mode(wanted: str | None, by: str, reason: str, admin: str, token_file: Path) -> None:
     """The kill switch: shadow-all stops every refusal, on every replica, with the next request.
 
     Without an argument it prints the mode in force.
@@ -28,7 +30,8 @@ def mode(wanted: str | None, admin: str, token_file: Path) -> None:
     if wanted is None:
         answer = client.call("GET", "/api/mode")
     else:
-        answer = client.call("PUT", "/api/mode", orjson.dumps({"mode": wanted}))
+        body = orjson.dumps({"mode": wanted, "by": by, "reason": reason})
+        answer = client.call("PUT", "/api/mode", body)
     click.echo(answer["mode"])
 
 

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import orjson
 from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Response
@@ -41,6 +41,18 @@ MAX_CURSOR_CHARS = 400
 _bearer = HTTPBearer(auto_error=False)  # found by name when annotations are resolved
 
 
+By = Annotated[str, Query(max_length=200)]
+Reason = Annotated[str, Query(max_length=1_000)]
+
+
+class Audit(Protocol):
+    """Notes what was done to `target`, by whom and why; both are empty where nobody said."""
+
+    def __call__(
+        self, action: str, target: str, *, by: str, reason: str, outcome: str = "done"
+    ) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class AdminContext:
     """What the admin API works with; built in `app.py`."""
@@ -56,7 +68,7 @@ class AdminContext:
     status: Callable[[], Awaitable[dict[str, Any]]]
     reload_policy: Callable[[], Awaitable[list[Problem]]]
     explain: Callable[[str], Awaitable[dict[str, Any] | None]]
-    audit: Callable[[str, str], None]  # (action, what it was done to)
+    audit: Audit
     verifications: VerificationContext | None = None
 
 
@@ -132,14 +144,23 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
         return {"accounts": [show(subject) for subject in found], "next": following}
 
     @app.post("/api/accounts/import", dependencies=guard)
-    async def import_lines(request: Request, whole: bool = False) -> JSONResponse:
+    async def import_lines(
+        request: Request, whole: bool = False, by: By = "", reason: Reason = ""
+    ) -> JSONResponse:
         """Records v1, one a line; `whole=true` removes accounts that no line names, and is
         refused when any line is bad, so that a broken file removes nobody."""
         report = ImportReport()
         changes = _changes(await _body(request), context.records, report)
-        if not (whole and report.bad):
+        is_refused = whole and report.bad > 0
+        if not is_refused:
             await import_accounts(changes, directory, report, is_whole=whole)
-        context.audit("account.import", f"{report.imported} imported, {report.removed} removed")
+        context.audit(
+            "account.import",
+            f"{report.imported} imported, {report.removed} removed",
+            by=by,
+            reason=reason,
+            outcome="refused" if is_refused else "done",
+        )
         problems = [str(problem) for problem in report.problems]
         outcome = {"imported": report.imported, "removed": report.removed, "bad": report.bad}
         return JSONResponse(outcome | {"problems": problems}, 422 if report.bad else 200)
@@ -160,38 +181,50 @@ def _add_one_account(app: FastAPI, context: AdminContext, guard: list[Any]) -> N
         return show(subject) | {"key_ids": sorted((await directory.keys(account_id)).values())}
 
     @app.put("/api/accounts/{account_id:path}", dependencies=guard)
-    async def put_account(account_id: str, record: Annotated[Any, Body()]) -> dict[str, Any]:
+    async def put_account(
+        account_id: str, record: Annotated[Any, Body()], by: By = "", reason: Reason = ""
+    ) -> dict[str, Any]:
         """Create the account, or replace all that the record may say of it."""
         change = context.records.read(_named(record, account_id))
         stored = await directory.get(account_id)
         base = None if stored is None else change.base_for_replacement(stored)
-        return await _write(context, change, base, "account.put")
+        return await _write(context, change, base, "account.put", by=by, reason=reason)
 
     @app.patch("/api/accounts/{account_id:path}", dependencies=guard)
-    async def patch_account(account_id: str, record: Annotated[Any, Body()]) -> dict[str, Any]:
+    async def patch_account(
+        account_id: str, record: Annotated[Any, Body()], by: By = "", reason: Reason = ""
+    ) -> dict[str, Any]:
         """Change only what the record names; null clears."""
         change = context.records.read(_named(record, account_id))
-        return await _write(context, change, await existing(account_id), "account.patch")
+        stored = await existing(account_id)
+        return await _write(context, change, stored, "account.patch", by=by, reason=reason)
 
     @app.post("/api/accounts/{account_id:path}/unban", dependencies=guard)
-    async def unban_account(account_id: str) -> dict[str, Any]:
+    async def unban_account(account_id: str, by: By = "", reason: Reason = "") -> dict[str, Any]:
         """Make it what it was before its ban; one that is not banned stays as it is."""
         stored = await existing(account_id)
         if stored.status is Status.BANNED:
             stored = await directory.put(unbanned(stored), None)
-            context.audit("account.unban", f"{account_id} status={stored.status.value}")
+            target = f"{account_id} status={stored.status.value}"
+            context.audit("account.unban", target, by=by, reason=reason)
         return show(stored)
 
     @app.delete("/api/accounts/{account_id:path}", dependencies=guard, status_code=204)
-    async def erase_account(account_id: str) -> None:
+    async def erase_account(account_id: str, by: By = "", reason: Reason = "") -> None:
         """Forget account, keys, counters and the mapping of its pseudonym in the logs."""
         if not await directory.remove(account_id):
             raise HTTPException(404, "no such account")
-        context.audit("account.erase", account_id)
+        context.audit("account.erase", account_id, by=by, reason=reason)
 
 
 async def _write(
-    context: AdminContext, change: AccountChange, base: Subject | None, action: str
+    context: AdminContext,
+    change: AccountChange,
+    base: Subject | None,
+    action: str,
+    *,
+    by: str,
+    reason: str,
 ) -> dict[str, Any]:
     """The account as it is stored now, and from whom it took keys."""
     moved: dict[str, str] = {}
@@ -199,7 +232,8 @@ async def _write(
         change.apply(base), change.credentials_for(base), on_move=moved.__setitem__
     )
     taken = [f"{key_id} from {former}" for key_id, former in moved.items()]
-    context.audit(action, " ".join([change.account_id, *_what(change), *taken]))
+    target = " ".join([change.account_id, *_what(change), *taken])
+    context.audit(action, target, by=by, reason=reason)
     return show(stored) | ({"moved_keys": moved} if moved else {})
 
 
@@ -209,11 +243,15 @@ def _add_operations(app: FastAPI, context: AdminContext, guard: list[Any]) -> No
         return {"mode": _mode_text(await context.directory.is_shadow_all())}
 
     @app.put("/api/mode", dependencies=guard)
-    async def set_mode(mode: Annotated[str, Body(embed=True)]) -> dict[str, str]:
+    async def set_mode(
+        mode: Annotated[str, Body(embed=True)],
+        by: Annotated[str, Body(max_length=200)] = "",
+        reason: Annotated[str, Body(max_length=1_000)] = "",
+    ) -> dict[str, str]:
         if mode not in ("normal", "shadow-all"):
             raise HTTPException(422, "mode: normal or shadow-all")
         await context.directory.set_shadow_all(mode == "shadow-all")
-        context.audit("mode.set", mode)
+        context.audit("mode.set", mode, by=by, reason=reason)
         return {"mode": mode}
 
     @app.get("/api/status", dependencies=guard)

@@ -11,8 +11,9 @@ from gateway.loadtests.processes import GatewayProcess
 
 
 def run(server: GatewayProcess, *words: str) -> Result:
-    token_file = (
-        next(Path(word) for word in server.command if word.endswith("data")) / "admin-token"
-    )
-    options = ("--admin", server.admin, "--token-file", str(token_file))
+    options = ("--admin", server.admin, "--token-file", str(data_dir(server) / "admin-token"))
     return CliRunner().invoke(main, [*words, *options])
+
+
+def data_dir(server: GatewayProcess) -> Path:
+    return next(Path(word) for word in server.command if word.endswith("data"))

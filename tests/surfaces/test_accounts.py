@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from gateway.loadtests.processes import GatewayProcess
 from tests.waiting import wait_until
 
 from .conftest import ACCOUNTS, ask_admin
-from .operator import run
+from .operator import data_dir, run
 
 MANY = 2_300
 
@@ -107,3 +108,46 @@ def test_the_audit_says_what_was_changed_and_not_to_what(server: GatewayProcess)
     said = [line for line in server.output if "acc_audited" in line]
     assert any("audit account.put acc_audited keys" in line for line in said)
     assert not any("secret-tier" in line or "sk-audited" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        ("account.import", ("accounts", "import", "FILE")),
+        ("account.patch", ("accounts", "set", "acc_noted", "tier=scale")),
+        ("account.patch", ("accounts", "ban", "acc_noted")),
+        ("account.unban", ("accounts", "unban", "acc_noted")),
+        ("account.erase", ("accounts", "erase", "--yes", "acc_noted")),
+        ("mode.set", ("mode", "normal")),
+    ],
+)
+def test_the_audit_says_who_and_why_and_who_where_nobody_is_named(
+    server: GatewayProcess, tmp_path: Path, action: str, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "one.jsonl"
+    file.write_text('{"account_id": "acc_noted"}\n')
+    ask_admin(server, "PUT", "/api/accounts/acc_noted", {"status": "banned"})
+    given = [str(file) if word == "FILE" else word for word in words]
+    named = run(server, *given, "--by", "Łucja & Co", "--reason", "spam? #7 + more")
+    assert named.exit_code == 0, named.output
+    assert last_act(server) == (action, "Łucja & Co", "spam? #7 + more")
+    ask_admin(server, "PUT", "/api/accounts/acc_noted", {"status": "banned"})
+    assert run(server, *given).exit_code == 0
+    assert last_act(server) == (action, getpass.getuser(), "")
+
+
+def test_an_import_that_is_refused_is_noted_as_such(server: GatewayProcess, tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text("no JSON\n")
+    assert run(server, "accounts", "import", "--whole", str(file)).exit_code == 1
+    assert audit(server)[-1]["outcome"] == "refused"
+
+
+def last_act(server: GatewayProcess) -> tuple[str, str, str]:
+    line = audit(server)[-1]
+    return line["action"], line["by"], line["reason"]
+
+
+def audit(server: GatewayProcess) -> list[dict[str, str]]:
+    lines = (data_dir(server) / "audit.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
