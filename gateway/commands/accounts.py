@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,10 +12,12 @@ from urllib.parse import quote, urlencode
 import click
 import orjson
 
-from .admin_client import AdminClient, admin_options, connect
+from .admin_client import AdminClient, AdminError, admin_options, connect
 from .clusters import act_options
 
 PAGE = 1_000
+MAX_SOURCE = 400  # of a file's name, from its end
+NOTHING_DONE = "nothing was imported or removed: --whole needs every line sound"
 
 
 @click.group()
@@ -30,13 +33,27 @@ def accounts() -> None:
 def import_file(
     file: Path, whole: bool, by: str, reason: str, admin: str, token_file: Path
 ) -> None:
-    """Import records (JSON Lines, accounts v1); keys are hashed on arrival."""
+    """Import records (JSON Lines, accounts v1); keys are hashed on arrival.
+
+    A bad line costs no other one, but with --whole nothing is done then. Exit code 1 when a line
+    is bad; a warning is none.
+    """
     client = connect(admin, token_file)
-    path = _path("import", whole="true" if whole else "false", by=by, reason=reason)
-    answer = client.call("POST", path, file.read_bytes(), "application/x-ndjson")
+    asked = {"whole": str(whole).lower(), "source": str(file)[-MAX_SOURCE:]}
+    path = _path("import", **asked, by=by, reason=reason)
+    try:
+        answer = client.call("POST", path, file.read_bytes(), "application/x-ndjson")
+    except AdminError as error:
+        if not isinstance(error.said, dict) or "bad" not in error.said:
+            raise
+        answer = error.said
     for problem in answer["problems"]:
         click.echo(problem, err=True)
-    click.echo(f"{answer['imported']} imported, {answer['removed']} removed, {answer['bad']} bad")
+    counts = f"{answer['imported']} imported, {answer['removed']} removed, {answer['bad']} bad"
+    is_refused = whole and answer["bad"] > 0
+    click.echo(f"{NOTHING_DONE} ({answer['bad']} bad)" if is_refused else counts)
+    if answer["bad"]:
+        sys.exit(1)
 
 
 @accounts.command("list")

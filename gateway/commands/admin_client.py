@@ -23,7 +23,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class AdminError(HydragateError):
-    """The admin API refused or could not be reached."""
+    """The admin API refused or could not be reached. `said` is its answer, where it gave one."""
+
+    def __init__(self, message: str, said: Any = None) -> None:
+        super().__init__(message)
+        self.said = said
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class AdminClient:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 text = answer.read()
         except urllib.error.HTTPError as error:
-            raise AdminError(_complaint(error)) from None
+            raise _refusal(error) from None
         except (urllib.error.URLError, OSError) as error:
             reason = getattr(error, "reason", error)
             raise AdminError(
@@ -58,16 +62,16 @@ class AdminClient:
         return orjson.loads(text) if text else None
 
 
-def _complaint(error: urllib.error.HTTPError) -> str:
+def _refusal(error: urllib.error.HTTPError) -> AdminError:
     text = error.read(1_000_000)
     try:
         said = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return f"the gateway answered {error.code}"
+        return AdminError(f"the gateway answered {error.code}")
     if isinstance(said, dict) and said.get("problems"):
-        return "\n".join(map(str, said["problems"]))
+        return AdminError("\n".join(map(str, said["problems"])), said)
     detail = said.get("detail", said) if isinstance(said, dict) else said
-    return f"the gateway answered {error.code}: {detail}"
+    return AdminError(f"the gateway answered {error.code}: {detail}", said)
 
 
 def read_json_lines(file: Path) -> list[Any]:

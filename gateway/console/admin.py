@@ -43,6 +43,7 @@ _bearer = HTTPBearer(auto_error=False)  # found by name when annotations are res
 
 By = Annotated[str, Query(max_length=200)]
 Reason = Annotated[str, Query(max_length=1_000)]
+Source = Annotated[str, Query(max_length=400)]
 
 
 class Audit(Protocol):
@@ -145,12 +146,17 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
 
     @app.post("/api/accounts/import", dependencies=guard)
     async def import_lines(
-        request: Request, whole: bool = False, by: By = "", reason: Reason = ""
+        request: Request,
+        whole: bool = False,
+        source: Source = "import",
+        by: By = "",
+        reason: Reason = "",
     ) -> JSONResponse:
         """Records v1, one a line; `whole=true` removes accounts that no line names, and is
-        refused when any line is bad, so that a broken file removes nobody."""
+        refused when any line is bad, so that a broken file removes nobody. `source` is what
+        problems call the file."""
         report = ImportReport()
-        changes = _changes(await _body(request), context.records, report)
+        changes = _changes(await _body(request), source, context.records, report)
         is_refused = whole and report.bad > 0
         if not is_refused:
             await import_accounts(changes, directory, report, is_whole=whole)
@@ -312,18 +318,22 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _changes(body: bytes, records: RecordReader, report: ImportReport) -> list[AccountChange]:
+def _changes(
+    body: bytes, source: str, records: RecordReader, report: ImportReport
+) -> list[AccountChange]:
     changes = []
     for number, line in enumerate(body.splitlines(), 1):
         if not line.strip():
             continue
         try:
             record = orjson.loads(line)
-            changes.append(replace(records.read(record), source="import", line=number))
-        except (RecordError, orjson.JSONDecodeError) as error:
-            report.add(Problem("import", number, "", str(error)))
+            changes.append(replace(records.read(record), source=source, line=number))
+        except orjson.JSONDecodeError as error:
+            report.add(Problem(source, number, "", f"is no JSON: {error}"))
+        except RecordError as error:
+            report.add(Problem(source, number, "", str(error)))
         else:
-            report.note_unknown("import", number, record)
+            report.note_unknown(source, number, record)
     return changes
 
 

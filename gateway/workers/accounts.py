@@ -134,7 +134,7 @@ class ImportReport:
         for name, text in unknown_fields(record):
             if name not in self.unknown and len(self.unknown) < MAX_UNKNOWN:
                 self.unknown.add(name)
-                self._show(Problem(source, number, "", f"{text} (ignored)"))
+                self._show(Problem(source, number, "", f"{text} (ignored)", is_warning=True))
 
     def note_move(self, change: AccountChange, key_id: str, former: str) -> None:
         """A key changes hands: meant perhaps, but then one account no longer has it."""

@@ -73,6 +73,8 @@ def test_an_import_names_a_misspelt_field_once_and_goes_on(
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = run(server, "accounts", "import", str(file))
     assert "3 imported" in result.output
+    assert result.exit_code == 0
+    assert f"{file}:1: warning: teir: no such field; did you mean tier? (ignored)" in result.stderr
     assert result.output.count("teir: no such field; did you mean tier?") == 1
     assert result.output.count("note: no such field") == 1
 
@@ -85,12 +87,44 @@ def test_a_key_that_an_import_takes_from_another_account_is_said_with_its_line(
     file.write_text("".join(json.dumps({**r, "key_ids": ["key_7"]}) + "\n" for r in records))
     result = run(server, "accounts", "import", str(file))
     assert "2 imported, 0 removed, 0 bad" in result.stdout
-    assert result.stderr == "import:2: keys: warning: key_7 was one's, and is two's from now on\n"
+    assert result.exit_code == 0
+    assert result.stderr == f"{file}:2: keys: warning: key_7 was one's, and is two's from now on\n"
     status, shown = ask_admin(server, "PUT", "/api/accounts/one", {**records[0]})
     assert status == 200
     ((key_id, former),) = shown["moved_keys"].items()
     assert (key_id.startswith("key_"), former) == (True, "two")
     assert "moved_keys" not in ask_admin(server, "PUT", "/api/accounts/one", records[0])[1]
+
+
+@pytest.fixture
+def half_bad(tmp_path: Path) -> Path:
+    file = tmp_path / "half.jsonl"
+    file.write_text('{"account_id": "acc_half"}\n{"account_id"\n{"account_id": 7}\n')
+    return file
+
+
+def test_an_import_with_bad_lines_says_which_and_what_it_did(
+    server: GatewayProcess, half_bad: Path
+) -> None:
+    result = run(server, "accounts", "import", str(half_bad))
+    assert result.exit_code == 1
+    assert result.stdout == "1 imported, 0 removed, 2 bad\n"
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"{half_bad}:2: is no JSON: ")
+    assert second.startswith(f"{half_bad}:3: account_id: ")
+    assert ask_admin(server, "DELETE", "/api/accounts/acc_half")[0] == 204
+
+
+def test_a_whole_import_with_bad_lines_says_that_it_did_nothing(
+    server: GatewayProcess, half_bad: Path
+) -> None:
+    result = run(server, "accounts", "import", "--whole", str(half_bad))
+    assert result.exit_code == 1
+    said = "nothing was imported or removed: --whole needs every line sound (2 bad)\n"
+    assert result.stdout == said
+    assert result.stderr.startswith(f"{half_bad}:2: is no JSON: ")
+    assert ask_admin(server, "GET", "/api/accounts/acc_half")[0] == 404
+    assert ask_admin(server, "GET", "/api/accounts/acc_good")[0] == 200
 
 
 def test_an_id_that_no_decision_has_is_no_path(server: GatewayProcess) -> None:
