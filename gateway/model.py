@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import IntEnum, StrEnum
+from math import inf
 from typing import Any, TypeVar, cast, dataclass_transform
 
 from msgspec import Struct, StructMeta
@@ -275,7 +276,8 @@ class SignalSpec:
     may be unknown (None), `is_free` that the caller can give it as many values as it likes.
     `needs` names work that surfaces do only for policies that ask for it, such as `task`.
     `of_window`: what `read` gives, of the account's window where there is one
-    (`core.behaviour.Behaviour`), for who has opened it already.
+    (`core.behaviour.Behaviour`), for who has opened it already. Of a number, `low` and `high`
+    are the least and the most that it can be.
     """
 
     name: str
@@ -286,6 +288,8 @@ class SignalSpec:
     is_free: bool = False
     needs: str = ""
     of_window: Callable[[Any, RequestFacts], object] | None = None
+    low: float = -inf
+    high: float = inf
 
 
 @dataclass(frozen=True, slots=True)

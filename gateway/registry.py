@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from inspect import getdoc
+from math import inf
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -30,10 +31,12 @@ def signal(
     is_free: bool = False,
     needs: str = "",
     of_window: Callable[[Any, RequestFacts], object] | None = None,
+    low: float = -inf,
+    high: float = inf,
 ) -> Callable[[SignalFunction], SignalFunction]:
     """Register the decorated function as the signal `name` with values of `type`; `is_free`
     where the caller can give it as many values as it likes; `needs` what surfaces work out only
-    where a policy asks for it; `of_window` as `SignalSpec` has it.
+    where a policy asks for it; `of_window`, `low` and `high` as `SignalSpec` has them.
 
     Raises ValueError for a name that is taken, reserved or not snake_case, for a type that
     policies cannot compare, for a signature that says another type, or for a missing docstring.
@@ -53,7 +56,7 @@ def signal(
         if declared is not type:
             raise ValueError(f"signal {name}: type={type.__name__}, but it returns {declared}")
         _signals[name] = SignalSpec(
-            name, type, nullable, read, " ".join(doc.split()), is_free, needs, of_window
+            name, type, nullable, read, " ".join(doc.split()), is_free, needs, of_window, low, high
         )
         return read
 

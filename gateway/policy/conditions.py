@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 from ..core.conditions import combined, leaf
 from ..model import Level, Predicate, SignalSpec
 from .hints import did_you_mean
 from .operators import BESIDE, GROUPS, OPERATORS, OperatorError, Test, Vocabulary
+from .ranges import why_never
 from .source import Place, Report, shown
 
 MAX_COMPARISONS = 200
@@ -160,8 +160,10 @@ class ConditionCompiler:
         """All comparisons of one signal as one test of a known value."""
         if not operators:
             return lambda value: is_possible
-        if _is_empty_range(operators):
-            self._report.error(place, "never holds: no number is in this range")
+        if spec.value_type in (int, float):
+            never = why_never(spec, operators)
+            if never is not None:
+                self._report.error(place, f"never holds: {never}")
         tests = [self._test(spec, name, value, place) for name, value in operators.items()]
         return _combined(tests, is_all=True)
 
@@ -195,19 +197,6 @@ def _no_such(spec: SignalSpec, name: str) -> str:
 def _operators(value: object) -> dict[str, Any]:
     """A value alone is short for `{eq: value}`."""
     return dict(value) if isinstance(value, dict) else {"eq": value}
-
-
-def _is_empty_range(operators: Mapping[str, Any]) -> bool:
-    """Whether the bounds leave no number between them."""
-    bounds = {
-        name: bound
-        for name, bound in operators.items()
-        if name in ("gt", "gte", "lt", "lte") and isinstance(bound, int | float)
-    }
-    lowest = max(bounds.get("gt", -inf), bounds.get("gte", -inf))
-    highest = min(bounds.get("lt", inf), bounds.get("lte", inf))
-    is_open = bounds.get("gt") == lowest or bounds.get("lt") == highest
-    return lowest > highest or (lowest == highest and is_open)
 
 
 def _combined(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..model import Level, SignalSpec
+from .forms import part_fault, start_fault, whole_fault
 from .hints import LEVEL_NAMES, TYPE_TEXTS, did_you_mean
 from .source import shown
 
@@ -89,8 +90,12 @@ def _check_text(spec: SignalSpec, text: str, vocabulary: Vocabulary) -> None:
     check_choice(spec.name, text, vocabulary)
     if spec.name in _COUNTRIES and not _COUNTRY.fullmatch(text):
         raise OperatorError(f"{shown(text)} is no country: two capital letters (ISO 3166-1)")
-    if spec.name == "email_domain" and text != text.lower():
-        raise OperatorError(f"{shown(text)} never matches: domains are compared in lower case")
+    _check_form(whole_fault(spec.name, text))
+
+
+def _check_form(fault: str | None) -> None:
+    if fault is not None:
+        raise OperatorError(fault)
 
 
 def check_choice(signal: str, text: str, vocabulary: Vocabulary) -> None:
@@ -205,11 +210,15 @@ def _affixes(value: object) -> tuple[str, ...]:
 
 def _prefix(spec: SignalSpec, value: object, vocabulary: Vocabulary) -> Test:
     prefixes = _affixes(value)
+    for text in prefixes:
+        _check_form(start_fault(spec.name, text))
     return lambda known: bool(known.startswith(prefixes))
 
 
 def _suffix(spec: SignalSpec, value: object, vocabulary: Vocabulary) -> Test:
     suffixes = _affixes(value)
+    for text in suffixes:
+        _check_form(part_fault(spec.name, text))
     return lambda known: bool(known.endswith(suffixes))
 
 
@@ -217,6 +226,7 @@ def _glob(spec: SignalSpec, value: object, vocabulary: Vocabulary) -> Test:
     (pattern,) = _affixes(value) if isinstance(value, str) else ("",)
     if "*" not in pattern:
         raise OperatorError("must be a text with at least one * (which stands for any text)")
+    _check_form(start_fault(spec.name, pattern))
     return glob(pattern)
 
 

@@ -30,7 +30,7 @@ def tier(facts: RequestFacts, subject: Subject) -> str | None:
     return subject.tier
 
 
-@signal("account_age_s", type=int)
+@signal("account_age_s", type=int, low=0)
 def account_age_s(facts: RequestFacts, subject: Subject) -> int | None:
     """Seconds since the account was created, at least 0; None when nobody recorded it."""
     if subject.created_us is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from math import inf
 from typing import cast
 
 from ..core import window as at
@@ -24,7 +25,7 @@ WindowSignal = Callable[[Behaviour, RequestFacts], object]
 
 
 def windowed(
-    name: str, *, type: type, needs: str = "window"
+    name: str, *, type: type, needs: str = "window", low: float = 0, high: float = inf
 ) -> Callable[[WindowSignal], SignalFunction]:
     """As `signal`, for a function of the account's window as it is at the request; None where
     nothing is kept. Those that one policy names are all read off one window (`core/assess.py`).
@@ -36,7 +37,8 @@ def windowed(
             seen = read_window(facts.window, facts.received_us // SECOND_US)
             return None if seen is None else of(seen, facts)
 
-        return signal(name, type=type, needs=needs, of_window=of)(cast(SignalFunction, read))
+        spec = signal(name, type=type, needs=needs, of_window=of, low=low, high=high)
+        return spec(cast(SignalFunction, read))
 
     return register
 
@@ -90,13 +92,13 @@ def output_tokens_24h(seen: Behaviour, facts: RequestFacts) -> int | None:
 # ── rhythm ───────────────────────────────────────────────────────────────────────────────────
 
 
-@windowed("active_hours_24h", type=int)
+@windowed("active_hours_24h", type=int, high=24)
 def active_hours_24h(seen: Behaviour, facts: RequestFacts) -> int | None:
     """Of the last 24 hours how many had a served request, 0 to 24."""
     return seen.active_hours
 
 
-@windowed("usual_gap_s", type=int)
+@windowed("usual_gap_s", type=int, low=1, high=16_384)
 def usual_gap_s(seen: Behaviour, facts: RequestFacts) -> int | None:
     """The median pause between requests is below this: 1, 4, 16 … 16384 seconds; None before the
     second request."""
@@ -106,33 +108,33 @@ def usual_gap_s(seen: Behaviour, facts: RequestFacts) -> int | None:
 # ── variety ──────────────────────────────────────────────────────────────────────────────────
 
 
-@windowed("distinct_networks_24h", type=int)
+@windowed("distinct_networks_24h", type=int, high=111)
 def distinct_networks_24h(seen: Behaviour, facts: RequestFacts) -> int | None:
     """Client networks the account came from in the last 12 to 24 hours; an estimate, within a
     tenth or so up to 30, and 111 for all beyond."""
     return seen.distinct(at.NETWORKS)
 
 
-@windowed("distinct_parameters_24h", type=int)
+@windowed("distinct_parameters_24h", type=int, high=44)
 def distinct_parameters_24h(seen: Behaviour, facts: RequestFacts) -> int | None:
     """Different pairs of temperature and output bound in the last 12 to 24 hours; estimated, 44
     at most."""
     return seen.distinct(at.PARAMETERS)
 
 
-@windowed("distinct_end_users_24h", type=int)
+@windowed("distinct_end_users_24h", type=int, high=111)
 def distinct_end_users_24h(seen: Behaviour, facts: RequestFacts) -> int | None:
     """Different end users the caller named in the last 12 to 24 hours; estimated, 111 at most."""
     return seen.distinct(at.USERS)
 
 
-@windowed("distinct_clients_24h", type=int)
+@windowed("distinct_clients_24h", type=int, high=44)
 def distinct_clients_24h(seen: Behaviour, facts: RequestFacts) -> int | None:
     """Different user agents of the account in the last 12 to 24 hours; estimated, 44 at most."""
     return seen.distinct(at.CLIENTS)
 
 
-@windowed("distinct_workspaces_24h", type=int, needs="workspace")
+@windowed("distinct_workspaces_24h", type=int, high=44, needs="workspace")
 def distinct_workspaces_24h(seen: Behaviour, facts: RequestFacts) -> int | None:
     """Different projects in the last 12 to 24 hours, told apart by the folder of their file paths
     and the language of their code; estimated, 44 at most. Requests that name neither count for
@@ -149,25 +151,25 @@ def model_switch_age_s(seen: Behaviour, facts: RequestFacts) -> int | None:
 # ── kind ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@windowed("hosting_share_24h", type=float)
+@windowed("hosting_share_24h", type=float, high=1)
 def hosting_share_24h(seen: Behaviour, facts: RequestFacts) -> float | None:
     """Share of the account's requests that came from hosting networks; a half-life of 12 hours."""
     return seen.share(at.HOSTING)
 
 
-@windowed("refused_share_24h", type=float)
+@windowed("refused_share_24h", type=float, high=1)
 def refused_share_24h(seen: Behaviour, facts: RequestFacts) -> float | None:
     """Share of the account's requests that were refused here; a half-life of 12 hours."""
     return seen.share(at.REFUSED)
 
 
-@windowed("failed_share_24h", type=float)
+@windowed("failed_share_24h", type=float, high=1)
 def failed_share_24h(seen: Behaviour, facts: RequestFacts) -> float | None:
     """Share of the account's requests that the upstream failed or refused; a half-life of 12 h."""
     return seen.share(at.FAILED)
 
 
-@windowed("retried_share_24h", type=float)
+@windowed("retried_share_24h", type=float, high=1)
 def retried_share_24h(seen: Behaviour, facts: RequestFacts) -> float | None:
     """Share of the account's requests within 5 seconds of a refusal; a half-life of 12 hours."""
     return seen.share(at.RETRIED)
@@ -204,7 +206,7 @@ def volume_change_24h(seen: Behaviour, facts: RequestFacts) -> float | None:
 # ── all of it ────────────────────────────────────────────────────────────────────────────────
 
 
-@signal("collecting", type=float, needs="account")
+@signal("collecting", type=float, needs="account", low=0, high=1)
 def collecting(facts: RequestFacts, subject: Subject) -> float | None:
     """How much what the account did of late looks like collecting answers rather than using them,
     0..1, by a small model that `hydragate explain` spells out; None where nothing is kept."""

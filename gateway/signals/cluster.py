@@ -19,13 +19,13 @@ def cluster_state(facts: RequestFacts, subject: Subject) -> str | None:
     return subject.cluster_state
 
 
-@signal("cluster_size", type=int)
+@signal("cluster_size", type=int, low=0)
 def cluster_size(facts: RequestFacts, subject: Subject) -> int | None:
     """Accounts linked to this one, itself included; None while unlinked."""
     return subject.cluster_size
 
 
-@signal("suspicion", type=float)
+@signal("suspicion", type=float, low=0, high=1)
 def suspicion(facts: RequestFacts, subject: Subject) -> float | None:
     """Suspicion of the cluster, 0..1; None while unlinked."""
     return subject.suspicion

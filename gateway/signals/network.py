@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..model import RequestFacts, Subject
 from ..registry import signal
 
+MAX_ASN = 2**32 - 1
+
 
 @signal("client_network", type=str)
 def client_network(facts: RequestFacts, subject: Subject) -> str | None:
@@ -19,7 +21,7 @@ def country(facts: RequestFacts, subject: Subject) -> str | None:
     return facts.country
 
 
-@signal("asn", type=int)
+@signal("asn", type=int, low=0, high=MAX_ASN)
 def asn(facts: RequestFacts, subject: Subject) -> int | None:
     """Autonomous system of the client address; None when not known."""
     return facts.asn

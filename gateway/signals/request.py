@@ -58,31 +58,31 @@ def stream(facts: RequestFacts, subject: Subject) -> bool | None:
     return facts.stream
 
 
-@signal("items", type=int, is_free=True)
+@signal("items", type=int, is_free=True, low=0)
 def items(facts: RequestFacts, subject: Subject) -> int:
     """Requests inside one batch call; 1 for every other call."""
     return facts.items
 
 
-@signal("body_bytes", type=int, is_free=True)
+@signal("body_bytes", type=int, is_free=True, low=0)
 def body_bytes(facts: RequestFacts, subject: Subject) -> int:
     """Size of the decoded body; 0 where the body is not read."""
     return facts.body_bytes
 
 
-@signal("message_count", type=int, is_free=True)
+@signal("message_count", type=int, is_free=True, low=0)
 def message_count(facts: RequestFacts, subject: Subject) -> int | None:
     """Messages of the conversation that was sent; None where there is no such list."""
     return facts.message_count
 
 
-@signal("tool_count", type=int, is_free=True)
+@signal("tool_count", type=int, is_free=True, low=0)
 def tool_count(facts: RequestFacts, subject: Subject) -> int | None:
     """Tools that were declared; None when the body has no list of them."""
     return facts.tool_count
 
 
-@signal("max_output_tokens", type=int, is_free=True)
+@signal("max_output_tokens", type=int, is_free=True, low=0)
 def max_output_tokens(facts: RequestFacts, subject: Subject) -> int | None:
     """The caller's own bound on output tokens; None when it set none."""
     return facts.max_output_tokens
@@ -94,25 +94,25 @@ def temperature(facts: RequestFacts, subject: Subject) -> float | None:
     return facts.temperature
 
 
-@signal("estimated_input_tokens", type=int, is_free=True)
+@signal("estimated_input_tokens", type=int, is_free=True, low=0)
 def estimated_input_tokens(facts: RequestFacts, subject: Subject) -> int:
     """Input tokens as estimated from the body's size; 0 on routes that run no model."""
     return facts.estimated_input_tokens
 
 
-@signal("estimated_output_tokens", type=int, is_free=True)
+@signal("estimated_output_tokens", type=int, is_free=True, low=0)
 def estimated_output_tokens(facts: RequestFacts, subject: Subject) -> int:
     """Output tokens as estimated from the model's mean and the caller's bound."""
     return facts.estimated_output_tokens
 
 
-@signal("estimated_total_tokens", type=int, is_free=True)
+@signal("estimated_total_tokens", type=int, is_free=True, low=0)
 def estimated_total_tokens(facts: RequestFacts, subject: Subject) -> int:
     """Estimated input and output tokens together."""
     return facts.estimated_input_tokens + facts.estimated_output_tokens
 
 
-@signal("received_s", type=int)
+@signal("received_s", type=int, low=0)
 def received_s(facts: RequestFacts, subject: Subject) -> int:
     """When the request arrived, Unix seconds UTC."""
     return facts.received_us // SECOND_US

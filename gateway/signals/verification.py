@@ -6,7 +6,7 @@ from ..model import SECOND_US, RequestFacts, Subject
 from ..registry import signal
 
 
-@signal("verification_wait_s", type=int)
+@signal("verification_wait_s", type=int, low=0)
 def verification_wait_s(facts: RequestFacts, subject: Subject) -> int | None:
     """Seconds since a verification was first asked for that has not been passed, at least 0;
     None while nothing is asked."""
@@ -15,7 +15,7 @@ def verification_wait_s(facts: RequestFacts, subject: Subject) -> int | None:
     return max(0, (facts.received_us - subject.asked_us) // SECOND_US)
 
 
-@signal("verified_s", type=int)
+@signal("verified_s", type=int, low=0)
 def verified_s(facts: RequestFacts, subject: Subject) -> int | None:
     """Seconds since the latest verification was passed, whether or not its grant still holds, at
     least 0; None when none ever was."""

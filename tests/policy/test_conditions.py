@@ -297,6 +297,72 @@ def test_a_hostile_text_against_a_hostile_glob_takes_no_time() -> None:
         ("{contracts: bulk}", "when.contracts: must say how: {contains: …}"),
         ("{items: {gt: 5, lt: 3}}", "when.items: never holds: no number is in this range"),
         ("{items: {gt: 3, lte: 3}}", "when.items: never holds: no number is in this range"),
+        ("{items: {eq: 3, lt: 3}}", "when.items: never holds: no number is in this range"),
+        (
+            "{suspicion: {gte: 85}}",
+            "when.suspicion: never holds: suspicion is 0 to 1; did you mean 0.85?",
+        ),
+        ("{suspicion: {gt: 1}}", "when.suspicion: never holds: suspicion is 0 to 1"),
+        (
+            "{suspicion: {in: [60, 90]}}",
+            "when.suspicion: never holds: suspicion is 0 to 1; did you mean 0.6?",
+        ),
+        (
+            "{task_synthesis: {gte: 80, lt: 95}}",
+            "when.task_synthesis: never holds: task_synthesis is 0 to 1; did you mean 0.8?",
+        ),
+        ("{collecting: 2000}", "when.collecting: never holds: collecting is 0 to 1"),
+        (
+            "{account_age_s: {lt: -5}}",
+            "when.account_age_s: never holds: account_age_s is 0 or more",
+        ),
+        ("{requests_24h: {lt: 0}}", "when.requests_24h: never holds: requests_24h is 0 or more"),
+        (
+            "{distinct_networks_24h: {gt: 111}}",
+            "when.distinct_networks_24h: never holds: distinct_networks_24h is 0 to 111",
+        ),
+        (
+            "{asn: {gt: 4294967295}}",
+            "when.asn: never holds: asn is 0 to 4294967295",
+        ),
+        (
+            "{email_domain: {in: ['@mailinator.com']}}",
+            "when.email_domain.in: '@mailinator.com' never matches: a domain is what stands "
+            "behind the @; did you mean 'mailinator.com'?",
+        ),
+        (
+            "{email_domain: {suffix: a@b.example}}",
+            "when.email_domain.suffix: 'a@b.example' never matches: a domain is what stands "
+            "behind the @; did you mean 'b.example'?",
+        ),
+        (
+            "{email_domain: '*.example'}",
+            "when.email_domain: '*.example' never matches: write {glob: '*.example'}",
+        ),
+        (
+            "{email_domain: .example}",
+            "when.email_domain: '.example' never matches: write {suffix: '.example'}",
+        ),
+        (
+            "{email_domain: 'mail inator.com'}",
+            "when.email_domain: 'mail inator.com' never matches: domains have neither / nor spaces",
+        ),
+        (
+            "{path: v1/models}",
+            "when.path: 'v1/models' never matches: paths begin with /; did you mean '/v1/models'?",
+        ),
+        (
+            "{path: {prefix: v1/}}",
+            "when.path.prefix: 'v1/' never matches: paths begin with /; did you mean '/v1/'?",
+        ),
+        (
+            "{path: {glob: 'v1/*'}}",
+            "when.path.glob: 'v1/*' never matches: paths begin with /; did you mean '/v1/*'?",
+        ),
+        (
+            "{path: '/v1/models?x=1'}",
+            "when.path: '/v1/models?x=1' never matches: a path is what stands before the ?",
+        ),
         ("{any: []}", "when.any: must be a list of at least one table"),
         ("{any: {tier: a}}", "when.any: must be a list of at least one table"),
         ("{any: [3]}", "when.any[0]: must be a table of conditions, not 3"),
@@ -310,6 +376,40 @@ def test_a_mistake_is_named_with_its_place(when: str, message: str) -> None:
     text = HEAD + "rules:\n" + rule("r", when, extra=", on_unknown: no_match") + SETS
     errors = [p for p in problems(text) if ": warning: " not in p]
     assert errors == [f"a.yaml:4: rules[0].{message}"]
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "{suspicion: {gte: 1}}",
+        "{suspicion: {lte: 0}}",
+        "{suspicion: 0}",
+        "{suspicion: {in: [0.5, 90]}}",
+        "{account_age_s: {lt: 1}}",
+        "{known_before_cluster_s: {lt: -5}}",
+        "{temperature: {gte: 85}}",
+        "{distinct_networks_24h: {gte: 111}}",
+        "{email_domain: corp}",
+        "{email_domain: {suffix: .example}}",
+        "{email_domain: {glob: '*.example'}}",
+        "{path: {glob: '*/models'}}",
+        "{path: {suffix: models}}",
+        "{path: /v1/models}",
+    ],
+)
+def test_what_may_hold_is_no_mistake(when: str) -> None:
+    text = HEAD + "rules:\n" + rule("r", when, extra=", on_unknown: no_match")
+    assert [p for p in problems(text) if ": warning: " not in p] == []
+
+
+def test_a_set_with_a_text_that_no_domain_is_is_an_error_where_it_is_used() -> None:
+    text = (
+        HEAD
+        + "rules:\n"
+        + rule("r", "{email_domain: {in: mail}, items: 1}", extra=", on_unknown: match")
+    )
+    (found,) = problems(text + "sets:\n  mail: [a.example, '@b.example']\n")
+    assert found.startswith("a.yaml:4: rules[0].when.email_domain.in: '@b.example' never matches")
 
 
 def test_too_many_comparisons_ask_for_a_set() -> None:

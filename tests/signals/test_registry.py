@@ -48,3 +48,14 @@ def test_a_signal_that_policies_could_not_use_fails_at_import(
 
 def test_no_signal_is_called_like_a_word_of_the_language() -> None:
     assert not RESERVED_NAMES & all_signals().keys()
+
+
+def test_every_score_and_share_is_0_to_1_and_every_count_and_age_0_or_more() -> None:
+    unbounded = {"temperature", "known_before_cluster_s"}
+    for spec in all_signals().values():
+        if spec.value_type not in (int, float) or spec.name in unbounded:
+            continue
+        assert 0 <= spec.low < spec.high, spec.name
+        is_ratio = spec.name.startswith("task_") or "_share_" in spec.name
+        if is_ratio or spec.name in ("suspicion", "collecting"):
+            assert (spec.low, spec.high) == (0, 1), spec.name
