@@ -40,7 +40,11 @@ def mode(wanted: str | None, by: str, reason: str, admin: str, token_file: Path)
 @click.option("--json", "as_json", is_flag=True, help="The whole record, for programs.")
 @admin_options
 def explain(decision_id: str, as_json: bool, admin: str, token_file: Path) -> None:
-    """Say in words why a request was decided as it was (the id is in X-Hydragate-Decision)."""
+    """Say in words why a request was decided as it was.
+
+    The id is in X-Hydragate-Decision of a refusal, and of any answer behind the req_ of its
+    X-Request-Id, unless the caller or the model API gave that an id of its own.
+    """
     found = connect(admin, token_file).call("GET", f"/api/decisions/{quote(decision_id, safe='')}")
     click.echo(
         orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if as_json else found["text"]

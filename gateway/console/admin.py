@@ -271,7 +271,8 @@ def _add_operations(app: FastAPI, context: AdminContext, guard: list[Any]) -> No
 
     @app.get("/api/decisions/{decision_id:path}", dependencies=guard)
     async def explain(decision_id: str) -> JSONResponse:
-        found = await context.explain(decision_id)
+        """Of a decision's id, or of the request id that was made from it."""
+        found = await context.explain(decision_id.removeprefix("req_"))
         if found is None:
             raise HTTPException(404, "no such decision in the log that is kept here")
         return JSONResponse(found)

@@ -13,6 +13,7 @@ from tests.waiting import wait_until
 
 from .conftest import ACCOUNTS, ask_admin
 from .operator import data_dir, run
+from .raw_http import chat, post
 
 MANY = 2_300
 
@@ -131,6 +132,16 @@ def test_an_id_that_no_decision_has_is_no_path(server: GatewayProcess) -> None:
     result = run(server, "explain", "../mode")
     assert result.exit_code == 1
     assert "no such decision" in result.output
+
+
+def test_the_request_id_that_a_customer_reports_is_explained(server: GatewayProcess) -> None:
+    answer = post(server.url, chat(), key="sk-nobody-has-this-one")
+    decision_id = answer.headers["x-hydragate-decision"]
+    request_id = answer.headers["x-request-id"]
+    assert request_id == f"req_{decision_id}"
+    assert wait_until(lambda: run(server, "explain", decision_id).exit_code == 0)
+    result = run(server, "explain", request_id)
+    assert result.stdout.startswith(f"Decision {decision_id} at "), result.output
 
 
 def test_the_audit_says_what_was_changed_and_not_to_what(server: GatewayProcess) -> None:
