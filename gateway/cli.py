@@ -26,7 +26,7 @@ from .commands.serve import serve
 from .commands.state import state
 from .commands.train import train
 from .commands.verifications import verifications
-from .errors import HydragateError, PolicyError, StoreError, UsageError
+from .errors import BadLinesError, HydragateError, PolicyError, StoreError, UsageError
 
 DOCTOR = "hydragate doctor looks closer"
 STORE_FIX = {
@@ -42,7 +42,7 @@ class HydragateGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except PolicyError as error:
+        except (PolicyError, BadLinesError) as error:
             click.echo(str(error), err=True)
             sys.exit(1)
         except UsageError as error:

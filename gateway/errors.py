@@ -40,6 +40,14 @@ class PolicyError(HydragateError):
         self.problems = problems
 
 
+class BadLinesError(HydragateError):
+    """A file that was to be taken over has bad lines; `problems` holds them, in file order."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
 class StoreError(HydragateError):
     """The state store did not answer, or not in time.
 

@@ -152,7 +152,12 @@ class Supervisor:
 
     def _records(self) -> RecordReader:
         named = self._settings.identity_header is not None
-        return RecordReader(self._keyed, edge_names_accounts=named, geo=self._geo)
+        return RecordReader(
+            self._keyed,
+            edge_names_accounts=named,
+            geo=self._geo,
+            limit_names=lambda: {limit.name for limit in self._policies.current.limits},
+        )
 
     async def _import_accounts(self) -> None:
         path = self._settings.accounts

@@ -147,7 +147,10 @@ def _listed(client: AdminClient, page: int) -> Iterator[dict[str, Any]]:
 
 
 def _patch(client: AdminClient, path: str, record: dict[str, Any]) -> None:
-    _print(client.call("PATCH", path, orjson.dumps(record)))
+    answer = client.call("PATCH", path, orjson.dumps(record))
+    for text in answer.pop("warnings", ()):
+        click.echo(f"warning: {text}", err=True)
+    _print(answer)
 
 
 def _path(name: str, act: str = "", **asked: str) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 import orjson
 
-from ..errors import HydragateError, UsageError
+from ..errors import BadLinesError, HydragateError, Problem, UsageError
 
 DEFAULT_ADMIN = "http://127.0.0.1:9090"
 DEFAULT_TOKEN_FILE = Path(".hydragate") / "admin-token"
@@ -74,14 +74,24 @@ def _refusal(error: urllib.error.HTTPError) -> AdminError:
     return AdminError(f"the gateway answered {error.code}: {detail}", said)
 
 
-def read_json_lines(file: Path) -> list[Any]:
-    """Every line of what `export` printed. Raises UsageError for one that is no JSON."""
-    found = []
+def read_json_lines(file: Path) -> list[tuple[int, dict[str, Any]]]:
+    """(line number, object) of what `export` printed, blank lines left out. Raises BadLinesError
+    with every line that is none."""
+    found, problems = [], []
     for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
         try:
-            found.append(orjson.loads(line))
+            record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise UsageError(f"{file}:{number}: is no JSON: {error}") from None
+            problems.append(Problem(str(file), number, "", f"is no JSON: {error}"))
+            continue
+        if isinstance(record, dict):
+            found.append((number, record))
+        else:
+            problems.append(Problem(str(file), number, "", "must be an object, as export prints"))
+    if problems:
+        raise BadLinesError(problems)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from urllib.parse import quote
 import click
 import orjson
 
-from .admin_client import admin_options, connect, read_json_lines
+from .admin_client import AdminError, admin_options, connect, read_json_lines
 from .instants import instant_us
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -185,10 +186,33 @@ def export(admin: str, token_file: Path) -> None:
 @decision_options
 @admin_options
 def import_file(file: Path, by: str, reason: str, admin: str, token_file: Path) -> None:
-    """Take over what `export` printed, here or elsewhere."""
-    decisions = read_json_lines(file)
-    path = "/api/clusters/decisions"
-    _decide(admin, token_file, path, by=by, reason=reason, decisions=decisions)
+    """Take over what `export` printed, here or elsewhere.
+
+    Exit code 1 when a line is bad, or names what is another one here; it costs no other line.
+    A line that is no JSON costs them all.
+    """
+    lines = read_json_lines(file)
+    decisions = [record for _, record in lines]
+    body = orjson.dumps({"by": by, "reason": reason, "decisions": decisions})
+    try:
+        answer = connect(admin, token_file).call("POST", "/api/clusters/decisions", body)
+    except AdminError as error:
+        if not isinstance(error.said, dict) or "imported" not in error.said:
+            raise
+        answer = error.said
+    problems = [_at_line(file, lines, problem) for problem in answer["problems"]]
+    for problem in problems:
+        click.echo(problem, err=True)
+    _print(answer | {"problems": problems})
+    if problems:
+        sys.exit(1)
+
+
+def _at_line(file: Path, lines: list[tuple[int, dict[str, Any]]], problem: str) -> str:
+    """`decision 0: …` as what the first line says."""
+    head, _, text = problem.partition(": ")
+    _, _, position = head.partition("decision ")
+    return f"{file}:{lines[int(position)][0]}: {text}" if position.isdigit() else problem
 
 
 def explained(cluster: dict[str, Any]) -> list[str]:

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 import orjson
 
+from ..errors import PolicyError
 from ..policy.load import check as check_policy
 from ..policy.load import load_policy, schema_json
-from ..workers.policy_tests import run_tests
+from ..workers.policy_tests import TestReport, run_tests
 from .policy_diff import diff
 
 POLICY = click.Path(exists=True, path_type=Path)
@@ -49,8 +50,16 @@ def check(path: Path, as_json: bool) -> None:
 @click.argument("path", type=POLICY)
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 def run_cases(path: Path, as_json: bool) -> None:
-    """Run the cases in tests/ of the policy; exit code 1 when one does not hold."""
-    report = run_tests(path)
+    """Run the cases in tests/ of the policy; exit code 1 when one does not hold.
+
+    With --json also what keeps the policy from being tested is in `problems` of the report.
+    """
+    try:
+        report = run_tests(path)
+    except PolicyError as error:
+        if not as_json:
+            raise
+        report = TestReport(problems=error.problems)
     if as_json:
         click.echo(orjson.dumps(asdict(report)).decode())
     else:

@@ -57,9 +57,16 @@ def diff(
     """Compare two policies, as written and on the same traffic.
 
     Exit code 1 when an exchange that OLD served would be refused by NEW. Without --traffic and
-    --scenario only what is written is compared.
+    --scenario only what is written is compared. With --json what keeps a policy from being
+    compared is the `problems` of the report, and then there is nothing else in it.
     """
-    policies = load_policy(old), load_policy(new)
+    try:
+        policies = load_policy(old), load_policy(new)
+    except PolicyError as error:
+        if not as_json:
+            raise
+        click.echo(orjson.dumps({"problems": list(map(asdict, error.problems))}).decode())
+        sys.exit(1)
     changes = compare(_entries(old, policies[0]), _entries(new, policies[1]))
     found: dict[str, Any] = {
         "old": _named(policies[0]),

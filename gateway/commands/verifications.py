@@ -94,12 +94,14 @@ def import_file(file: Path, by: str, reason: str, admin: str, token_file: Path) 
     granted, problems = 0, []
     client = connect(admin, token_file)
     for start in range(0, len(lines), BATCH):
-        body = orjson.dumps({"accounts": lines[start : start + BATCH], "by": by, "reason": reason})
+        part = lines[start : start + BATCH]
+        records = [record for _, record in part]
+        body = orjson.dumps({"accounts": records, "by": by, "reason": reason})
         answer = client.call("POST", "/api/verifications/import", body)
         granted += answer["granted"]
         for problem in answer["problems"]:
             number, _, text = problem.partition(": ")
-            problems.append(f"{file}:{start + int(number)}: {text}")
+            problems.append(f"{file}:{part[int(number) - 1][0]}: {text}")
     click.echo(f"{granted} grants given")
     for problem in problems:
         click.echo(problem, err=True)

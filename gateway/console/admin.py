@@ -194,7 +194,8 @@ def _add_one_account(app: FastAPI, context: AdminContext, guard: list[Any]) -> N
         change = context.records.read(_named(record, account_id))
         stored = await directory.get(account_id)
         base = None if stored is None else change.base_for_replacement(stored)
-        return await _write(context, change, base, "account.put", by=by, reason=reason)
+        written = await _write(context, change, base, "account.put", by=by, reason=reason)
+        return written | _warnings(context.records, record)
 
     @app.patch("/api/accounts/{account_id:path}", dependencies=guard)
     async def patch_account(
@@ -203,7 +204,8 @@ def _add_one_account(app: FastAPI, context: AdminContext, guard: list[Any]) -> N
         """Change only what the record names; null clears."""
         change = context.records.read(_named(record, account_id))
         stored = await existing(account_id)
-        return await _write(context, change, stored, "account.patch", by=by, reason=reason)
+        written = await _write(context, change, stored, "account.patch", by=by, reason=reason)
+        return written | _warnings(context.records, record)
 
     @app.post("/api/accounts/{account_id:path}/unban", dependencies=guard)
     async def unban_account(account_id: str, by: By = "", reason: Reason = "") -> dict[str, Any]:
@@ -241,6 +243,11 @@ async def _write(
     target = " ".join([change.account_id, *_what(change), *taken])
     context.audit(action, target, by=by, reason=reason)
     return show(stored) | ({"moved_keys": moved} if moved else {})
+
+
+def _warnings(records: RecordReader, record: object) -> dict[str, list[str]]:
+    warnings = [text for _, text in records.idle_quotas(record)]
+    return {"warnings": warnings} if warnings else {}
 
 
 def _add_operations(app: FastAPI, context: AdminContext, guard: list[Any]) -> None:
@@ -334,7 +341,7 @@ def _changes(
         except RecordError as error:
             report.add(Problem(source, number, "", str(error)))
         else:
-            report.note_unknown(source, number, record)
+            report.note_doubts(source, number, records.doubts(record))
     return changes
 
 

@@ -14,6 +14,9 @@ _PASSED_OVER = {
     "undo": "what an undo took back is not here; nothing needs to be done",
 }
 
+_FORM = {"decision": str, "accounts": list, "by": str, "reason": str, "at_us": int}
+_KIND_TEXTS = {str: "text", list: "a list", int: "a whole number"}
+
 
 def decide(
     state: State, cluster_id: str, verdict: str, *, by: str, reason: str, now_us: int
@@ -89,8 +92,14 @@ def import_decisions(state: State, records: Sequence[Mapping[str, Any]]) -> list
 def _repeat(state: State, record: Mapping[str, Any]) -> None:
     """A split or a pin into a cluster names a cluster that is another one here, so only what
     names accounts alone is repeated. Raises ValueError for the others, which says what to do."""
-    decision, now_us = str(record["decision"]), int(record["at_us"])
-    by, reason = str(record["by"]), str(record["reason"])
+    lacking = [name for name in _FORM if name not in record]
+    if lacking:
+        raise ValueError(f"lacks {', '.join(lacking)}")
+    for name, kind in _FORM.items():
+        if not isinstance(record[name], kind):
+            raise ValueError(f"{name}: must be {_KIND_TEXTS[kind]}")
+    decision, now_us = record["decision"], record["at_us"]
+    by, reason = record["by"], record["reason"]
     if decision == "pin" and record.get("cluster_id") is None:
         for account_id in record["accounts"]:
             pin(state, str(account_id), None, by=by, reason=reason, now_us=now_us)

@@ -9,7 +9,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -129,12 +137,13 @@ class ImportReport:
         self.bad += 1
         self._show(problem)
 
-    def note_unknown(self, source: str, number: int, record: object) -> None:
-        """A field that no version knew is passed over; said once, for it may be misspelt."""
-        for name, text in unknown_fields(record):
+    def note_doubts(self, source: str, number: int, doubts: Iterable[tuple[str, str]]) -> None:
+        """What has no effect, such as a field that no version knew; said once, for it may be
+        misspelt."""
+        for name, text in doubts:
             if name not in self.unknown and len(self.unknown) < MAX_UNKNOWN:
                 self.unknown.add(name)
-                self._show(Problem(source, number, "", f"{text} (ignored)", is_warning=True))
+                self._show(Problem(source, number, "", text, is_warning=True))
 
     def note_move(self, change: AccountChange, key_id: str, former: str) -> None:
         """A key changes hands: meant perhaps, but then one account no longer has it."""
@@ -158,10 +167,13 @@ class RecordReader:
         *,
         edge_names_accounts: bool = False,
         geo: GeoSource | None = None,
+        limit_names: Callable[[], Collection[str]] | None = None,
     ) -> None:
-        """`geo` tells the country that an account signed up from; the address is not kept."""
+        """`geo` tells the country that an account signed up from; the address is not kept.
+        `limit_names` are those of the policy in force; None where there is none."""
         self._keyed = keyed
         self._geo = geo
+        self._limit_names = limit_names
         self._edge_names_accounts = edge_names_accounts
 
     def read(self, record: object) -> AccountChange:
@@ -179,6 +191,24 @@ class RecordReader:
         if self._edge_names_accounts:
             identity = identity_credential(account_id, self._keyed)
         return AccountChange(account_id, fields, self._credentials(record), identity)
+
+    def doubts(self, record: object) -> list[tuple[str, str]]:
+        """(name, what to say of it) of each part of a usable record that has no effect."""
+        unknown = [(name, f"{text} (ignored)") for name, text in unknown_fields(record)]
+        return unknown + self.idle_quotas(record)
+
+    def idle_quotas(self, record: object) -> list[tuple[str, str]]:
+        """Likewise of quotas for limits that the policy in force does not have. They are stored
+        all the same: a policy that has them may be on its way."""
+        quotas = record.get("quotas") if isinstance(record, dict) else None
+        if not isinstance(quotas, dict) or self._limit_names is None:
+            return []
+        known = self._limit_names()
+        said = "limits nothing: the policy in force has no such limit"
+        return [
+            (f"quotas.{name}", f"quotas.{name[:64]}: {said}{did_you_mean(name, known)}")
+            for name in [name for name in quotas if name not in known][:MAX_UNKNOWN]
+        ]
 
     def _fields(self, record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         for name, most in _TEXT_FIELDS.items():
@@ -269,7 +299,7 @@ def read_changes(path: Path, reader: RecordReader, report: ImportReport) -> Iter
             report.add(Problem(str(path), number, "", str(error)))
         else:
             report.usable += 1
-            report.note_unknown(str(path), number, record)
+            report.note_doubts(str(path), number, reader.doubts(record))
             yield change
 
 

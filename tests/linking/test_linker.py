@@ -192,9 +192,16 @@ def test_a_decision_that_cannot_be_repeated_is_told_and_costs_no_other() -> None
         [
             {"decision": "exile", "at_us": 1, "by": "x", "reason": "y", "accounts": []},
             {"decision": "pin", "cluster_id": None, "accounts": ["a"], "at_us": 1},
+            {"decision": "pin", "accounts": "a", "at_us": 1, "by": "x", "reason": "y"},
+            {"reason": "y"},
         ]
     )
-    assert problems == ["decision 0: no such decision: exile", "decision 1: 'by'"]
+    assert problems == [
+        "decision 0: no such decision: exile",
+        "decision 1: lacks by, reason",
+        "decision 2: accounts: must be a list",
+        "decision 3: lacks decision, accounts, by, at_us",
+    ]
 
 
 def test_a_pin_keeps_an_account_out_whatever_it_shows() -> None:

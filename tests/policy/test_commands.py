@@ -96,6 +96,18 @@ def test_a_policy_that_cannot_be_tested_ends_with_1_and_its_findings(folder: Pat
     )
 
 
+@pytest.mark.parametrize("words", [("test", "p"), ("diff", "p", "p")], ids=lambda words: words[0])
+def test_what_is_wrong_with_a_policy_is_json_where_that_was_asked_for(
+    folder: Path, words: tuple[str, ...]
+) -> None:
+    (folder / "policy.yaml").write_text(GOOD.replace("items", "itmes"))
+    result = hydragate(*words, "--json")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert json.loads(result.stdout)["problems"] == json.loads(
+        hydragate("check", "p", "--json").stdout
+    )
+
+
 def test_a_path_that_is_not_there_is_wrong_usage() -> None:
     assert hydragate("check", "nowhere-at-all").exit_code == 2
 

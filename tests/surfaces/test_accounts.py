@@ -97,6 +97,25 @@ def test_a_key_that_an_import_takes_from_another_account_is_said_with_its_line(
     assert "moved_keys" not in ask_admin(server, "PUT", "/api/accounts/one", records[0])[1]
 
 
+IDLE = "quotas.acount-requests: limits nothing: the policy in force has no such limit"
+
+
+def test_a_quota_of_a_limit_that_the_policy_has_not_is_kept_and_warned_of(
+    server: GatewayProcess, tmp_path: Path
+) -> None:
+    ask_admin(server, "PUT", "/api/accounts/acc_quota", {})
+    quotas = '{"acount-requests": "1/min", "account-requests": "5/min"}'
+    result = run(server, "accounts", "set", "acc_quota", f"quotas={quotas}")
+    assert result.exit_code == 0
+    assert result.stderr == f"warning: {IDLE}; did you mean account-requests?\n"
+    assert json.loads(result.stdout)["quotas"] == json.loads(quotas)
+    file = tmp_path / "quotas.jsonl"
+    file.write_text(f'{{"account_id": "acc_quota", "quotas": {quotas}}}\n' * 2)
+    result = run(server, "accounts", "import", str(file))
+    assert (result.exit_code, result.stdout) == (0, "2 imported, 0 removed, 0 bad\n")
+    assert result.stderr == f"{file}:1: warning: {IDLE}; did you mean account-requests?\n"
+
+
 @pytest.fixture
 def half_bad(tmp_path: Path) -> Path:
     file = tmp_path / "half.jsonl"

@@ -18,6 +18,7 @@ from gateway.loadtests.processes import GatewayProcess, gateway
 from gateway.loadtests.servers.valkey import server as valkey_server
 
 from .conftest import ask_admin, metric, write_accounts, write_policy
+from .operator import run
 from .raw_http import chat, post
 
 POOL = 40
@@ -117,6 +118,44 @@ def test_a_pool_is_linked_explained_and_dismissed(running: GatewayProcess, tmp_p
         ("ada", cluster_id, "done"),
     ]
     assert (folder / "audit.jsonl").stat().st_mode & 0o077 == 0
+
+
+PIN = {"decision": "pin", "cluster_id": None, "accounts": ["a_1"], "by": "x", "at_us": 1}
+
+
+@pytest.mark.parametrize(
+    ("lines", "said", "imported"),
+    [
+        pytest.param(
+            [json.dumps(PIN | {"reason": "y"}), "", json.dumps(PIN)],
+            ["3: lacks reason"],
+            1,
+            id="a line that lacks something costs no other",
+        ),
+        pytest.param(
+            [json.dumps(PIN | {"reason": "y"}), "{", "[]"],
+            ["2: is no JSON", "3: must be an object"],
+            None,
+            id="what is no object costs them all",
+        ),
+    ],
+)
+def test_an_import_of_decisions_names_the_lines_that_are_bad(
+    running: GatewayProcess,
+    tmp_path: Path,
+    lines: list[str],
+    said: list[str],
+    imported: int | None,
+) -> None:
+    file = tmp_path / "decisions.jsonl"
+    file.write_text("\n".join(lines))
+    words = ("clusters", "import", str(file), "--by", "ada", "--reason", "a move")
+    result = run(running, *words)
+    assert result.exit_code == 1
+    found = result.stderr.splitlines()
+    assert len(found) == len(said)
+    assert all(line.startswith(f"{file}:{text}") for line, text in zip(found, said, strict=True))
+    assert (json.loads(result.stdout)["imported"] if result.stdout else None) == imported
 
 
 def test_a_killed_linker_leaves_clusters_in_force_and_comes_back(
