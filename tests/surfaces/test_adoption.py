@@ -73,7 +73,9 @@ def test_an_unban_gives_back_an_adopted_account_however_often_it_was_banned(
                 return dict(json.loads(result.stdout))
 
             assert status() == 200
-            assert wait_until(lambda: len(ask_admin(server, "GET", "/api/accounts")[1]["accounts"]))
+            assert wait_until(
+                lambda: bool(ask_admin(server, "GET", "/api/accounts")[1]["accounts"])
+            )
             (found,) = ask_admin(server, "GET", "/api/accounts")[1]["accounts"]
             account_id = found["account_id"]
             assert operate("unban")["version"] == found["version"], "nothing was to be undone"
