@@ -97,60 +97,61 @@ class RequestReader:
         credential: str | None = None
         origin = NO_ORIGIN
         error: RequestError | None = None
-        raw, body, buffered = b"", NO_BODY, 0
+        raw, body, buffered_bytes = b"", NO_BODY, 0
         try:
-            check_headers(headers, plan)
-            if scope["query_string"]:
-                check_query(scope["query_string"])
-            client, edge = scope.get("client"), self._config.edge
-            origin = self._origins.of(client, headers, plan)
-            credential = credential_of(headers, client, edge, engine.keyed, plan)
-            if route is not None and route.shape is not None:
-                raw = await self._receive_body(scope, plan, receive)
-                buffered = len(raw)
-                self.buffered_bytes += buffered
-                raw, body = self._parse(raw, headers, plan, route.shape)
-                grown = len(raw) - buffered  # what came compressed counts at its true size
-                if grown > 0:
-                    self._check_room(grown)
-                    buffered += grown
-                    self.buffered_bytes += grown
-        except RequestError as found:
-            # What led to it holds this frame, and the frame holds it: a cycle a bad request.
-            error = found.with_traceback(None)
-            error.__context__ = None
-        task = None
-        if error is None and body is not NO_BODY:
-            task = engine.read_task(body.item or body, credential)
-        facts = build_facts(
-            decision_id=decision_id,
-            received_us=received_us,
-            surface=self._surface,
-            method=scope["method"],
-            path=scope["path"],
-            route=route,
-            dialect=dialect,
-            software=software_of(headers, plan),
-            credential=credential,
-            origin=origin,
-            body=body,
-            body_bytes=len(raw),
-            task=task,
-            keyed=engine.keyed,
-            estimator=engine.estimator,
-        )
-        request_id = _request_id(headers, plan, decision_id)
-        if error is None and route is not None and route.shape is not None:
-            request = self._prepared(facts, request_id, raw, body, route.shape)
-            headers = _with_body(headers, plan, request.body)
-        else:
-            request = ReadRequest(facts, request_id, error=error)
-        identity = self._config.edge.identity_header
-        if identity is not None:
-            headers = [pair for pair in headers if pair[0] != identity]
-        request.headers, request.buffered_bytes = headers, buffered
-        request.members = body.members
-        return request
+            try:
+                check_headers(headers, plan)
+                if scope["query_string"]:
+                    check_query(scope["query_string"])
+                client, edge = scope.get("client"), self._config.edge
+                origin = self._origins.of(client, headers, plan)
+                credential = credential_of(headers, client, edge, engine.keyed, plan)
+                if route is not None and route.shape is not None:
+                    raw = await self._receive_body(scope, plan, receive)
+                    buffered_bytes = len(raw)
+                    raw = self._decoded(raw, scope, plan)
+                    self._reserve(len(raw) - buffered_bytes)  # what came compressed: its true size
+                    buffered_bytes = len(raw)
+                    body = self._parse(raw, route.shape)
+            except RequestError as found:
+                # What led to it holds this frame, and the frame holds it: a cycle a bad request.
+                error = found.with_traceback(None)
+                error.__context__ = None
+            task = None
+            if error is None and body is not NO_BODY:
+                task = engine.read_task(body.item or body, credential)
+            facts = build_facts(
+                decision_id=decision_id,
+                received_us=received_us,
+                surface=self._surface,
+                method=scope["method"],
+                path=scope["path"],
+                route=route,
+                dialect=dialect,
+                software=software_of(headers, plan),
+                credential=credential,
+                origin=origin,
+                body=body,
+                body_bytes=len(raw),
+                task=task,
+                keyed=engine.keyed,
+                estimator=engine.estimator,
+            )
+            request_id = _request_id(headers, plan, decision_id)
+            if error is None and route is not None and route.shape is not None:
+                request = self._prepared(facts, request_id, raw, body, route.shape)
+                headers = _with_body(headers, plan, request.body)
+            else:
+                request = ReadRequest(facts, request_id, error=error)
+            identity = self._config.edge.identity_header
+            if identity is not None:
+                headers = [pair for pair in headers if pair[0] != identity]
+            request.headers, request.buffered_bytes = headers, buffered_bytes
+            request.members = body.members
+            return request
+        except BaseException:
+            self.buffered_bytes -= buffered_bytes
+            raise
 
     def release(self, request: ReadRequest) -> None:
         self.buffered_bytes -= request.buffered_bytes
@@ -173,26 +174,30 @@ class RequestReader:
             self._routes, self._routes_of = RouteTable(policy.routes), policy
         return self._routes.match(scope["method"], scope.get("raw_path") or b"", scope["path"])
 
-    def _parse(
-        self, raw: bytes, headers: Headers, plan: RequestPlan, shape: str
-    ) -> tuple[bytes, BodyFacts]:
-        encoding = plan.value(headers, b"content-encoding")
-        if encoding:
-            raw = decode_content(raw, encoding, limit_bytes=self._config.body_limit_bytes)
-        return raw, read_body(raw, shape)
+    def _decoded(self, raw: bytes, scope: Scope, plan: RequestPlan) -> bytes:
+        encoding = plan.value(scope["headers"], b"content-encoding")
+        if not encoding:
+            return raw
+        return decode_content(raw, encoding, limit_bytes=self._config.body_limit_bytes)
+
+    def _parse(self, raw: bytes, shape: str) -> BodyFacts:
+        return read_body(raw, shape)
 
     async def _receive_body(self, scope: Scope, plan: RequestPlan, receive: Receive) -> bytes:
+        """The body as it came, reserved in `buffered_bytes`; nothing is where this raises."""
         limit = self._config.body_limit_bytes
         client: ClientConnection | None = scope.get("extensions", {}).get(EXTENSION)
         body = None if client is None else client.take_body()
         if body is not None:
             if len(body) > limit:
                 raise _too_large(limit)
+            self._reserve(len(body))
             return body
         declared = plan.value(scope["headers"], b"content-length") or b"0"
         expected = int(declared) if declared.isdigit() and len(declared) < 19 else 0
         if expected > limit:
             raise _too_large(limit)
+        # Looked at, not reserved: saying a large number must not take room from those who send.
         self._check_room(expected)
         try:
             async with asyncio.timeout(self._config.body_timeout_s):
@@ -200,29 +205,36 @@ class RequestReader:
         except TimeoutError:
             raise RequestError(400, "body_too_slow", "The body did not arrive in time.") from None
 
+    def _reserve(self, more_bytes: int) -> None:
+        """Fewer than 0 are given back."""
+        if more_bytes > 0:
+            self._check_room(more_bytes)
+        self.buffered_bytes += more_bytes
+
     def _check_room(self, more_bytes: int) -> None:
         if self.buffered_bytes + more_bytes > self._config.buffered_limit_bytes:
             raise RequestError(429, "gateway_busy", "Too much is being received right now.")
 
     async def _collect(self, receive: Receive, limit: int) -> bytes:
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            if len(body) > limit:
-                raise _too_large(limit)
-            return body
-        parts, size = [body], len(body)
-        while message.get("more_body", False):
-            message = await receive()
-            part: bytes = message.get("body", b"")
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                raise _too_large(limit)
-            self._check_room(size)
-        if message["type"] == "http.disconnect":
-            raise ClientLeftError
-        return b"".join(parts)
+        """Every part is reserved as it comes, and given back where no whole body comes of it."""
+        # One growing buffer: of a body in parts of a byte, a list would hold fifty times as much.
+        body = bytearray()
+        try:
+            more_body = True
+            while more_body:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientLeftError
+                part: bytes = message.get("body", b"")
+                more_body = message.get("more_body", False)
+                if len(body) + len(part) > limit:
+                    raise _too_large(limit)
+                self._reserve(len(part))
+                body += part
+            return bytes(body)
+        except BaseException:
+            self.buffered_bytes -= len(body)
+            raise
 
 
 def _too_large(limit: int) -> RequestError:

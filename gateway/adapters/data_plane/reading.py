@@ -63,12 +63,11 @@ class CheckReader(RequestReader):
         splice = None if asked is raw else splice_between(raw, asked)
         return CheckedRequest(facts, request_id, shape, b"", splice is not None, splice=splice)
 
-    async def _receive_body(self, scope: Scope, plan: RequestPlan, receive: Receive) -> bytes:
-        raw = await super()._receive_body(scope, plan, receive)
+    def _decoded(self, raw: bytes, scope: Scope, plan: RequestPlan) -> bytes:
         if scope.get(_IS_PARTIAL):
             limit = self._config.body_limit_bytes
             raise RequestError(413, "body_too_large", f"The body is larger than {limit} bytes.")
-        return raw
+        return super()._decoded(raw, scope, plan)
 
 
 class HeadReader(RequestReader):
@@ -82,10 +81,11 @@ class HeadReader(RequestReader):
     async def _receive_body(self, scope: Scope, plan: RequestPlan, receive: Receive) -> bytes:
         return b""
 
-    def _parse(
-        self, raw: bytes, headers: Headers, plan: RequestPlan, shape: str
-    ) -> tuple[bytes, BodyFacts]:
-        return raw, NO_BODY
+    def _decoded(self, raw: bytes, scope: Scope, plan: RequestPlan) -> bytes:
+        return raw
+
+    def _parse(self, raw: bytes, shape: str) -> BodyFacts:
+        return NO_BODY
 
 
 class HeadPlan:
