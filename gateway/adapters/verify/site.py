@@ -8,6 +8,7 @@ gets one and the same answer; a mailed link changes nothing by being opened.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,7 +17,7 @@ from urllib.parse import parse_qs, quote
 
 import orjson
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -38,6 +39,7 @@ from .state import GONE, NOTICES, Notice, as_json
 PREFIX = "/.hydragate/"
 MAX_FORM_BYTES = 16_384
 MAX_WEBHOOK_BYTES = 65_536
+BODY_TIMEOUT_S = 15.0  # a form is 16 KB at most, and anybody may begin one
 CODE_MINUTES = CODE_TTL_US // SECOND_US // 60
 _SECURITY = {
     "cache-control": "no-store",
@@ -95,6 +97,7 @@ class VerificationSite:
         keyed: KeyedHash,
         clock: Clock,
         count_webhook: Callable[[str, str], None],
+        body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._desk = desk
         self._terms = terms
@@ -102,6 +105,7 @@ class VerificationSite:
         self._keyed = keyed
         self._clock = clock
         self._count_webhook = count_webhook
+        self._body_timeout_s = body_timeout_s
         self._providers = {provider.name: provider for provider in terms.providers}
         self._style = files(__package__).joinpath("style.css").read_bytes()
         self._steps: dict[str, Step] = {
@@ -122,6 +126,7 @@ class VerificationSite:
             exception_handlers={
                 StoreError: self._store_failed,
                 _RefusedError: self._refused,
+                ClientDisconnect: self._left,
                 404: self._not_found,
                 405: self._not_found,
             },
@@ -137,11 +142,15 @@ class VerificationSite:
         return Response(self._style, media_type="text/css", headers=headers)
 
     async def show(self, request: Request) -> Response:
-        """State, and what can be done. With `?code=` the field is filled, no more."""
+        """State, and what can be done. With `?code=` the field is filled, with `?said=` the page
+        repeats what went well: whoever makes up a link can have it say nothing worse."""
+        await self._brake(request)
         visit = await self._visit(request)
         await self._desk.start(visit)
         code = request.query_params.get("code", "")[:16]
         notice = NOTICES.get(request.query_params.get("said", ""))
+        if notice is not None and notice.is_error:
+            notice = None
         return self._answer(request, visit, notice, code=code if code.isdigit() else "")
 
     async def take(self, request: Request) -> Response:
@@ -151,6 +160,7 @@ class VerificationSite:
         if step is None:
             raise _RefusedError(404, "not_found", "There is nothing here.")
         self._check_origin(request)
+        await self._brake(request)  # before the body: whoever is braked holds no connection
         fields, is_form = await self._fields(request)
         visit = await self._visit(request)
         if is_form and not self._desk.is_form_token(visit.token, fields.get("form", "")):
@@ -275,7 +285,7 @@ class VerificationSite:
         provider = self._providers.get(name)
         if provider is None:
             raise _RefusedError(404, "not_found", "There is nothing here.")
-        body = await _body(request, MAX_WEBHOOK_BYTES)
+        body = await self._body(request, MAX_WEBHOOK_BYTES)
         headers = {key.lower(): value for key, value in request.headers.items()}
         now_s = self._clock.now_us() // SECOND_US
         try:
@@ -302,10 +312,12 @@ class VerificationSite:
 
     # ── what every request goes through ──────────────────────────────────────────────────────
 
-    async def _visit(self, request: Request) -> Visit:
+    async def _brake(self, request: Request) -> None:
         wait = await self._desk.brake_visit(self._network(request))
         if wait is not None:
             raise _RefusedError(429, "too_often", NOTICES["too_often"].text)
+
+    async def _visit(self, request: Request) -> Visit:
         visit = await self._desk.visit(request.path_params["token"])
         if visit is None:
             raise _RefusedError(404, "not_found", GONE)
@@ -329,7 +341,7 @@ class VerificationSite:
 
     async def _fields(self, request: Request) -> tuple[dict[str, str], bool]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        body = await _body(request, MAX_FORM_BYTES)
+        body = await self._body(request, MAX_FORM_BYTES)
         if kind == "application/x-www-form-urlencoded":
             try:
                 parsed = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=16)
@@ -346,6 +358,17 @@ class VerificationSite:
             raise _RefusedError(400, "malformed", "The body is no JSON object.")
         return {name: value for name, value in said.items() if isinstance(value, str)}, False
 
+    async def _body(self, request: Request, most_bytes: int) -> bytes:
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                return await _collect(request, most_bytes)
+        except TimeoutError:
+            raise _RefusedError(408, "too_slow", "The text did not arrive in time.") from None
+
+    async def _left(self, request: Request, error: Exception) -> Response:
+        """The client went while it was sending: nobody reads this answer, nothing went wrong."""
+        return Response(status_code=400)
+
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, _RefusedError)
         return self._plain(request, error.status, error.code, error.text)
@@ -359,6 +382,8 @@ class VerificationSite:
 
     def _plain(self, request: Request, status: int, code: str, text: str) -> Response:
         headers = dict(_SECURITY) | ({"retry-after": "5"} if status in (429, 503) else {})
+        if status in (408, 413):  # the rest of the body is not awaited
+            headers["connection"] = "close"
         if not _wants_html(request):
             body = {"code": code, "message": text}
             return JSONResponse(body, status, headers=headers)
@@ -368,12 +393,12 @@ class VerificationSite:
         return Response(page, status, headers, "text/html; charset=utf-8")
 
 
-async def _body(request: Request, most_bytes: int) -> bytes:
+async def _collect(request: Request, most_bytes: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > most_bytes:
+        if len(body) + len(chunk) > most_bytes:
             raise _RefusedError(413, "too_large", "That is too much text.")
+        body += chunk
     return bytes(body)
 
 
