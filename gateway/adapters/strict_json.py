@@ -7,6 +7,7 @@ same members. Values stay unparsed (`msgspec.Raw`, views of the body).
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
 from collections.abc import Container, Mapping
 
@@ -16,6 +17,12 @@ from msgspec import Raw
 from ..errors import RequestError
 
 UTF8_STEP_BYTES = 1 << 18
+MAX_MEMBERS = 16_384  # of one object: each costs some 130 bytes, and ten times what it came with
+_LEAST_MEMBER_BYTES = 5  # `"":0,`
+
+
+class _TooManyError(Exception):
+    """An object has more than `MAX_MEMBERS` members."""
 
 
 class _Name(str):
@@ -63,7 +70,12 @@ def read_members(raw: bytes, reads: Container[str], where: str) -> dict[str, Raw
     later one would leave bytes over. Any other text is decoded again, keeping every member.
     """
     try:
-        members = _members.decode(raw)
+        may_be_crowded = len(raw) > _LEAST_MEMBER_BYTES * MAX_MEMBERS
+        members = _counted_members(raw) if may_be_crowded else _members.decode(raw)
+    except _TooManyError:
+        raise RequestError(
+            400, "invalid_field", f"{_place(where)} must have at most {MAX_MEMBERS} members."
+        ) from None
     except msgspec.ValidationError:
         raise RequestError(
             400, "not_an_object", f"{_place(where)} must be a JSON object."
@@ -90,6 +102,20 @@ def spans_of(raw: bytes, members: Mapping[str, Raw]) -> dict[str, tuple[int, int
         at = key.end() + len(members[name])
         spans[name] = (key.end(), at)
     return spans
+
+
+def _counted_members(raw: bytes) -> dict[str, Raw]:
+    """As `_members` decodes them, but it stops at the first member too many, however many
+    follow and whatever they are called: one key again and again counts each time."""
+    seen = itertools.count(1)
+
+    def count(_: type, text: str) -> _Name:
+        if next(seen) > MAX_MEMBERS:
+            raise _TooManyError
+        return _Name(text)
+
+    found = msgspec.json.Decoder(dict[_Name, Raw], dec_hook=count).decode(raw)
+    return {str(name): value for name, value in found.items()}
 
 
 def _check_count(raw: bytes, members: Mapping[str, Raw], where: str) -> None:

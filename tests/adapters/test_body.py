@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters.body import SHAPES, BodyFacts, ask_for_usage, read_body
+from gateway.adapters.body import (
+    MAX_BATCH_PARTS,
+    MAX_BATCH_REQUESTS,
+    MAX_ENTRIES,
+    SHAPES,
+    BodyFacts,
+    ask_for_usage,
+    read_body,
+)
 from gateway.errors import RequestError
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -198,6 +207,73 @@ REFUSED = [
         id="usage-number",
     ),
 ]
+
+
+def listed(entry: bytes, count: int) -> bytes:
+    return b"[" + b",".join([entry] * count) + b"]"
+
+
+LISTS = [
+    pytest.param("chat", b'{"model":"m","messages":%b}', "messages", MAX_ENTRIES, id="messages"),
+    pytest.param("chat", b'{"model":"m","tools":%b}', "tools", MAX_ENTRIES, id="tools"),
+    pytest.param("responses", b'{"model":"m","input":%b}', "input", MAX_ENTRIES, id="input"),
+    pytest.param("completions", b'{"model":"m","prompt":%b}', "prompt", MAX_ENTRIES, id="prompts"),
+    pytest.param("batch", b'{"requests":%b}', "requests", MAX_BATCH_REQUESTS, id="requests"),
+]
+ONE_ITEM = b'{"params":{"model":"m"}}'
+
+
+@pytest.mark.parametrize(("shape", "frame", "name", "most"), LISTS)
+def test_a_list_may_have_as_many_entries_as_its_bound_and_no_more(
+    shape: str, frame: bytes, name: str, most: int
+) -> None:
+    entry = ONE_ITEM if shape == "batch" else b'{"a":[",",1,2]}'
+    read_body(frame % listed(entry, most), shape)
+    refused = refusal(shape, frame % listed(entry, most + 1))
+    assert refused.reason == "invalid_field"
+    assert refused.message == f"`{name}` must be a list of at most {most} entries."
+
+
+@pytest.mark.parametrize(("shape", "frame", "name", "most"), LISTS)
+def test_a_list_beyond_its_bound_is_refused_before_it_is_taken_apart(
+    shape: str, frame: bytes, name: str, most: int
+) -> None:
+    """Entries of a byte would weigh forty times the body; refusing them weighs no more than it."""
+    raw = frame % listed(b'""', 4_000_000)
+    refusal(shape, raw)  # the first one makes what it needs
+    tracemalloc.start()
+    refused = refusal(shape, raw)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert str(most) in refused.message
+    assert peak_bytes < 2 * len(raw)
+
+
+def test_one_prompt_may_have_as_many_token_ids_as_a_model_reads() -> None:
+    facts = read_body(b'{"model":"m","prompt":%b}' % listed(b"100", 200_000), "completions")
+    assert facts.prompts == 1
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        pytest.param(b'{"model":"m","messages":%b}' % listed(b"0", MAX_ENTRIES), id="messages"),
+        pytest.param(b'{"model":"m","tools":%b}' % listed(b"0", MAX_ENTRIES), id="tools"),
+        pytest.param(
+            b'{"model":"m",%b}' % b",".join(b'"%x":0' % n for n in range(16_000)), id="members"
+        ),
+        pytest.param(
+            b'{"model":"m","metadata":{%b}}' % b",".join(b'"%x":0' % n for n in range(16_000)),
+            id="metadata",
+        ),
+    ],
+)
+def test_what_all_requests_of_a_batch_are_made_of_has_a_bound_too(params: bytes) -> None:
+    items = b'{"params":%b}' % params
+    read_body(b'{"requests":%b}' % listed(items, 3), "batch")
+    refused = refusal("batch", b'{"requests":%b}' % listed(items, MAX_BATCH_PARTS // 16_000 + 1))
+    assert refused.reason == "invalid_field"
+    assert str(MAX_BATCH_PARTS) in refused.message
 
 
 @pytest.mark.parametrize(("shape", "raw", "reason", "said"), REFUSED)

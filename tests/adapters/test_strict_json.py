@@ -9,7 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters.strict_json import UTF8_STEP_BYTES, check_text, read_members, spans_of
+from gateway.adapters.strict_json import (
+    MAX_MEMBERS,
+    UTF8_STEP_BYTES,
+    check_text,
+    read_members,
+    spans_of,
+)
 from gateway.errors import RequestError
 
 SPACE = st.text(" \t\n\r", max_size=2)
@@ -164,6 +170,35 @@ REFUSED = [
 @pytest.mark.parametrize(("raw", "reason"), REFUSED)
 def test_json_that_parsers_may_read_differently_is_refused(raw: bytes, reason: str) -> None:
     assert is_refused(raw, frozenset({"model", "stream"})) == reason
+
+
+@pytest.mark.parametrize("gap", [b"", b" "], ids=["compact", "spaced"])
+def test_an_object_may_have_as_many_members_as_the_bound_and_no_more(gap: bytes) -> None:
+    names = [b'"k%d":%b0' % (number, gap) for number in range(MAX_MEMBERS + 1)]
+    assert len(read_members(b"{" + b",".join(names[:-1]) + b"}", (), "")) == MAX_MEMBERS
+    with pytest.raises(RequestError) as refused:
+        read_members(b"{" + b",".join(names) + b"}", (), "metadata.")
+    assert (refused.value.status, refused.value.reason) == (400, "invalid_field")
+    assert refused.value.message == f"`metadata` must have at most {MAX_MEMBERS} members."
+
+
+def test_one_key_again_and_again_counts_each_time() -> None:
+    raw = b"{" + b",".join([b'"key":0'] * (MAX_MEMBERS + 1)) + b"}"
+    assert is_refused(raw) == "invalid_field"
+
+
+def test_a_large_object_is_read_as_strictly_as_a_small_one() -> None:
+    filler = b'"filler":"' + b"x" * (6 * MAX_MEMBERS) + b'"'
+    for raw, reason in (
+        (b'{"a":1,"a":2,%b}', "duplicate_key"),
+        (b'{"a":1,"\\u0061":2,%b}', "duplicate_key"),
+        (b'{"Model":1,%b}', "ambiguous_key"),
+        (b'{"a":01,%b}', "malformed_json"),
+        (b'{"a":1,%b', "malformed_json"),
+        (b"[{%b}]", "not_an_object"),
+        (b'{"a":1,%b}', None),
+    ):
+        assert is_refused(raw % filler, frozenset({"model"})) == reason
 
 
 def test_depth_that_people_use_is_accepted() -> None:
