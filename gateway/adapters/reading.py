@@ -94,6 +94,7 @@ class RequestReader:
         decision_id = engine.ids.new_id(received_us)
         route = self._route(scope)
         dialect = route.dialect if route is not None else dialect_of(scope["path"])
+        shape = None if route is None else route.shape
         credential: str | None = None
         origin = NO_ORIGIN
         error: RequestError | None = None
@@ -106,13 +107,15 @@ class RequestReader:
                 client, edge = scope.get("client"), self._config.edge
                 origin = self._origins.of(client, headers, plan)
                 credential = credential_of(headers, client, edge, engine.keyed, plan)
-                if route is not None and route.shape is not None:
+                if credential is None:
+                    shape = None  # refused whatever is in the body: it is not worth reading
+                if shape is not None:
                     raw = await self._receive_body(scope, plan, receive)
                     buffered_bytes = len(raw)
                     raw = self._decoded(raw, scope, plan)
                     self._reserve(len(raw) - buffered_bytes)  # what came compressed: its true size
                     buffered_bytes = len(raw)
-                    body = self._parse(raw, route.shape)
+                    body = self._parse(raw, shape)
             except RequestError as found:
                 # What led to it holds this frame, and the frame holds it: a cycle a bad request.
                 error = found.with_traceback(None)
@@ -138,8 +141,8 @@ class RequestReader:
                 estimator=engine.estimator,
             )
             request_id = _request_id(headers, plan, decision_id)
-            if error is None and route is not None and route.shape is not None:
-                request = self._prepared(facts, request_id, raw, body, route.shape)
+            if error is None and shape is not None:
+                request = self._prepared(facts, request_id, raw, body, shape)
                 headers = _with_body(headers, plan, request.body)
             else:
                 request = ReadRequest(facts, request_id, error=error)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.adapters.data_plane.reading import CheckReader, original_scope
+from gateway.adapters.guard import Guard
 from gateway.adapters.reading import ClientLeftError, GuardConfig, RequestReader
 from gateway.core.keyed import KeyedHash
 from gateway.engine import Engine
@@ -199,3 +200,25 @@ async def test_a_part_of_a_body_from_a_data_plane_leaves_nothing_behind(engine: 
     assert request.error.reason == "body_too_large"
     reader.release(request)
     assert reader.buffered_bytes == 0
+
+
+async def test_a_request_without_a_credential_is_refused_with_its_body_unread(
+    engine: Engine,
+) -> None:
+    async def unread() -> dict[str, Any]:
+        raise AssertionError("the body was read")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("it was served")
+
+    answer: list[Any] = []
+
+    async def send(message: Any) -> None:
+        answer.append(message)
+
+    guard = Guard(app, engine=engine)
+    for is_shadow in (False, True):
+        await engine.store.set_shadow_all(is_shadow)  # type: ignore[attr-defined]
+        await guard({**scope_of(), "extensions": {}}, unread, send)
+    assert [one["status"] for one in answer if "status" in one] == [401, 401]
+    assert b"missing" in answer[1]["body"] or b"invalid_api_key" in answer[1]["body"]
