@@ -69,8 +69,17 @@ _NOT_FORWARDED_PREFIXES = (b"proxy-", b"x-forwarded-", b"x-hydragate-")
 _NOT_RETURNED = _HOP_BY_HOP | {b"alt-svc"}  # it would lead callers around the gateway
 _NOT_RETURNED_PREFIXES = (b"proxy-", b"x-hydragate-")
 _BODY_HEADERS = frozenset(
-    {b"content-length", b"content-encoding", b"transfer-encoding", b"accept-encoding"}
+    {
+        b"accept-encoding",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"transfer-encoding",
+    }
 )
+JSON_TYPE = (b"content-type", b"application/json")
+"""Of a body that was read as strict JSON, whatever its sender called it: what honours another
+charset, or reads a form, would find another request in it than the one that was decided."""
 
 Names = tuple[bytes, ...]
 

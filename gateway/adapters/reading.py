@@ -17,7 +17,7 @@ from ..errors import RequestError
 from ..model import Decision, RequestFacts, Route
 from .body import BodyFacts, ask_for_usage, decode_content, read_body
 from .facts import NO_BODY, NO_ORIGIN, Headers, build_facts, software_of
-from .header_plan import RequestPlan, request_plan
+from .header_plan import JSON_TYPE, RequestPlan, request_plan
 from .headers import (
     TrustedEdge,
     check_headers,
@@ -245,8 +245,9 @@ def _too_large(limit: int) -> RequestError:
 
 
 def _with_body(headers: Headers, plan: RequestPlan, body: bytes) -> Headers:
-    """The headers beside a body that is plain and whole now, asking for a plain answer."""
+    """The headers beside a body that is plain, whole and JSON now, asking for a plain answer."""
     kept = [headers[position] for position in plan.beside_body]
+    kept.append(JSON_TYPE)
     kept.append((b"content-length", b"%d" % len(body)))
     kept.append((b"accept-encoding", b"identity"))
     return kept

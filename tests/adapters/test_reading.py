@@ -7,13 +7,17 @@ import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from gateway.adapters.data_plane.checks import CHECK_PREFIX, Checks
+from gateway.adapters.data_plane.pending import PendingExchanges
 from gateway.adapters.data_plane.reading import CheckReader, original_scope
+from gateway.adapters.forward import Target
 from gateway.adapters.guard import Guard
 from gateway.adapters.reading import ClientLeftError, GuardConfig, RequestReader
+from gateway.adapters.upstream.port import Upstream
 from gateway.core.keyed import KeyedHash
 from gateway.engine import Engine
 from gateway.observe.ids import DecisionIds
@@ -222,3 +226,50 @@ async def test_a_request_without_a_credential_is_refused_with_its_body_unread(
         await guard({**scope_of(), "extensions": {}}, unread, send)
     assert [one["status"] for one in answer if "status" in one] == [401, 401]
     assert b"missing" in answer[1]["body"] or b"invalid_api_key" in answer[1]["body"]
+
+
+CALLED = [
+    pytest.param((), id="nothing"),
+    pytest.param(((b"content-type", b"application/json"),), id="json"),
+    pytest.param(((b"content-type", b"application/json; charset=utf-7"),), id="utf-7"),
+    pytest.param(((b"content-type", b"application/x-www-form-urlencoded"),), id="curl"),
+    pytest.param(((b"content-type", b"multipart/form-data; boundary=x"),), id="multipart"),
+]
+
+
+@pytest.mark.parametrize("called", CALLED)
+async def test_what_was_read_as_json_goes_on_as_json_whatever_it_was_called(
+    engine: Engine, called: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    request = await reader_of(engine).read(scope_of(KEY, *called), sent(CHAT))
+    assert request.error is None
+    types = [value for name, value in request.headers if name == b"content-type"]
+    assert types == [b"application/json"]
+
+
+async def test_a_body_that_is_not_read_keeps_its_type(engine: Engine) -> None:
+    scope = scope_of(KEY, (b"content-type", b"multipart/form-data; boundary=x"))
+    scope["path"], scope["raw_path"] = "/v1/files", b"/v1/files"
+    request = await reader_of(engine).read(scope, sent(b"--x--"))
+    assert (b"content-type", b"multipart/form-data; boundary=x") in request.headers
+
+
+@pytest.mark.parametrize("called", CALLED)
+async def test_a_data_plane_is_told_to_call_it_json_too(
+    engine: Engine, called: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    told: list[Any] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    pending = PendingExchanges(engine.finish, age_us=1)
+    target = Target("up", cast(Upstream, None))
+    checks = Checks(
+        engine=engine, config=GuardConfig(), targets=(target,), pending=pending, index=0
+    )
+    scope = scope_of(KEY, *called)
+    scope["path"], scope["raw_path"] = CHECK_PREFIX + PATH, (CHECK_PREFIX + PATH).encode()
+    await checks(scope, sent(CHAT), send)
+    assert told[0]["status"] == 200
+    assert (b"content-type", b"application/json") in told[0]["headers"]

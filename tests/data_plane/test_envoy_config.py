@@ -121,3 +121,12 @@ def test_without_a_check_port_it_says_what_to_add(tmp_path: Path) -> None:
     ran = CliRunner().invoke(main, ["envoy-config", "--config", str(config)])
     assert ran.exit_code == 2
     assert "add `checks: {}`" in ran.output
+
+
+def test_envoy_takes_over_what_the_gateway_calls_a_body() -> None:
+    bootstrap = yaml.safe_load(bootstrap_of(SHIPPED))
+    chain = bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]
+    filters = chain["filters"][0]["typed_config"]["http_filters"]
+    asking = next(one["typed_config"] for one in filters if "ext_authz" in one["name"])
+    taken = asking["http_service"]["authorization_response"]["allowed_upstream_headers"]
+    assert {"exact": "content-type"} in taken["patterns"]

@@ -29,7 +29,7 @@ from ..client import Headers
 from ..evidence import Witness
 from ..forward import NoUpstreamError, Target
 from ..guard import Message, Receive, Scope, Send
-from ..header_plan import MAX_PLANNED_NAMES, MAX_PLANS
+from ..header_plan import JSON_TYPE, MAX_PLANNED_NAMES, MAX_PLANS
 from ..headers import request_headers
 from ..reading import ClientLeftError, GuardConfig, ReadRequest
 from ..render import Answer, limit_headers, render_decision, render_error
@@ -186,6 +186,7 @@ class Checks:
         headers += self._way_up(caller, facts.model)
         if request.shape is not None:
             headers.append((b"x-hydragate-shape", request.shape.encode()))
+            headers.append(JSON_TYPE)
         if isinstance(request, CheckedRequest) and request.splice is not None:
             splice = request.splice
             place = b"%d:%d:" % (splice.start, splice.end)

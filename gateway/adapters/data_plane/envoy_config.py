@@ -42,7 +42,9 @@ REFUSAL_HEADERS = (
     *("x-hydragate-decision", "x-should-retry", "ratelimit", "ratelimit-policy"),
 )
 _SPLICE = "x-hydragate-splice"  # on the way to the Lua filter, which takes it out
-_HEADERS_UP = ("accept-encoding", "authorization", "x-hydragate-upstream", _SPLICE)
+_HEADERS_UP = (
+    *("accept-encoding", "authorization", "content-type", "x-hydragate-upstream", _SPLICE),
+)
 
 
 def envoy_bootstrap(settings: Settings, checks: ChecksConfig) -> Json:
