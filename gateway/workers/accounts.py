@@ -43,6 +43,7 @@ EDGE_KEY_ID = "edge"
 SIGNUP_PATHS = frozenset({"standard", "education", "startup", "research"})
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TEXT_FIELDS = {"org_id": 128, "tier": 64, "email_domain": 253}
 _KNOWN = {
     *_TEXT_FIELDS,
@@ -181,6 +182,9 @@ class RecordReader:
         `unknown_fields` for who tells of them."""
         if not isinstance(record, dict):
             raise RecordError("a record is a JSON object")
+        for name, value in record.items():
+            if not _is_text_throughout(value):
+                raise RecordError(f"{_shown(name)}: text with half of a surrogate pair")
         account_id = record.get("account_id")
         if not isinstance(account_id, str) or not _ID.fullmatch(account_id):
             raise RecordError("account_id: 1 to 128 printable ASCII characters without spaces")
@@ -371,7 +375,27 @@ def unknown_fields(record: object) -> list[tuple[str, str]]:
     if not isinstance(record, dict):
         return []
     names = [name for name in record if name not in _KNOWN][:MAX_UNKNOWN]
-    return [(name, f"{name[:64]}: no such field{did_you_mean(name, _KNOWN)}") for name in names]
+    return [(name, f"{_shown(name)}: no such field{did_you_mean(name, _KNOWN)}") for name in names]
+
+
+def _shown(name: str) -> str:
+    """A field's name so that every answer and every log can hold it."""
+    return name[:64].encode("utf-8", "backslashreplace").decode()
+
+
+def _is_text_throughout(value: object) -> bool:
+    """Whether all text in it can be stored. JSON may escape half of a surrogate pair (RFC 8259
+    §8.2), and Python reads it, but UTF-8 has no bytes for it."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str) and not one.isascii() and _SURROGATE.search(one):
+            return False
+        if isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list):
+            left += one
+    return True
 
 
 def _address(text: object) -> Address | None:

@@ -215,3 +215,11 @@ def last_act(server: GatewayProcess) -> tuple[str, str, str]:
 def audit(server: GatewayProcess) -> list[dict[str, str]]:
     lines = (data_dir(server) / "audit.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
+
+
+def test_text_that_no_store_can_hold_is_422(server: GatewayProcess) -> None:
+    for method in ("PUT", "PATCH"):
+        for record in ({"email_domain": "\ud800"}, {"\ud800": 1}):
+            status, said = ask_admin(server, method, "/api/accounts/acc_half", record)
+            assert status == 422, said
+    assert ask_admin(server, "GET", "/api/accounts/acc_half")[0] == 404
