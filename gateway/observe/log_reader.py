@@ -22,6 +22,7 @@ _LOG_FILE = re.compile(r"(decisions-.+\.jsonl)(?:\.gz|\.zst)?")
 _WORKER = re.compile(r"(decisions-[^.]+)\.(?:(\d+)\.)?jsonl")
 _PACKED = (".zst", ".gz")
 READ_BYTES = 1 << 20
+COARSE_S = 1.0  # by which a file's time may be behind: kernels look at the clock now and then
 
 
 def log_files(folder: Path) -> list[Path]:
@@ -94,7 +95,7 @@ def find_among(files: list[Path], decision_id: str) -> dict[str, Any] | None:
     """The line of a decision in one of these files; raises nothing for those that are gone."""
     made_us = id_time_us(decision_id) or 0
     for path in files:
-        if _modified_s(path) < made_us / 1e6:
+        if _modified_s(path) + COARSE_S < made_us / 1e6:
             continue  # its last line was written before this decision was made
         found = _find_in(path, decision_id)
         if found is not None:

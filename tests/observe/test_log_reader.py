@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from gateway.observe.ids import DecisionIds
+from gateway.observe.ids import DecisionIds, id_time_us
 from gateway.observe.log_archive import Archive
 from gateway.observe.log_reader import (
     find_among,
@@ -38,6 +39,16 @@ def test_a_decision_is_found_in_every_form(
     (tmp_path / name).write_bytes(pack(LINE * 3))
     assert find_decision(tmp_path, ID) == {"v": 1, "id": ID}
     assert len(list(read_decisions(tmp_path))) == 3
+
+
+def test_a_decision_is_found_in_a_file_whose_time_is_a_moment_behind(tmp_path: Path) -> None:
+    """Linux stamps files by a clock that moves every few milliseconds only."""
+    path = tmp_path / "decisions-0.jsonl"
+    path.write_bytes(LINE)
+    made_us = id_time_us(ID)
+    assert made_us is not None
+    os.utime(path, ns=(0, (made_us - 10_000) * 1000))
+    assert find_decision(tmp_path, ID) == {"v": 1, "id": ID}
 
 
 @pytest.mark.parametrize(("name", "pack"), FORMS[2:], ids=[name for name, _ in FORMS[2:]])
