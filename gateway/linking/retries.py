@@ -20,7 +20,7 @@ from .echo import ALONE_US, ECHO_US
 from .opening import Members
 
 MAX_KEPT = 32_768  # in each of two generations, of what was asked and of what was refused
-END_BYTES = 1_024
+END_BYTES = 512
 LEAST_CONTENT_BYTES = 96
 SEVERAL = ""  # nobody's account
 T = TypeVar("T")
@@ -46,22 +46,31 @@ class Retries:
 
     def refuse(self, account_id: str, mark: int, at_us: int) -> None:
         if mark:
-            self._refused.put(mark, (account_id, at_us), at_us)
+            self._refused.turn_over(at_us)
+            self._refused.new[mark] = account_id, at_us
 
     def ask(self, account_id: str, mark: int, at_us: int) -> bool:
         """Whether it repeats what one other account was refused just now, and nobody else asks."""
         if not mark:
             return False
-        before = self._asked.get(mark, at_us)
-        refused = self._refused.get(mark, at_us)
+        asked = self._asked
+        if at_us >= asked.until_us or len(asked.new) >= MAX_KEPT:
+            asked.turn_over(at_us)
+        before = asked.new.setdefault(mark, account_id)
+        refused = self._refused.get(mark)
+        if refused is None:  # as nearly always
+            if before != account_id:
+                asked.new[mark] = SEVERAL
+            return False
+        refused_id, refused_us = refused
+        known = (account_id, refused_id)
         is_retry = (
-            refused is not None
-            and refused[0] != account_id
-            and 0 <= at_us - refused[1] <= ECHO_US
-            and (before is None or before in (account_id, refused[0]))
+            refused_id != account_id
+            and 0 <= at_us - refused_us <= ECHO_US
+            and before in known
+            and asked.old.get(mark, account_id) in known
         )
-        is_alone = is_retry or before is None or before == account_id
-        self._asked.put(mark, account_id if is_alone else SEVERAL, at_us)
+        asked.new[mark] = account_id if is_retry or before == account_id else SEVERAL
         return is_retry
 
 
@@ -72,7 +81,7 @@ def content_of(members: Members) -> bytes | memoryview | Raw | None:
 
 
 def mark_of(members: Members) -> int:
-    """A checksum of what is asked, by its length and its last kilobyte; 0 where that is nothing."""
+    """A checksum of what is asked, by its length and how it ends; 0 where that is nothing."""
     raw = content_of(members)
     return 0 if raw is None else crc32(memoryview(raw)[-END_BYTES:], len(raw)) or 1
 
@@ -80,32 +89,28 @@ def mark_of(members: Members) -> int:
 class _Lately(Generic[T]):
     """By mark, what was put within `kept_us`, and some of what was put before."""
 
-    __slots__ = ("_kept_us", "_new", "_old", "_since_us")
+    __slots__ = ("_kept_us", "new", "old", "until_us")
 
     def __init__(self, kept_us: int) -> None:
         self._kept_us = kept_us
-        self._since_us = 0
-        self._new: dict[int, T] = {}
-        self._old: dict[int, T] = {}
+        self.until_us = 0
+        self.new: dict[int, T] = {}
+        self.old: dict[int, T] = {}
 
-    def get(self, mark: int, at_us: int) -> T | None:
-        if at_us - self._since_us > self._kept_us:
-            self._turn_over(at_us)
-        found = self._new.get(mark)
-        return self._old.get(mark) if found is None else found
+    def get(self, mark: int) -> T | None:
+        found = self.new.get(mark)
+        return self.old.get(mark) if found is None else found
 
-    def put(self, mark: int, what: T, at_us: int) -> None:
-        if at_us - self._since_us > self._kept_us or len(self._new) >= MAX_KEPT:
-            self._turn_over(at_us)
-        self._new[mark] = what
+    def turn_over(self, at_us: int) -> None:
+        """Begin a new generation where the last one is over, or full."""
+        if at_us < self.until_us and len(self.new) < MAX_KEPT:
+            return
+        is_late = at_us >= self.until_us + self._kept_us
+        self.old, self.new = {} if is_late else self.new, {}
+        self.until_us = at_us + self._kept_us
 
     def pack(self) -> Generations[T]:
-        return self._since_us, self._new, self._old
+        return self.until_us, self.new, self.old
 
     def restore(self, packed: Generations[T]) -> None:
-        self._since_us, self._new, self._old = packed
-
-    def _turn_over(self, at_us: int) -> None:
-        is_late = at_us - self._since_us > 2 * self._kept_us
-        self._old, self._new = {} if is_late else self._new, {}
-        self._since_us = at_us
+        self.until_us, self.new, self.old = packed
