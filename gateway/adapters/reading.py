@@ -73,6 +73,21 @@ class ReadRequest:
         return NO_MEMBERS if taken is None else taken
 
 
+class _Seen:
+    """What of a request has been read so far. `shape` is None until its body is."""
+
+    __slots__ = ("body", "buffered_bytes", "credential", "error", "origin", "raw", "shape")
+
+    def __init__(self) -> None:
+        self.origin = NO_ORIGIN
+        self.credential: str | None = None
+        self.raw = b""
+        self.buffered_bytes = 0
+        self.body = NO_BODY
+        self.shape: str | None = None
+        self.error: RequestError | None = None
+
+
 class RequestReader:
     """Reads requests for one guard and keeps the sum of what is buffered under a bound."""
 
@@ -87,74 +102,91 @@ class RequestReader:
 
     async def read(self, scope: Scope, receive: Receive) -> ReadRequest:
         """Raises ClientLeftError only. What was buffered counts until `release`."""
-        headers: Headers = scope["headers"]
-        plan = request_plan(headers)
-        engine = self._engine
-        received_us = engine.clock.now_us()
-        decision_id = engine.ids.new_id(received_us)
-        route = self._route(scope)
-        dialect = route.dialect if route is not None else dialect_of(scope["path"])
-        shape = None if route is None else route.shape
-        credential: str | None = None
-        origin = NO_ORIGIN
-        error: RequestError | None = None
-        raw, body, buffered_bytes = b"", NO_BODY, 0
+        route, seen = self._route(scope), _Seen()
+        plan = request_plan(scope["headers"])
+        received_us = self._engine.clock.now_us()
+        decision_id = self._engine.ids.new_id(received_us)
         try:
             try:
-                check_headers(headers, plan)
-                if scope["query_string"]:
-                    check_query(scope["query_string"])
-                client, edge = scope.get("client"), self._config.edge
-                origin = self._origins.of(client, headers, plan)
-                credential = credential_of(headers, client, edge, engine.keyed, plan)
-                if credential is None:
-                    shape = None  # refused whatever is in the body: it is not worth reading
-                if shape is not None:
-                    raw = await self._receive_body(scope, plan, receive)
-                    buffered_bytes = len(raw)
-                    raw = self._decoded(raw, scope, plan)
-                    self._reserve(len(raw) - buffered_bytes)  # what came compressed: its true size
-                    buffered_bytes = len(raw)
-                    body = self._parse(raw, shape)
+                await self._look(scope, plan, route, receive, seen)
             except RequestError as found:
                 # What led to it holds this frame, and the frame holds it: a cycle a bad request.
-                error = found.with_traceback(None)
-                error.__context__ = None
-            task = None
-            if error is None and body is not NO_BODY:
-                task = engine.read_task(body.item or body, credential)
-            facts = build_facts(
-                decision_id=decision_id,
-                received_us=received_us,
-                surface=self._surface,
-                method=scope["method"],
-                path=scope["path"],
-                route=route,
-                dialect=dialect,
-                software=software_of(headers, plan),
-                credential=credential,
-                origin=origin,
-                body=body,
-                body_bytes=len(raw),
-                task=task,
-                keyed=engine.keyed,
-                estimator=engine.estimator,
-            )
-            request_id = _request_id(headers, plan, decision_id)
-            if error is None and shape is not None:
-                request = self._prepared(facts, request_id, raw, body, shape)
-                headers = _with_body(headers, plan, request.body)
-            else:
-                request = ReadRequest(facts, request_id, error=error)
-            identity = self._config.edge.identity_header
-            if identity is not None:
-                headers = [pair for pair in headers if pair[0] != identity]
-            request.headers, request.buffered_bytes = headers, buffered_bytes
-            request.members = body.members
-            return request
+                seen.error = found.with_traceback(None)
+                seen.error.__context__ = None
+            facts = self._facts(scope, plan, route, seen, decision_id, received_us)
+            return self._request(scope, plan, facts, seen)
         except BaseException:
-            self.buffered_bytes -= buffered_bytes
+            self.buffered_bytes -= seen.buffered_bytes
             raise
+
+    async def _look(
+        self, scope: Scope, plan: RequestPlan, route: Route | None, receive: Receive, seen: _Seen
+    ) -> None:
+        """Fill in what can be read, in this order. Raises RequestError where it cannot go on."""
+        headers: Headers = scope["headers"]
+        check_headers(headers, plan)
+        if scope["query_string"]:
+            check_query(scope["query_string"])
+        client, edge = scope.get("client"), self._config.edge
+        seen.origin = self._origins.of(client, headers, plan)
+        seen.credential = credential_of(headers, client, edge, self._engine.keyed, plan)
+        # Without a key it is refused whatever is in the body, which is not worth reading then.
+        if seen.credential is None or route is None or route.shape is None:
+            return
+        seen.raw = await self._receive_body(scope, plan, receive)
+        seen.buffered_bytes = len(seen.raw)
+        seen.raw = self._decoded(seen.raw, scope, plan)
+        self._reserve(len(seen.raw) - seen.buffered_bytes)  # what came compressed: its true size
+        seen.buffered_bytes = len(seen.raw)
+        seen.body = self._parse(seen.raw, route.shape)
+        seen.shape = route.shape
+
+    def _facts(
+        self,
+        scope: Scope,
+        plan: RequestPlan,
+        route: Route | None,
+        seen: _Seen,
+        decision_id: str,
+        received_us: int,
+    ) -> RequestFacts:
+        engine, body, task = self._engine, seen.body, None
+        if body is not NO_BODY:
+            task = engine.read_task(body.item or body, seen.credential)
+        return build_facts(
+            decision_id=decision_id,
+            received_us=received_us,
+            surface=self._surface,
+            method=scope["method"],
+            path=scope["path"],
+            route=route,
+            dialect=route.dialect if route is not None else dialect_of(scope["path"]),
+            software=software_of(scope["headers"], plan),
+            credential=seen.credential,
+            origin=seen.origin,
+            body=body,
+            body_bytes=len(seen.raw),
+            task=task,
+            keyed=engine.keyed,
+            estimator=engine.estimator,
+        )
+
+    def _request(
+        self, scope: Scope, plan: RequestPlan, facts: RequestFacts, seen: _Seen
+    ) -> ReadRequest:
+        headers: Headers = scope["headers"]
+        request_id = _request_id(headers, plan, facts.decision_id)
+        if seen.error is None and seen.shape is not None:
+            request = self._prepared(facts, request_id, seen.raw, seen.body, seen.shape)
+            headers = _with_body(headers, plan, request.body)
+        else:
+            request = ReadRequest(facts, request_id, error=seen.error)
+        identity = self._config.edge.identity_header
+        if identity is not None:
+            headers = [pair for pair in headers if pair[0] != identity]
+        request.headers, request.buffered_bytes = headers, seen.buffered_bytes
+        request.members = seen.body.members
+        return request
 
     def release(self, request: ReadRequest) -> None:
         self.buffered_bytes -= request.buffered_bytes

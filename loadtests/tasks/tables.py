@@ -1,6 +1,6 @@
 """The tables of docs/classifiers.md, out of what `judge` wrote and the shipped model's own report.
 
-python -m hydragate.loadtests.tasks.tables loadtests/results/2026-11-28-classifier.json
+python -m hydragate.loadtests.tasks.tables loadtests/results/2026-11-29-classifier.json
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from .pending import Pending
 
 MAX_STATUS = 999
 _CLIENT_LEFT = frozenset({"DC", "DR", "DT"})
-_LEFT_UNANSWERED = 499  # nginx writes it down for who left before the head
 """Envoy's response flags: the downstream connection closed, reset, timed out."""
+_LEFT_UNANSWERED = 499  # nginx writes it down for who left before the head
 _UPSTREAM_FAILED = frozenset(
     {"UF", "UC", "UH", "UO", "UT", "UR", "URX", "LR", "NR", "NC", "UPE", "SI", "DF", "OM"}
 )
