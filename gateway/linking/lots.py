@@ -62,9 +62,11 @@ NO_LOTS = Lots(0.0, {})
 
 def loose_lots(graph: Graph, seed: int, ties: Mapping[int, list[int]], holders: list[int]) -> Lots:
     """`ties` are the coincidences of a seed with these holders. A sketch is a phrase of a prompt,
-    so those who show one are judged by the prompts that it stands in, each for itself."""
-    if graph.name_of(graph.values[seed]) != SKETCH:
-        return _lots_of(graph, ties, holders)
+    so those who show one are judged by the prompts that it stands in, each for itself; what tells
+    nothing as a whole is left to the seeds of those prompts."""
+    whole = _lots_of(graph, ties, holders)
+    if not whole.score or graph.name_of(graph.values[seed]) != SKETCH:
+        return whole
     found = [
         _lots_of(graph, _within(ties, part), list(part))
         for part in _by_prompt(graph, seed, holders)
@@ -100,25 +102,28 @@ def _lots_of(graph: Graph, ties: Mapping[int, list[int]], holders: list[int]) ->
         family = graph.families[graph.values[number].family]
         if family in HONEST and not _is_borne_out(graph, number, who):
             lots[family].append(number)
+    telling = {family: found for family, found in sorted(lots.items()) if len(found) >= LEAST_LOTS}
+    deep = {number: ties[number] for number in lots.get(CARD, ()) if len(ties[number]) >= DEEP}
+    if len(telling) < 2 and not deep:
+        return NO_LOTS  # before every holder is looked at: nearly always
     shown = _showing(graph, holders)
-    crossing = _of_several_families(lots, shown, ties)
-    deep = _of_deep_cards(lots[CARD], shown[CARD], ties)
-    return max(crossing, deep, key=lambda found: found.score)
+    crossing = _of_several_families(telling, shown, ties)
+    return max(crossing, _of_deep_cards(deep, shown[CARD]), key=lambda found: found.score)
 
 
 def _of_several_families(
-    lots: Mapping[str, list[int]], shown: Mapping[str, int], ties: Mapping[int, list[int]]
+    telling: Mapping[str, list[int]], shown: Mapping[str, int], ties: Mapping[int, list[int]]
 ) -> Lots:
-    telling = {family: found for family, found in sorted(lots.items()) if len(found) >= LEAST_LOTS}
     if len(telling) < 2:
         return NO_LOTS
     scores = [surprise(len(n), HONEST[family] * shown[family]) for family, n in telling.items()]
     score = sum(scores) - max(0.0, 2 * max(scores) - sum(scores))
+    if score <= 0:
+        return NO_LOTS  # what tells nothing ties nobody
     return Lots(score, {number: ties[number] for found in telling.values() for number in found})
 
 
-def _of_deep_cards(cards: list[int], paying: int, ties: Mapping[int, list[int]]) -> Lots:
-    deep = {number: ties[number] for number in cards if len(ties[number]) >= DEEP}
+def _of_deep_cards(deep: dict[int, list[int]], paying: int) -> Lots:
     held = {holder for who in deep.values() for holder in who}
     if len(held) < LEAST_DEEP_SHARE * paying:
         return NO_LOTS

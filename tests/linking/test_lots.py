@@ -7,7 +7,7 @@ import pytest
 from gateway.linking.linker import Evidence, Linker
 from gateway.linking.lots import DEEP, surprise
 
-from .worlds import NOW_US, all_of, bystanders, shows
+from .worlds import NOW_US, all_of, bystanders, pool, shows
 
 CARD, ADDRESS, PROMPT, SKETCH = "payment", "signup_network", "system_prompt", "system_sketch"
 
@@ -119,6 +119,19 @@ def test_card_upon_card_that_strangers_share_are_one_hand(size: int) -> None:
 )
 def test_cards_that_are_shared_honestly_are_not_even_watched(honest: list[Evidence]) -> None:
     assert linked(all_of(bystanders(500), honest)).clusters() == []
+
+
+def test_lots_that_tell_nothing_make_nobody_a_member_of_what_is_found_otherwise() -> None:
+    lone = [
+        shows(f"lone_{n}", (PROMPT, "template"), (ADDRESS, f"home {n}"), (CARD, f"own {n}"))
+        for n in range(600)
+    ]
+    neighbours = [
+        shows(f"near_{n}", (PROMPT, "template"), (ADDRESS, f"carrier {n // 2}")) for n in range(4)
+    ]
+    honest = all_of(lone, neighbours, pairs(40))
+    (view,) = linked(all_of(bystanders(500), honest, pool(120))).clusters()
+    assert {account_id.split("_")[0] for account_id in view.accounts} == {"pool"}
 
 
 def by_phrase(evidence: list[Evidence], prompt: str) -> list[Evidence]:
