@@ -191,6 +191,7 @@ async def test_sentinel_leads_to_the_new_primary_after_the_old_one_died(tmp_path
             await store.put(Subject("acc_1"), {"c" * 32: "key_1"})
             first = await store.charge(charge(gcra()))
             with primary.client() as client:
+                client.set("behind", "the charge")  # WAIT waits for what its own connection wrote
                 assert client.wait(1, 5000) == 1
             primary.stop()
             reply = await insist(lambda: store.charge(charge(gcra())))
