@@ -14,7 +14,7 @@ from msgspec.structs import force_setattr
 
 from .classifiers.body import Body
 from .classifiers.reader import ACCOUNT, WORKSPACE, TaskReader
-from .core.assess import assess
+from .core.assess import assess, unknown_credential
 from .core.estimate import TokenEstimator
 from .core.jitter import Jitter, epoch_of
 from .core.judge import (
@@ -220,7 +220,7 @@ class Engine:
             for _ in range(MAX_STALE_ROUNDS):
                 known = self._known(facts)
                 if known is None:
-                    known = await self._resolve(facts)
+                    known = await self._resolve(facts.credential or "", facts.received_us)
                 if known.identity.subject.linked_users:
                     known = known.asking_for(facts.end_user)
                 identity = known.identity
@@ -235,6 +235,17 @@ class Engine:
             raise StoreError("refused", "the account keeps changing")
         except StoreError:
             return self._decide_degraded(policy, facts)
+
+    async def demand_known(self, credential: str, now_us: int) -> None:
+        """Before a body is waited for. Raises RequestError 401 `unknown_credential` where the
+        policy in force refuses whom nobody imported and this is nobody's key. While the store does
+        not answer nobody is refused here: `decide` says what happens then."""
+        if self.policies.current.adopts_unknown or self._cache.get(credential, now_us) is not None:
+            return
+        with suppress(StoreError):
+            known = await self._resolve(credential, now_us)
+            if known.identity.subject.status is _PROVISIONAL:
+                raise unknown_credential()
 
     def read_task(self, body: Body, caller: str | None) -> TaskReading | None:
         """What a request is for, where the policy in force asks; `caller` is its credential."""
@@ -340,15 +351,14 @@ class Engine:
             return _NOBODY
         return self._cache.get(facts.credential, facts.received_us)
 
-    async def _resolve(self, facts: RequestFacts) -> Known:
-        credential = facts.credential or ""
+    async def _resolve(self, credential: str, now_us: int) -> Known:
         found = await self.store.resolve(credential)
         if found is None:
             stranger = Subject(adopted_id(credential), status=_PROVISIONAL)
-            return Known(Identity(stranger, None), facts.received_us)
+            return Known(Identity(stranger, None), now_us)
         if self._reads_windows:
             await self.store.fetch_window(found.subject.account_id)
-        return self._cache.put(credential, found, facts.received_us)
+        return self._cache.put(credential, found, now_us)
 
     def _show_window(self, facts: RequestFacts, subject: Subject) -> None:
         """The one fact that a surface cannot know: whose request it is was found out here."""

@@ -108,7 +108,7 @@ class RequestReader:
         decision_id = self._engine.ids.new_id(received_us)
         try:
             try:
-                await self._look(scope, plan, route, receive, seen)
+                await self._look(scope, plan, route, receive, seen, received_us)
             except RequestError as found:
                 # What led to it holds this frame, and the frame holds it: a cycle a bad request.
                 seen.error = found.with_traceback(None)
@@ -120,7 +120,13 @@ class RequestReader:
             raise
 
     async def _look(
-        self, scope: Scope, plan: RequestPlan, route: Route | None, receive: Receive, seen: _Seen
+        self,
+        scope: Scope,
+        plan: RequestPlan,
+        route: Route | None,
+        receive: Receive,
+        seen: _Seen,
+        now_us: int,
     ) -> None:
         """Fill in what can be read, in this order. Raises RequestError where it cannot go on."""
         headers: Headers = scope["headers"]
@@ -133,7 +139,11 @@ class RequestReader:
         # Without a key it is refused whatever is in the body, which is not worth reading then.
         if seen.credential is None or route is None or route.shape is None:
             return
-        seen.raw = await self._receive_body(scope, plan, receive)
+        raw = self._arrived(scope)
+        if raw is None:  # what has still to come takes time and room, and anybody can make up a key
+            await self._engine.demand_known(seen.credential, now_us)
+            raw = await self._receive_body(scope, plan, receive)
+        seen.raw = raw
         seen.buffered_bytes = len(seen.raw)
         seen.raw = self._decoded(seen.raw, scope, plan)
         self._reserve(len(seen.raw) - seen.buffered_bytes)  # what came compressed: its true size
@@ -218,16 +228,19 @@ class RequestReader:
     def _parse(self, raw: bytes, shape: str) -> BodyFacts:
         return read_body(raw, shape)
 
-    async def _receive_body(self, scope: Scope, plan: RequestPlan, receive: Receive) -> bytes:
-        """The body as it came, reserved in `buffered_bytes`; nothing is where this raises."""
-        limit = self._config.body_limit_bytes
+    def _arrived(self, scope: Scope) -> bytes | None:
+        """The body that is here already, reserved; None where not all of it is."""
         client: ClientConnection | None = scope.get("extensions", {}).get(EXTENSION)
         body = None if client is None else client.take_body()
         if body is not None:
-            if len(body) > limit:
-                raise _too_large(limit)
+            if len(body) > self._config.body_limit_bytes:
+                raise _too_large(self._config.body_limit_bytes)
             self._reserve(len(body))
-            return body
+        return body
+
+    async def _receive_body(self, scope: Scope, plan: RequestPlan, receive: Receive) -> bytes:
+        """The body as it comes, reserved in `buffered_bytes`; nothing is where this raises."""
+        limit = self._config.body_limit_bytes
         declared = plan.value(scope["headers"], b"content-length") or b"0"
         expected = int(declared) if declared.isdigit() and len(declared) < 19 else 0
         if expected > limit:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from ..errors import RequestError
 from ..model import (
     SECOND_US,
     Assessment,
@@ -41,6 +42,11 @@ _MISSING = _fixed(
     "No API key was sent: use the Authorization header or x-api-key.",
     401,
 )
+
+
+def unknown_credential() -> RequestError:
+    """The same refusal, for whoever need not have the request decided."""
+    return RequestError(_UNKNOWN.status, _UNKNOWN.rule, _UNKNOWN.message)
 
 
 def assess(

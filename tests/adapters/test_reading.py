@@ -20,6 +20,8 @@ from gateway.adapters.reading import ClientLeftError, GuardConfig, RequestReader
 from gateway.adapters.upstream.port import Upstream
 from gateway.core.keyed import KeyedHash
 from gateway.engine import Engine
+from gateway.errors import StoreError
+from gateway.model import Subject
 from gateway.observe.ids import DecisionIds
 from gateway.policy.load import PolicyHolder
 from gateway.stores.memory import MemoryStore
@@ -44,8 +46,12 @@ class _Clock:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text(POLICY)
+    return engine_of(tmp_path, POLICY)
+
+
+def engine_of(folder: Path, text: str) -> Engine:
+    policy = folder / "policy.yaml"
+    policy.write_text(text)
     return Engine(
         store=MemoryStore(lambda: 0),
         policies=PolicyHolder(policy),
@@ -273,3 +279,37 @@ async def test_a_data_plane_is_told_to_call_it_json_too(
     await checks(scope, sent(CHAT), send)
     assert told[0]["status"] == 200
     assert (b"content-type", b"application/json") in told[0]["headers"]
+
+
+async def nobody_asks() -> dict[str, Any]:
+    raise AssertionError("the body of a key that nobody has was waited for")
+
+
+async def test_the_body_of_a_key_that_nobody_has_is_not_waited_for(tmp_path: Path) -> None:
+    engine = engine_of(tmp_path, POLICY.replace("adopt", "refuse"))
+    request = await reader_of(engine).read(scope_of(KEY), nobody_asks)
+    assert request.error is not None
+    assert (request.error.status, request.error.reason) == (401, "unknown_credential")
+    decision = engine.reject(request.facts, request.error)
+    assert decision.reason == (await engine.decide(request.facts)).reason
+
+
+async def test_the_body_of_a_known_key_is_read_where_others_are_refused(tmp_path: Path) -> None:
+    engine = engine_of(tmp_path, POLICY.replace("adopt", "refuse"))
+    credential = engine.keyed.credential(b"sk-1")
+    await engine.store.put(Subject("acc_1"), {credential: "key_1"})  # type: ignore[attr-defined]
+    request = await reader_of(engine).read(scope_of(KEY), sent(CHAT[:9], CHAT[9:]))
+    assert (request.error, request.body) == (None, CHAT)
+
+
+async def test_while_the_store_is_away_nobody_is_taken_for_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(tmp_path, POLICY.replace("adopt", "refuse"))
+
+    async def away(credential: str) -> None:
+        raise StoreError("unreachable", "away")
+
+    monkeypatch.setattr(engine.store, "resolve", away)
+    request = await reader_of(engine).read(scope_of(KEY), sent(CHAT[:9], CHAT[9:]))
+    assert (request.error, request.body) == (None, CHAT)

@@ -230,6 +230,15 @@ def test_two_different_keys_are_refused(server: GatewayProcess, upstream: str) -
     assert answer.status == 400
 
 
+def test_a_made_up_key_is_answered_before_its_body_has_come(server: GatewayProcess) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Length: 30000000\r\n"
+    with connect(server.url) as sock:
+        sock.sendall(head + b'Authorization: Bearer sk-made-up-1234\r\n\r\n{"model":')
+        answer = read_answer(sock)
+    assert (answer.status, answer.json()["error"]["code"]) == (401, "unknown_credential")
+    assert answer.headers["x-hydragate-decision"]
+
+
 def test_slow_heads_do_not_hold_others_up(server: GatewayProcess) -> None:
     """Two hundred connections that send one byte and wait cost nobody else anything."""
     slow = [connect(server.url) for _ in range(200)]

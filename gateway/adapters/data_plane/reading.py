@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,6 @@ from ..header_plan import Plans, RequestPlan
 from ..reading import ReadRequest, RequestReader
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 PEER = b"x-hydragate-peer"  # the address that opened the connection to the data plane
 JA4 = b"x-hydragate-ja4"
@@ -78,7 +77,7 @@ class HeadReader(RequestReader):
     ) -> ReadRequest:
         return CheckedRequest(facts, request_id, shape)
 
-    async def _receive_body(self, scope: Scope, plan: RequestPlan, receive: Receive) -> bytes:
+    def _arrived(self, scope: Scope) -> bytes:
         return b""
 
     def _decoded(self, raw: bytes, scope: Scope, plan: RequestPlan) -> bytes:
