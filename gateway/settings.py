@@ -303,6 +303,7 @@ class Settings(_Closed):
     body_limit_bytes: int = Field(default=32 * MIB, ge=1024, le=1024 * MIB)
     buffered_limit_bytes: int = Field(default=512 * MIB, ge=MIB)
     body_timeout_s: Seconds = 60.0
+    max_client_connections: int = Field(default=16_384, ge=1, le=1_048_576)  # of each worker
     client_write_timeout_s: Seconds = 60.0  # for each 64 KiB or so that wait to be read
     drain_s: Seconds = 30.0
     store_timeout_s: float = Field(default=0.045, gt=0, le=5)

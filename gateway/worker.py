@@ -25,6 +25,7 @@ import uvloop
 from pydantic import BaseModel
 
 from .adapters.client import networks
+from .adapters.connections import Connections, bound_of
 from .adapters.data_plane.side import DataPlaneSide
 from .adapters.evidence import EvidenceTap, Witness
 from .adapters.forward import Forwarder, Target
@@ -211,6 +212,8 @@ async def serve(orders: Orders) -> None:
     metrics.add_source(log.report)
     metrics.add_source(PolicySeries(policies, "proxy"))
     metrics.add_source(partial(_report, orders.index, guard, policies))
+    clients = Connections(bound_of(settings.max_client_connections, open_files()))
+    metrics.add_source(partial(_report_clients, clients))
     plane = _data_plane(orders, engine, config, targets, witness)
     if plane is not None:
         metrics.add_source(plane.report)
@@ -219,7 +222,8 @@ async def serve(orders: Orders) -> None:
     app: ASGIApp = guard
     if verification.site is not None:
         app = Mounted(guard, verification.site.app())
-    server = GracefulServer(_server_config(settings, app if plane is None else plane.beside(app)))
+    app = app if plane is None else plane.beside(app)
+    server = GracefulServer(_server_config(settings, app, clients))
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
         server.on_started = link.tell_ready
         spare_the_collector()
@@ -328,6 +332,13 @@ def _report(index: int, guard: Guard, policies: PolicyHolder, metrics: WorkerMet
     metrics.set("hydragate_worker_memory_bytes", resident_bytes(), (str(index),))
 
 
+def _report_clients(clients: Connections, metrics: WorkerMetrics) -> None:
+    metrics.set("hydragate_client_connections", clients.open)
+    shed = "hydragate_client_connections_shed_total"
+    metrics.set_counter(shed, clients.given_way, ("gave_way",))
+    metrics.set_counter(shed, clients.refused, ("refused",))
+
+
 def _report_evidence(sender: EvidenceSender, tap: EvidenceTap, metrics: WorkerMetrics) -> None:
     metrics.set_counter("hydragate_evidence_pairs_total", sender.pairs)
     metrics.set_counter("hydragate_evidence_dropped_total", sender.dropped, ("not_sent",))
@@ -348,13 +359,15 @@ def resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+def _server_config(settings: Settings, app: ASGIApp, clients: Connections) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",  # one that hands on another's awaitable is no coroutine function
         http=listening(
             write_timeout_s=settings.client_write_timeout_s,
             balancers=networks(settings.trusted_proxies) if settings.proxy_protocol else None,
+            clients=clients,
+            trusted_port=None if settings.checks is None else settings.checks.port,
         ),
         ws="none",
         lifespan="off",
@@ -385,6 +398,12 @@ def raise_open_files() -> None:
     if soft < hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1_048_576), hard))
+
+
+def open_files() -> int | None:
+    """How many this process may have open; None: as many as it likes."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def main() -> None:

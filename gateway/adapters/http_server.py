@@ -25,6 +25,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from .client import Network, vouches_for
+from .connections import Connections
+from .joining import JoiningTransport
 from .proxy_protocol import ProxyProtocolError, read_proxy_header
 
 MAX_HEAD_BYTES = 65_536
@@ -35,22 +37,32 @@ HEAD_TIMEOUT_S = 15.0
 WRITE_TIMEOUT_S = 60.0
 UNSENT_BYTES = 131_072
 EXTENSION = "hydragate.client"
-_STATUS_LINE = b"HTTP/1.1 "
+
+
+def _refusal(status: int, title: bytes, code: bytes, detail: bytes, fields: bytes = b"") -> bytes:
+    problem = b'{"type":"about:blank","title":"%b","status":%d,"detail":"%b","code":"%b"}' % (
+        *(title, status, detail, code),
+    )
+    return (
+        b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\n%b"
+        b"content-length: %d\r\nconnection: close\r\n\r\n%b"
+        % (status, title, fields, len(problem), problem)
+    )
 
 
 def _bad_request(detail: bytes) -> bytes:
-    problem = (
-        b'{"type":"about:blank","title":"Bad Request","status":400,"detail":"%b",'
-        b'"code":"invalid_http"}' % detail
-    )
-    return (
-        b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
-        b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(problem), problem)
-    )
+    return _refusal(400, b"Bad Request", b"invalid_http", detail)
 
 
 _BAD_REQUEST = _bad_request(b"The request could not be read as HTTP/1.1.")
 _NO_UPGRADE = _bad_request(b"No other protocol is offered: send the request without Upgrade.")
+_NO_PLACE = _refusal(
+    429,
+    b"Too Many Requests",
+    b"gateway_busy",
+    b"Too many connections are open right now; please try again.",
+    b"retry-after: 1\r\n",
+)
 
 
 class ClientConnection:
@@ -91,63 +103,6 @@ class ClientConnection:
         self._protocol.transport.abort()
 
 
-class JoiningTransport:
-    """Writes an answer's head together with what follows it in the same turn of the loop.
-
-    A system call costs more than everything else about an answer; uvicorn makes one for the head
-    and one for the body. A head that nothing follows at once goes out alone, by the end of the
-    turn, so that no stream begins late.
-    """
-
-    __slots__ = ("_head", "_loop", "_transport", "close", "get_extra_info", "is_closing",
-                 "pause_reading", "resume_reading", "set_protocol")  # fmt: skip
-
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        on_close: Callable[[], None],
-    ) -> None:
-        """`on_close` is called when closing begins: what waits to be written is still written."""
-        self._transport = transport
-        self._loop = loop
-        self._head: bytes | None = None
-        self.is_closing = transport.is_closing
-        self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
-        self.get_extra_info = transport.get_extra_info
-        self.set_protocol = transport.set_protocol
-
-        def close() -> None:
-            self._flush()
-            if not transport.is_closing():
-                on_close()
-            transport.close()
-
-        self.close = close
-
-    def write(self, data: bytes) -> None:
-        head = self._head
-        if head is not None:
-            self._head = None
-            self._transport.write(head + data)
-        elif data.startswith(_STATUS_LINE):
-            self._head = data
-            self._loop.call_soon(self._flush)
-        else:
-            self._transport.write(data)
-
-    def abort(self) -> None:
-        self._head = None
-        self._transport.abort()
-
-    def _flush(self) -> None:
-        head, self._head = self._head, None
-        if head is not None:
-            self._transport.write(head)
-
-
 class HeadError(httptools.HttpParserError):
     """The head is beyond a bound."""
 
@@ -165,6 +120,8 @@ class BoundedProtocol(HttpToolsProtocol):
     cut_off = 0
     write_timeout_s = WRITE_TIMEOUT_S
     balancers: tuple[Network, ...] | None = None  # who begins with a PROXY header; nobody else may
+    clients: Connections | None = None  # None: as many may connect as want to
+    trusted_port: int | None = None  # of the data plane, whose connections are not counted
 
     def __init__(
         self,
@@ -188,10 +145,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._fed_since_body_bytes = 0
         self._refusal = _BAD_REQUEST
         self._preamble: bytes | None = None  # what came of a PROXY header; None: none is awaited
+        self._is_counted = False  # in `clients`
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         joining = JoiningTransport(transport, self.loop, on_close=self._await_reader)
         super().connection_made(joining)  # type: ignore[arg-type]
+        if not self._finds_place():
+            joining.write(_NO_PLACE)
+            joining.close()
+            return
         self._await_head()
         if self.balancers is not None:
             self._preamble = b""
@@ -199,6 +161,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.send_400_response("")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._leave_place()
         self._head_is_done()
         self._reader_keeps_up()
         served, self._served = self._served, None
@@ -333,6 +296,30 @@ class BoundedProtocol(HttpToolsProtocol):
             self.client = header.client
         return data[header.length :]
 
+    def waits_until_s(self) -> float | None:
+        """See `connections.Connected`. What still waits to be written is being served, too."""
+        timer = self._head_timer or self.timeout_keep_alive_task
+        transport: JoiningTransport = self.transport  # type: ignore[assignment]
+        if timer is None or transport.is_closing() or transport.get_write_buffer_size():
+            return None
+        return timer.when()
+
+    def give_way(self) -> None:
+        self._leave_place()
+        self.transport.abort()  # TLS would else wait for the other side's goodbye
+
+    def _finds_place(self) -> bool:
+        clients = self.clients
+        if clients is None or (self.server is not None and self.server[1] == self.trusted_port):
+            return True
+        self._is_counted = clients.admit(self.connections, self.loop.time())  # type: ignore[arg-type]
+        return self._is_counted
+
+    def _leave_place(self) -> None:
+        if self._is_counted and self.clients is not None:
+            self._is_counted = False
+            self.clients.left()
+
     def _unsupported_upgrade_warning(self) -> None:
         """The guard refuses what it must; a warning per request would fill the log."""
 
@@ -391,9 +378,19 @@ def bound_unsent(listener: socket.socket) -> None:
 
 
 def listening(
-    *, write_timeout_s: float, balancers: tuple[Network, ...] | None = None
+    *,
+    write_timeout_s: float,
+    balancers: tuple[Network, ...] | None = None,
+    clients: Connections | None = None,
+    trusted_port: int | None = None,
 ) -> type[BoundedProtocol]:
     """The protocol with an operator's bounds, for `uvicorn.Config(http=…)`, which takes a class.
-    With `balancers` every connection comes from one of them and begins with a PROXY header."""
-    bounds = {"write_timeout_s": write_timeout_s, "balancers": balancers}
+    With `balancers` every connection comes from one of them and begins with a PROXY header.
+    `clients` counts and bounds all but those on `trusted_port`."""
+    bounds = {
+        "write_timeout_s": write_timeout_s,
+        "balancers": balancers,
+        "clients": clients,
+        "trusted_port": trusted_port,
+    }
     return type("Listening", (BoundedProtocol,), bounds)

@@ -7,13 +7,13 @@ import resource
 import shutil
 from collections.abc import AsyncIterator, Iterator
 
+from ..adapters.connections import DESCRIPTORS_BESIDE
 from ..preflight import first_existing
 from ..settings import Settings
 from .finding import Finding, ok, warning
 
 TOPIC = "machine"
 LEAST_FREE_BYTES = 2**30
-CONNECTIONS_BESIDE = 256  # store, logs, listening sockets
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
@@ -40,15 +40,19 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _descriptors(settings: Settings) -> Finding:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * max(u.max_connections for u in settings.upstreams) + CONNECTIONS_BESIDE
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    """Of a worker, which takes what the system allows without asking anyone."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    upstream = max(u.max_connections for u in settings.upstreams)
+    clients = settings.max_client_connections
+    wanted = clients + min(clients, upstream) + DESCRIPTORS_BESIDE
+    if most != resource.RLIM_INFINITY and most < wanted:
         return warning(
             TOPIC,
-            f"a process may open {soft} files; {wanted} would carry max_connections streams",
-            f"ulimit -n {wanted} (LimitNOFILE= in systemd), or lower max_connections",
+            f"a process may open {most} files; max_client_connections ({clients}) and the "
+            f"upstreams' max_connections would take {wanted}",
+            f"ulimit -n {wanted} (LimitNOFILE= in systemd), or lower them",
         )
-    return ok(TOPIC, f"a process may open {soft} files")
+    return ok(TOPIC, f"a process may open {most} files")
 
 
 def _cores(settings: Settings) -> Finding:

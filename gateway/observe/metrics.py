@@ -240,6 +240,15 @@ TABLE = (
     Definition(
         "hydragate_slow_clients_total", COUNTER, (), "Connections cut: the client did not read."
     ),
+    Definition("hydragate_client_connections", GAUGE, (), "Connections of clients that are open."),
+    Definition(
+        "hydragate_client_connections_shed_total",
+        COUNTER,
+        ("outcome",),
+        "Beyond max_client_connections: closed while they waited for a request (gave_way), or "
+        "refused because all were being served (refused).",
+        starts=(("gave_way",), ("refused",)),
+    ),
     Definition(
         "hydragate_pending", GAUGE, (), "Exchanges that a data plane carries and has not reported."
     ),
