@@ -110,7 +110,12 @@ MESSAGES = (
     sent({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 11}}),
     sent({"type": "message_stop"}, event="message_stop"),
 )
+# What an answer repeats of its request is the caller's: here a tool's schema with a member `usage`.
+CALLERS = {"usage": {"input_tokens": 0, "output_tokens": 0}, "type": "response.completed"}
+CREATED = {"type": "response.created", "response": {"usage": None, "tools": [CALLERS]}}
 RESPONSES = (
+    sent(CREATED, event="response.created"),
+    sent({**CREATED, "type": "response.in_progress"}),
     sent({"type": "response.output_text.delta", "delta": "hello"}, event="x"),
     sent({"type": "response.output_text.done", "text": "hello again"}),
     sent({"type": "response.completed", "response": {"usage": {"input_tokens": 5,
@@ -154,6 +159,16 @@ def test_a_stream_is_read_and_passed_as_the_proxy_does(lua: Read, data: st.DataO
         {**NGINX, "seen": {name: getattr(seen, name) for name in Seen.__struct_fields__}}
     )
     assert usage_of(report, pending(shape)) == usage
+
+
+def test_a_schema_of_the_callers_is_no_usage_when_it_leaves_before_the_end(lua: Read) -> None:
+    stream = sent(CREATED, event="response.created") + RESPONSES[2] * 40
+    seen, _ = lua("text/event-stream", False, [stream.encode()])
+    told = {name: getattr(seen, name) for name in Seen.__struct_fields__}
+    left = of_nginx({**NGINX, "status": 200, "completion": "", "seen": told})
+    usage = usage_of(left, pending("responses"))
+    assert usage is not None
+    assert (usage.output_tokens or 0) >= 40, "a token an event"
 
 
 @pytest.mark.parametrize("padding", [0, 70_000, 200_000])

@@ -108,8 +108,21 @@ local function usage_in(text)
   if found and #found <= MAX_USAGE then return found end
 end
 
+-- Events that say what they are tell usage in these only. Others repeat the request, and a member
+-- `usage` in the schema of one of its tools is the caller's.
+local TELLS_USAGE = {
+  ["message_start"] = true, ["message_delta"] = true, ["response.completed"] = true,
+  ["response.incomplete"] = true, ["response.failed"] = true,
+}
+
+local function may_tell_usage(event)
+  local kind = event:match("^event:[ ]?([%w_.]+)")
+    or event:match('"type"[ \t]*:[ \t]*"([%w_.]+)"') or ""
+  return TELLS_USAGE[kind] or not (kind:find("^response%.") or kind:find("^content_block"))
+end
+
 local function note_usage(seen, event)
-  if not event:find('_tokens"', 1, true) then return false end
+  if not event:find('_tokens"', 1, true) or not may_tell_usage(event) then return false end
   local usage = usage_in(event)
   if not usage then return false end
   local is_opening = event:find('"message_start"', 1, true) ~= nil
