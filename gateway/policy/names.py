@@ -34,6 +34,7 @@ RESERVED = frozenset(
         "invalid_field",
         "invalid_identity",
         "invalid_utf8",
+        "length_required",
         "malformed_encoding",
         "malformed_json",
         "missing_model",

@@ -20,7 +20,7 @@ from gateway.loadtests.servers.nginx import PLAIN, WITH_LUA
 from gateway.loadtests.servers.ports import free_port
 from tests.stores.test_opening import certify, tls_in_front_of
 from tests.surfaces.conftest import BANNED_KEY, GENEROUS, GOOD_KEY, metric, standin_requests
-from tests.surfaces.raw_http import chat, post
+from tests.surfaces.raw_http import chat, exchange, post
 from tests.waiting import wait_for
 
 from .planes import Plane, deciding, decisions, nginx, nginx_before
@@ -203,6 +203,9 @@ def test_nothing_of_ours_or_of_the_callers_address_reaches_the_model_api(
         ("proxy-authorization", "secret"),
         ("x-hydragate-splice", "0:1:x"),
         ("x-hydragate-upstream", "none"),
+        ("x-http-method-override", "DELETE"),
+        ("x-original-url", "/v1/other"),
+        ("ocp-apim-subscription-key", "sk-of-somebody-else"),
         ("x-kept", "yes"),
     )
     with (
@@ -212,7 +215,28 @@ def test_nothing_of_ours_or_of_the_callers_address_reaches_the_model_api(
         assert post(running.url, chat(), key=GOOD_KEY, headers=claims).status == 200
         names = {name for name, _ in standin_requests(own)[0]["headers"]}
     assert "x-kept" in names
-    assert not [n for n in names if n.startswith(("x-forwarded", "x-real", "x-hydragate", "proxy"))]
+    gone = ("x-forwarded", "x-real", "x-hydragate", "proxy", "x-http", "x-original", "ocp")
+    assert not [n for n in names if n.startswith(gone)]
+
+
+@pytest.mark.parametrize(
+    ("framing", "reason"),
+    [
+        ("transfer-encoding: chunked", "length_required"),
+        ("content-length: 5\r\ncontent-encoding: gzip", "unsupported_encoding"),
+    ],
+)
+def test_without_lua_a_body_whose_tokens_cannot_be_told_is_refused(
+    tmp_path: Path, framing: str, reason: str
+) -> None:
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {GOOD_KEY}\r\n"
+    with (
+        standin("--time-scale", "0") as own,
+        nginx(tmp_path, own, policy=GENEROUS) as running,
+    ):
+        answer = exchange(running.url, f"{head}{framing}\r\n\r\n0\r\n\r\n".encode())
+        assert (answer.status, answer.json()["error"]["code"]) == (400, reason)
+        assert standin_requests(own) == []
 
 
 @pytest.mark.parametrize("name", ["localhost", "somebody-else.example"])

@@ -34,6 +34,7 @@ _ADDED_BY_BOTH = frozenset({b"x-forwarded-proto"})
 _JA4 = re.compile(r"[a-z0-9]{10}_[0-9a-f]{12}_[0-9a-f]{12}")
 _IS_PARTIAL = "hydragate.is_partial"
 _JA4_TOLD = "hydragate.ja4"
+_LENGTH_TOLD = "hydragate.length"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,11 @@ class CheckReader(RequestReader):
 
 
 class HeadReader(RequestReader):
-    """Of nginx's questions, which carry no body: what is in one stays unknown."""
+    """Of nginx's questions, which carry no body: what is in one stays unknown.
+
+    Law: tokens are estimated from the length that is told, and never corrected, so a body without
+    one, or whose length says little because it is compressed, is refused.
+    """
 
     def _prepared(
         self, facts: RequestFacts, request_id: bytes, raw: bytes, body: BodyFacts, shape: str
@@ -78,9 +83,15 @@ class HeadReader(RequestReader):
         return CheckedRequest(facts, request_id, shape)
 
     def _arrived(self, scope: Scope) -> bytes:
+        if not scope.get(_LENGTH_TOLD):
+            raise RequestError(400, "length_required", "Send the body with a Content-Length.")
         return b""
 
     def _decoded(self, raw: bytes, scope: Scope, plan: RequestPlan) -> bytes:
+        encoding = plan.value(scope["headers"], b"content-encoding") or b""
+        if encoding.strip().lower() not in (b"", b"identity"):
+            message = "Send the body as it is: no Content-Encoding is read here."
+            raise RequestError(400, "unsupported_encoding", message)
         return raw
 
     def _parse(self, raw: bytes, shape: str) -> BodyFacts:
@@ -124,6 +135,7 @@ def original_scope(scope: Scope, *, raw_path: bytes, path: str, query: bytes, me
         "client": None if not peer else (peer.decode("latin-1"), 0),
         _IS_PARTIAL: plan.told_in(headers, PARTIAL_BODY) == b"true",
         _JA4_TOLD: plan.told_in(headers, JA4),
+        _LENGTH_TOLD: plan.told_in(headers, DECLARED_LENGTH),
     }
 
 
