@@ -6,16 +6,14 @@ in them are hashed on arrival and appear in no answer.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import orjson
-from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Body, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from ..errors import CursorError, Problem, StoreError
 from ..model import Status, Subject
@@ -32,14 +30,12 @@ from ..workers.accounts import (
 from ..workers.cluster_behaviour import ClusterBehaviour
 from ..workers.cluster_desk import ClusterDesk
 from .clusters import add_clusters
+from .operators import OperatorsOnly
 from .verifications import VerificationContext, add_no_verifications, add_verifications
 
-MAX_IMPORT_BYTES = 256 * 1024 * 1024
-MAX_RECORD_BYTES = 1024 * 1024
+MAX_BODY_BYTES = 256 * 1024 * 1024
 MAX_PAGE = 1_000
 MAX_CURSOR_CHARS = 400
-_bearer = HTTPBearer(auto_error=False)  # found by name when annotations are resolved
-
 
 By = Annotated[str, Query(max_length=200)]
 Reason = Annotated[str, Query(max_length=1_000)]
@@ -76,28 +72,16 @@ class AdminContext:
 def admin_app(context: AdminContext) -> FastAPI:
     """The whole admin application: `/healthz`, `/readyz`, `/metrics` and `/api/…`."""
     app = FastAPI(title="Hydragate admin", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(OperatorsOnly, token=context.token, most_bytes=MAX_BODY_BYTES)
     _add_health(app, context)
-
-    def operator(
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    ) -> None:
-        given = credentials.credentials if credentials else ""
-        if not hmac.compare_digest(given.encode(), context.token.encode()):
-            raise HTTPException(
-                401,
-                "the admin token is needed: Authorization: Bearer <token>",
-                {"www-authenticate": "Bearer"},
-            )
-
-    guard = [Depends(operator)]
     if context.verifications is not None:
-        add_verifications(app, context.verifications, guard)
+        add_verifications(app, context.verifications)
     else:
-        add_no_verifications(app, guard)
-    _add_accounts(app, context, guard)
-    _add_one_account(app, context, guard)
-    _add_operations(app, context, guard)
-    add_clusters(app, context.desk, context.behaviour, guard)
+        add_no_verifications(app)
+    _add_accounts(app, context)
+    _add_one_account(app, context)
+    _add_operations(app, context)
+    add_clusters(app, context.desk, context.behaviour)
 
     @app.exception_handler(StoreError)
     async def store_failed(_: Request, error: StoreError) -> JSONResponse:
@@ -131,10 +115,10 @@ def _add_health(app: FastAPI, context: AdminContext) -> None:
         )
 
 
-def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None:
+def _add_accounts(app: FastAPI, context: AdminContext) -> None:
     directory = context.directory
 
-    @app.get("/api/accounts", dependencies=guard)
+    @app.get("/api/accounts")
     async def list_accounts(
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
         cursor: Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
@@ -144,7 +128,7 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
         found, following = await directory.page(cursor, enough=limit)
         return {"accounts": [show(subject) for subject in found], "next": following}
 
-    @app.post("/api/accounts/import", dependencies=guard)
+    @app.post("/api/accounts/import")
     async def import_lines(
         request: Request,
         whole: bool = False,
@@ -156,7 +140,7 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
         refused when any line is bad, so that a broken file removes nobody. `source` is what
         problems call the file."""
         report = ImportReport()
-        changes = _changes(await _body(request), source, context.records, report)
+        changes = _changes(await request.body(), source, context.records, report)
         is_refused = whole and report.bad > 0
         if not is_refused:
             await import_accounts(changes, directory, report, is_whole=whole)
@@ -172,7 +156,7 @@ def _add_accounts(app: FastAPI, context: AdminContext, guard: list[Any]) -> None
         return JSONResponse(outcome | {"problems": problems}, 422 if report.bad else 200)
 
 
-def _add_one_account(app: FastAPI, context: AdminContext, guard: list[Any]) -> None:
+def _add_one_account(app: FastAPI, context: AdminContext) -> None:
     directory = context.directory
 
     async def existing(account_id: str) -> Subject:
@@ -181,12 +165,12 @@ def _add_one_account(app: FastAPI, context: AdminContext, guard: list[Any]) -> N
             raise HTTPException(404, "no such account")
         return subject
 
-    @app.get("/api/accounts/{account_id:path}", dependencies=guard)
+    @app.get("/api/accounts/{account_id:path}")
     async def show_account(account_id: str) -> dict[str, Any]:
         subject = await existing(account_id)
         return show(subject) | {"key_ids": sorted((await directory.keys(account_id)).values())}
 
-    @app.put("/api/accounts/{account_id:path}", dependencies=guard)
+    @app.put("/api/accounts/{account_id:path}")
     async def put_account(
         account_id: str, record: Annotated[Any, Body()], by: By = "", reason: Reason = ""
     ) -> dict[str, Any]:
@@ -197,7 +181,7 @@ def _add_one_account(app: FastAPI, context: AdminContext, guard: list[Any]) -> N
         written = await _write(context, change, base, "account.put", by=by, reason=reason)
         return written | _warnings(context.records, record)
 
-    @app.patch("/api/accounts/{account_id:path}", dependencies=guard)
+    @app.patch("/api/accounts/{account_id:path}")
     async def patch_account(
         account_id: str, record: Annotated[Any, Body()], by: By = "", reason: Reason = ""
     ) -> dict[str, Any]:
@@ -207,7 +191,7 @@ def _add_one_account(app: FastAPI, context: AdminContext, guard: list[Any]) -> N
         written = await _write(context, change, stored, "account.patch", by=by, reason=reason)
         return written | _warnings(context.records, record)
 
-    @app.post("/api/accounts/{account_id:path}/unban", dependencies=guard)
+    @app.post("/api/accounts/{account_id:path}/unban")
     async def unban_account(account_id: str, by: By = "", reason: Reason = "") -> dict[str, Any]:
         """Make it what it was before its ban; one that is not banned stays as it is."""
         stored = await existing(account_id)
@@ -217,7 +201,7 @@ def _add_one_account(app: FastAPI, context: AdminContext, guard: list[Any]) -> N
             context.audit("account.unban", target, by=by, reason=reason)
         return show(stored)
 
-    @app.delete("/api/accounts/{account_id:path}", dependencies=guard, status_code=204)
+    @app.delete("/api/accounts/{account_id:path}", status_code=204)
     async def erase_account(account_id: str, by: By = "", reason: Reason = "") -> None:
         """Forget account, keys, counters and the mapping of its pseudonym in the logs."""
         if not await directory.remove(account_id):
@@ -250,12 +234,12 @@ def _warnings(records: RecordReader, record: object) -> dict[str, list[str]]:
     return {"warnings": warnings} if warnings else {}
 
 
-def _add_operations(app: FastAPI, context: AdminContext, guard: list[Any]) -> None:
-    @app.get("/api/mode", dependencies=guard)
+def _add_operations(app: FastAPI, context: AdminContext) -> None:
+    @app.get("/api/mode")
     async def get_mode() -> dict[str, str]:
         return {"mode": _mode_text(await context.directory.is_shadow_all())}
 
-    @app.put("/api/mode", dependencies=guard)
+    @app.put("/api/mode")
     async def set_mode(
         mode: Annotated[str, Body(embed=True)],
         by: Annotated[str, Body(max_length=200)] = "",
@@ -267,16 +251,16 @@ def _add_operations(app: FastAPI, context: AdminContext, guard: list[Any]) -> No
         context.audit("mode.set", mode, by=by, reason=reason)
         return {"mode": mode}
 
-    @app.get("/api/status", dependencies=guard)
+    @app.get("/api/status")
     async def status() -> dict[str, Any]:
         return await context.status()
 
-    @app.post("/api/policy/reload", dependencies=guard)
+    @app.post("/api/policy/reload")
     async def reload_policy() -> JSONResponse:
         problems = [str(problem) for problem in await context.reload_policy()]
         return JSONResponse({"problems": problems}, 422 if problems else 200)
 
-    @app.get("/api/decisions/{decision_id:path}", dependencies=guard)
+    @app.get("/api/decisions/{decision_id:path}")
     async def explain(decision_id: str) -> JSONResponse:
         """Of a decision's id, or of the request id that was made from it."""
         found = await context.explain(decision_id.removeprefix("req_"))
@@ -315,15 +299,6 @@ def _named(record: object, account_id: str) -> dict[str, Any]:
     for _, text in unknown_fields(record):  # a person changes one account: a typo must not pass
         raise RecordError(text)
     return {**record, "account_id": account_id}
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_IMPORT_BYTES:
-            raise HTTPException(413, f"over {MAX_IMPORT_BYTES} bytes: import it in parts")
-    return bytes(body)
 
 
 def _changes(

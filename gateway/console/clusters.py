@@ -21,12 +21,10 @@ MAX_SPLIT = 10_000
 MAX_IMPORTED = 10_000
 
 
-def add_clusters(
-    app: FastAPI, desk: ClusterDesk, behaviour: ClusterBehaviour, guard: list[Any]
-) -> None:
-    _add_questions(app, desk, behaviour, guard)
-    _add_orders(app, desk, guard)
-    _add_linker(app, desk, guard)
+def add_clusters(app: FastAPI, desk: ClusterDesk, behaviour: ClusterBehaviour) -> None:
+    _add_questions(app, desk, behaviour)
+    _add_orders(app, desk)
+    _add_linker(app, desk)
 
     @app.exception_handler(NoAnswerError)
     async def unanswered(_: Request, error: NoAnswerError) -> JSONResponse:
@@ -38,10 +36,8 @@ def add_clusters(
         return JSONResponse({"detail": detail}, 503)
 
 
-def _add_questions(
-    app: FastAPI, desk: ClusterDesk, behaviour: ClusterBehaviour, guard: list[Any]
-) -> None:
-    @app.get("/api/clusters", dependencies=guard)
+def _add_questions(app: FastAPI, desk: ClusterDesk, behaviour: ClusterBehaviour) -> None:
+    @app.get("/api/clusters")
     async def list_clusters(
         state: Annotated[str | None, Query(pattern="watched|suspected|confirmed|dismissed")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
@@ -49,11 +45,11 @@ def _add_questions(
         """By impact: suspected ones first, then by score times accounts."""
         return _sound(await desk.ask("list", state=state, limit=limit))
 
-    @app.get("/api/clusters/decisions", dependencies=guard)
+    @app.get("/api/clusters/decisions")
     async def export_decisions() -> dict[str, Any]:
         return _sound(await desk.ask("export"))
 
-    @app.get("/api/clusters/{cluster_id}", dependencies=guard)
+    @app.get("/api/clusters/{cluster_id}")
     async def show_cluster(
         cluster_id: str,
         offset: Annotated[int, Query(ge=0)] = 0,
@@ -64,22 +60,22 @@ def _add_questions(
         return answer | {"behaviour": await behaviour.of(answer["accounts"], size=answer["size"])}
 
 
-def _add_orders(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:
-    @app.post("/api/clusters/{cluster_id}/confirm", dependencies=guard)
+def _add_orders(app: FastAPI, desk: ClusterDesk) -> None:
+    @app.post("/api/clusters/{cluster_id}/confirm")
     async def confirm(cluster_id: str, by: Who, reason: Why) -> dict[str, Any]:
         answer = await desk.order(
             "confirm", cluster_id, by=by, reason=reason, cluster_id=cluster_id
         )
         return _sound(answer)
 
-    @app.post("/api/clusters/{cluster_id}/dismiss", dependencies=guard)
+    @app.post("/api/clusters/{cluster_id}/dismiss")
     async def dismiss(cluster_id: str, by: Who, reason: Why) -> dict[str, Any]:
         answer = await desk.order(
             "dismiss", cluster_id, by=by, reason=reason, cluster_id=cluster_id
         )
         return _sound(answer)
 
-    @app.post("/api/clusters/{cluster_id}/split", dependencies=guard)
+    @app.post("/api/clusters/{cluster_id}/split")
     async def split(
         cluster_id: str,
         by: Who,
@@ -92,7 +88,7 @@ def _add_orders(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:
         )
         return _sound(answer)
 
-    @app.post("/api/clusters/pin", dependencies=guard)
+    @app.post("/api/clusters/pin")
     async def pin(
         account_id: ById,
         by: Who,
@@ -105,7 +101,7 @@ def _add_orders(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:
         )
         return _sound(answer)
 
-    @app.post("/api/clusters/decisions", dependencies=guard)
+    @app.post("/api/clusters/decisions")
     async def import_decisions(
         by: Who,
         reason: Why,
@@ -117,14 +113,14 @@ def _add_orders(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:
         return JSONResponse(_sound(answer), 422 if answer["problems"] else 200)
 
 
-def _add_linker(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:
-    @app.get("/api/linker", dependencies=guard)
+def _add_linker(app: FastAPI, desk: ClusterDesk) -> None:
+    @app.get("/api/linker")
     async def linker_status() -> dict[str, Any]:
         status, lag_s = await desk.status()
         said = {} if status is None else {n: getattr(status, n) for n in status.__struct_fields__}
         return {"status": said or None, "lag_s": lag_s}
 
-    @app.put("/api/linker/frozen", dependencies=guard)
+    @app.put("/api/linker/frozen")
     async def freeze(
         frozen: Annotated[bool, Body()], by: Who, reason: Annotated[str, Body(max_length=1_000)]
     ) -> dict[str, Any]:
@@ -133,7 +129,7 @@ def _add_linker(app: FastAPI, desk: ClusterDesk, guard: list[Any]) -> None:
             await desk.order("freeze" if frozen else "thaw", "linker", by=by, reason=reason)
         )
 
-    @app.post("/api/linker/undo", dependencies=guard)
+    @app.post("/api/linker/undo")
     async def undo(since_us: Annotated[int, Body(ge=0)], by: Who, reason: Why) -> dict[str, Any]:
         """Take back what was linked by machine since that instant."""
         return _sound(

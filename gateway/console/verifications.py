@@ -44,32 +44,32 @@ class VerificationContext:
         return self.desk.book
 
 
-def add_verifications(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
-    _add_views(app, context, guard)
-    _add_orders(app, context, guard)
-    _add_import(app, context, guard)
-    _add_appeals(app, context, guard)
-    _add_dead(app, context, guard)
+def add_verifications(app: FastAPI, context: VerificationContext) -> None:
+    _add_views(app, context)
+    _add_orders(app, context)
+    _add_import(app, context)
+    _add_appeals(app, context)
+    _add_dead(app, context)
 
 
-def add_no_verifications(app: FastAPI, guard: list[Any]) -> None:
+def add_no_verifications(app: FastAPI) -> None:
     """Where nobody is verified the same paths say so, instead of that there are none."""
 
-    @app.api_route("/api/appeals{rest:path}", methods=["GET", "POST"], dependencies=guard)
-    @app.api_route("/api/verifications{rest:path}", methods=["GET", "POST"], dependencies=guard)
+    @app.api_route("/api/appeals{rest:path}", methods=["GET", "POST"])
+    @app.api_route("/api/verifications{rest:path}", methods=["GET", "POST"])
     async def not_set_up(rest: str) -> None:
         raise HTTPException(
             404, "verification is not set up: `verification:` in the settings; docs/verification.md"
         )
 
 
-def _add_views(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
-    @app.get("/api/verifications", dependencies=guard)
+def _add_views(app: FastAPI, context: VerificationContext) -> None:
+    @app.get("/api/verifications")
     async def export() -> StreamingResponse:
         """Every account's grants, one JSON object a line; `import` reads it."""
         return StreamingResponse(_grants(context.directory), media_type="application/x-ndjson")
 
-    @app.get("/api/verifications/account", dependencies=guard)
+    @app.get("/api/verifications/account")
     async def show(account_id: Annotated[str, Query(max_length=256)]) -> dict[str, Any]:
         return await _shown(context, account_id)
 
@@ -88,8 +88,8 @@ async def _shown(context: VerificationContext, account_id: str) -> dict[str, Any
     }
 
 
-def _add_orders(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
-    @app.post("/api/verifications/grant", dependencies=guard)
+def _add_orders(app: FastAPI, context: VerificationContext) -> None:
+    @app.post("/api/verifications/grant")
     async def grant(
         account_id: Id,
         level: Annotated[LevelName, Body()],
@@ -109,7 +109,7 @@ def _add_orders(app: FastAPI, context: VerificationContext, guard: list[Any]) ->
         context.audit("verification.grant", target, by=by, reason=reason, outcome="done")
         return await _shown(context, account_id)
 
-    @app.post("/api/verifications/revoke", dependencies=guard)
+    @app.post("/api/verifications/revoke")
     async def revoke(
         account_id: Id, level: Annotated[LevelName, Body()], by: Who, reason: Why
     ) -> dict[str, Any]:
@@ -124,8 +124,8 @@ def _add_orders(app: FastAPI, context: VerificationContext, guard: list[Any]) ->
         return await _shown(context, account_id)
 
 
-def _add_import(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
-    @app.post("/api/verifications/import", dependencies=guard)
+def _add_import(app: FastAPI, context: VerificationContext) -> None:
+    @app.post("/api/verifications/import")
     async def import_grants(
         by: Who,
         reason: Why,
@@ -180,8 +180,8 @@ def _under_way(record: Record) -> dict[str, Any]:
     }
 
 
-def _add_appeals(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
-    @app.get("/api/appeals", dependencies=guard)
+def _add_appeals(app: FastAPI, context: VerificationContext) -> None:
+    @app.get("/api/appeals")
     async def appeals(
         limit: Annotated[int, Query(ge=1, le=MAX_APPEALS)] = 100,
     ) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _add_appeals(app: FastAPI, context: VerificationContext, guard: list[Any]) -
                 found.append({"account_id": account_id, "text": appeal.text, "at_us": appeal.at_us})
         return {"appeals": found}
 
-    @app.post("/api/appeals/answer", dependencies=guard)
+    @app.post("/api/appeals/answer")
     async def answer(account_id: Id, text: Why, by: Who) -> dict[str, Any]:
         """The caller reads it on the page. Granting is an order of its own."""
         context.audit("appeal.answer", account_id, by=by, reason=text, outcome="asked")
@@ -204,13 +204,13 @@ def _add_appeals(app: FastAPI, context: VerificationContext, guard: list[Any]) -
         return {"account_id": account_id, "answered": True}
 
 
-def _add_dead(app: FastAPI, context: VerificationContext, guard: list[Any]) -> None:
-    @app.get("/api/verifications/dead", dependencies=guard)
+def _add_dead(app: FastAPI, context: VerificationContext) -> None:
+    @app.get("/api/verifications/dead")
     async def dead() -> dict[str, Any]:
         found = await context.book.dead(most=MAX_DEAD)
         return {"news": [orjson.loads(body) for _, body in found]}
 
-    @app.post("/api/verifications/dead/retry", dependencies=guard)
+    @app.post("/api/verifications/dead/retry")
     async def retry() -> dict[str, Any]:
         """All of it, once, as far as half a minute goes; what fails again stays."""
         delivered = await context.rounds.retell_dead()
