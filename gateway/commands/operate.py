@@ -8,6 +8,7 @@ from urllib.parse import quote
 import click
 import orjson
 
+from ..observe.visible import visible_json
 from .admin_client import admin_options, connect
 from .clusters import act_options
 
@@ -46,6 +47,5 @@ def explain(decision_id: str, as_json: bool, admin: str, token_file: Path) -> No
     X-Request-Id, unless the caller or the model API gave that an id of its own.
     """
     found = connect(admin, token_file).call("GET", f"/api/decisions/{quote(decision_id, safe='')}")
-    click.echo(
-        orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if as_json else found["text"]
-    )
+    whole = visible_json(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    click.echo(whole if as_json else found["text"])

@@ -14,6 +14,7 @@ from ..classifiers.model import LinearModel, in_words
 from ..classifiers.request import explain as explain_task
 from ..core.behaviour import read_window
 from ..model import SECOND_US, TASKS, Policy, TaskReading
+from .visible import visible
 
 TOLD_FROM = 0.3
 
@@ -42,8 +43,8 @@ def explain(
     model: LinearModel | None = None,
     accounts: LinearModel | None = None,
 ) -> dict[str, Any]:
-    """The line, and under `text` what it means. `policy` is the one in force now; where its
-    revision is another, rules are named without their reasons. `account` is whom the
+    """The line, and under `text` what it means, fit for a terminal. `policy` is the one in force
+    now; where its revision is another, rules are named without their reasons. `account` is whom the
     pseudonym stands for, None when that mapping is gone. `model` is the classifier in force: it
     says why a score is what it is where it made the scores; `accounts` likewise of the account."""
     known = policy if policy is not None and policy.revision == line.get("policy") else None
@@ -54,7 +55,7 @@ def explain(
             f"It was decided by policy revision {line.get('policy')}; in force now is "
             f"{policy.revision}."
         )
-    return {**line, "account": account, "text": "\n".join(parts)}
+    return {**line, "account": account, "text": "\n".join(map(visible, parts))}
 
 
 def _headline(line: dict[str, Any], account: str | None) -> Iterator[str]:
@@ -94,7 +95,7 @@ def _why(line: dict[str, Any], policy: Policy | None) -> Iterator[str]:
         text = f"- {rule} ({mode}): {verdict}"
         text += f" until {level} is verified" if level else ""
         text += f" for {wait_us / 1e6:.1f} s" if wait_us > 0 else ""
-        text += f". {why}" if why else ""
+        text += f". {' '.join(why.split())}" if why else ""
         yield text + (f" [{source}]" if source else "")
         facts = [f"{name} {_in_words(signals.get(name))}" for name in looked_at.get(rule, ())]
         if signals and facts:
