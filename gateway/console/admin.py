@@ -91,6 +91,14 @@ def admin_app(context: AdminContext) -> FastAPI:
     async def bad_cursor(_: Request, error: CursorError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
 
+    @app.exception_handler(UnicodeEncodeError)
+    async def bad_text(_: Request, error: UnicodeEncodeError) -> JSONResponse:
+        return JSONResponse({"detail": "a text holds half of a surrogate pair"}, 422)
+
+    @app.exception_handler(OverflowError)
+    async def bad_number(_: Request, error: OverflowError) -> JSONResponse:
+        return JSONResponse({"detail": "a number is too large"}, 422)
+
     @app.exception_handler(RecordError)
     async def bad_record(_: Request, error: RecordError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)

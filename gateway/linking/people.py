@@ -98,13 +98,15 @@ def _repeat(state: State, record: Mapping[str, Any]) -> None:
     for name, kind in _FORM.items():
         if not isinstance(record[name], kind):
             raise ValueError(f"{name}: must be {_KIND_TEXTS[kind]}")
+    if not all(isinstance(name, str) for name in record["accounts"]):
+        raise ValueError("accounts: must be a list of texts")
     decision, now_us = record["decision"], record["at_us"]
     by, reason = record["by"], record["reason"]
     if decision == "pin" and record.get("cluster_id") is None:
         for account_id in record["accounts"]:
-            pin(state, str(account_id), None, by=by, reason=reason, now_us=now_us)
+            pin(state, account_id, None, by=by, reason=reason, now_us=now_us)
     elif decision in (CONFIRMED, DISMISSED):
-        numbers = {state.graph.account(str(name), now_us) for name in record["accounts"]}
+        numbers = {state.graph.account(name, now_us) for name in record["accounts"]}
         cluster = state.clusters.home_of(numbers, now_us)
         for number in sorted(numbers):
             state.clusters.join(cluster, number, now_us)

@@ -194,6 +194,7 @@ def test_a_decision_that_cannot_be_repeated_is_told_and_costs_no_other() -> None
             {"decision": "pin", "cluster_id": None, "accounts": ["a"], "at_us": 1},
             {"decision": "pin", "accounts": "a", "at_us": 1, "by": "x", "reason": "y"},
             {"reason": "y"},
+            {"decision": "confirmed", "accounts": [{}], "at_us": 1, "by": "x", "reason": "y"},
         ]
     )
     assert problems == [
@@ -201,6 +202,7 @@ def test_a_decision_that_cannot_be_repeated_is_told_and_costs_no_other() -> None
         "decision 1: lacks by, reason",
         "decision 2: accounts: must be a list",
         "decision 3: lacks decision, accounts, by, at_us",
+        "decision 4: accounts: must be a list of texts",
     ]
 
 

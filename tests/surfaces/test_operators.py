@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from gateway.console.operators import OperatorsOnly
 from gateway.loadtests.processes import GatewayProcess
 
+from .conftest import ask_admin
 from .raw_http import connect, read_answer
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -59,6 +60,22 @@ def test_only_the_one_token_opens(server: GatewayProcess, given: str) -> None:
     with connect(server.admin) as sock:
         sock.sendall(f"GET /api/mode HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
         assert read_answer(sock).status == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/api/linker/undo", {"since_us": 10**30}),
+        ("/api/clusters/pin", {"account_id": "\ud800"}),
+        ("/api/clusters/decisions", {"decisions": [{"at_us": 10**30}]}),
+        ("/api/clusters/decisions", {"decisions": [{"decision": "\ud800"}]}),
+    ],
+)
+def test_what_cannot_be_stored_as_it_was_sent_is_the_callers_mistake(
+    server: GatewayProcess, path: str, fields: dict[str, object]
+) -> None:
+    """These were answered with a 500 and a traceback in the log."""
+    assert ask_admin(server, "POST", path, {"by": "a", "reason": "b", **fields})[0] == 422
 
 
 @pytest.mark.parametrize(("size", "status"), [(10, 200), (11, 413)])
