@@ -15,6 +15,7 @@ setup(
             "adapters/data_plane/*.lua",
             "adapters/verify/*.txt.gz",
             "adapters/verify/*.css",
+            "console/browser/*.css",
             "policies/*.json",
             "policies/**/*.yaml",
             "policies/**/*.md",

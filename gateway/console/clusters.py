@@ -43,11 +43,11 @@ def _add_questions(app: FastAPI, desk: ClusterDesk, behaviour: ClusterBehaviour)
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
     ) -> dict[str, Any]:
         """By impact: suspected ones first, then by score times accounts."""
-        return _sound(await desk.ask("list", state=state, limit=limit))
+        return sound(await desk.ask("list", state=state, limit=limit))
 
     @app.get("/api/clusters/decisions")
     async def export_decisions() -> dict[str, Any]:
-        return _sound(await desk.ask("export"))
+        return sound(await desk.ask("export"))
 
     @app.get("/api/clusters/{cluster_id}")
     async def show_cluster(
@@ -55,9 +55,7 @@ def _add_questions(app: FastAPI, desk: ClusterDesk, behaviour: ClusterBehaviour)
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_ACCOUNTS_SHOWN)] = 1_000,
     ) -> dict[str, Any]:
-        """With what its accounts do, of those shown."""
-        answer = _sound(await desk.ask("show", cluster_id=cluster_id, offset=offset, limit=limit))
-        return answer | {"behaviour": await behaviour.of(answer["accounts"], size=answer["size"])}
+        return await shown(desk, behaviour, cluster_id, offset, limit)
 
 
 def _add_orders(app: FastAPI, desk: ClusterDesk) -> None:
@@ -66,14 +64,14 @@ def _add_orders(app: FastAPI, desk: ClusterDesk) -> None:
         answer = await desk.order(
             "confirm", cluster_id, by=by, reason=reason, cluster_id=cluster_id
         )
-        return _sound(answer)
+        return sound(answer)
 
     @app.post("/api/clusters/{cluster_id}/dismiss")
     async def dismiss(cluster_id: str, by: Who, reason: Why) -> dict[str, Any]:
         answer = await desk.order(
             "dismiss", cluster_id, by=by, reason=reason, cluster_id=cluster_id
         )
-        return _sound(answer)
+        return sound(answer)
 
     @app.post("/api/clusters/{cluster_id}/split")
     async def split(
@@ -86,7 +84,7 @@ def _add_orders(app: FastAPI, desk: ClusterDesk) -> None:
         answer = await desk.order(
             "split", cluster_id, by=by, reason=reason, cluster_id=cluster_id, accounts=accounts
         )
-        return _sound(answer)
+        return sound(answer)
 
     @app.post("/api/clusters/pin")
     async def pin(
@@ -99,7 +97,7 @@ def _add_orders(app: FastAPI, desk: ClusterDesk) -> None:
         answer = await desk.order(
             "pin", account_id, by=by, reason=reason, account_id=account_id, cluster_id=cluster_id
         )
-        return _sound(answer)
+        return sound(answer)
 
     @app.post("/api/clusters/decisions")
     async def import_decisions(
@@ -110,34 +108,48 @@ def _add_orders(app: FastAPI, desk: ClusterDesk) -> None:
         answer = await desk.order(
             "import", f"{len(decisions)} decisions", by=by, reason=reason, decisions=decisions
         )
-        return JSONResponse(_sound(answer), 422 if answer["problems"] else 200)
+        return JSONResponse(sound(answer), 422 if answer["problems"] else 200)
 
 
 def _add_linker(app: FastAPI, desk: ClusterDesk) -> None:
     @app.get("/api/linker")
     async def linker_status() -> dict[str, Any]:
-        status, lag_s = await desk.status()
-        said = {} if status is None else {n: getattr(status, n) for n in status.__struct_fields__}
-        return {"status": said or None, "lag_s": lag_s}
+        return await linker_shown(desk)
 
     @app.put("/api/linker/frozen")
     async def freeze(
         frozen: Annotated[bool, Body()], by: Who, reason: Annotated[str, Body(max_length=1_000)]
     ) -> dict[str, Any]:
         """While frozen nobody is linked anew; what is published stays in force."""
-        return _sound(
+        return sound(
             await desk.order("freeze" if frozen else "thaw", "linker", by=by, reason=reason)
         )
 
     @app.post("/api/linker/undo")
     async def undo(since_us: Annotated[int, Body(ge=0)], by: Who, reason: Why) -> dict[str, Any]:
         """Take back what was linked by machine since that instant."""
-        return _sound(
+        return sound(
             await desk.order("undo", f"since {since_us}", by=by, reason=reason, since_us=since_us)
         )
 
 
-def _sound(answer: dict[str, Any]) -> dict[str, Any]:
+async def shown(
+    desk: ClusterDesk, behaviour: ClusterBehaviour, cluster_id: str, offset: int, limit: int
+) -> dict[str, Any]:
+    """A cluster with what its accounts do, of those shown. Raises as `sound` does."""
+    answer = sound(await desk.ask("show", cluster_id=cluster_id, offset=offset, limit=limit))
+    return answer | {"behaviour": await behaviour.of(answer["accounts"], size=answer["size"])}
+
+
+async def linker_shown(desk: ClusterDesk) -> dict[str, Any]:
+    """The linker's last status, None before one has led, and how far it is behind."""
+    status, lag_s = await desk.status()
+    said = {} if status is None else {n: getattr(status, n) for n in status.__struct_fields__}
+    return {"status": said or None, "lag_s": lag_s}
+
+
+def sound(answer: dict[str, Any]) -> dict[str, Any]:
+    """Raises HTTPException with what a linker said was wrong."""
     if "error" in answer:
         raise HTTPException(int(answer.get("code", 422)), answer["error"])
     return answer

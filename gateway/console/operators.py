@@ -1,7 +1,8 @@
 """Who may use the admin port: health and metrics anyone, everything else whoever has the token.
 
 Law: it is asked before anything of a body is read, so that nobody without the token costs more
-memory than a head; and paths are closed unless they are listed here.
+memory than a head; and paths are closed unless they are listed here. The console asks for a session
+of its own, which only the token begins.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+CONSOLE = "/console"
 _NEEDED = {"detail": "the admin token is needed: Authorization: Bearer <token>"}
 
 
@@ -25,7 +27,7 @@ class OperatorsOnly:
         self._most_bytes = most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or _is_open(scope["path"]):
             await self._app(scope, receive, send)
         elif hmac.compare_digest(_bearer(scope), self._token):
             await self._app(scope, _Bounded(receive, self._most_bytes), send)
@@ -33,6 +35,10 @@ class OperatorsOnly:
             # The rest of a body is not awaited.
             headers = {"www-authenticate": "Bearer", "connection": "close"}
             await JSONResponse(_NEEDED, 401, headers)(scope, receive, send)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path == CONSOLE or path.startswith(CONSOLE + "/")
 
 
 class _Bounded:

@@ -186,22 +186,34 @@ def _add_appeals(app: FastAPI, context: VerificationContext) -> None:
         limit: Annotated[int, Query(ge=1, le=MAX_APPEALS)] = 100,
     ) -> dict[str, Any]:
         """Those that wait for an answer, the longest first."""
-        found = []
-        for account_id in await context.book.appeals(most=limit):
-            entry = await context.book.read(account_id)
-            if entry is not None and entry.record.appeal is not None:
-                appeal = entry.record.appeal
-                found.append({"account_id": account_id, "text": appeal.text, "at_us": appeal.at_us})
-        return {"appeals": found}
+        return {"appeals": await waiting_appeals(context, limit)}
 
     @app.post("/api/appeals/answer")
     async def answer(account_id: Id, text: Why, by: Who) -> dict[str, Any]:
         """The caller reads it on the page. Granting is an order of its own."""
-        context.audit("appeal.answer", account_id, by=by, reason=text, outcome="asked")
-        if not await context.desk.answer_appeal(account_id, text):
-            raise HTTPException(404, "nobody has appealed for this account")
-        context.audit("appeal.answer", account_id, by=by, reason=text, outcome="done")
+        await answer_appeal(context, account_id, text, by=by)
         return {"account_id": account_id, "answered": True}
+
+
+async def waiting_appeals(context: VerificationContext, limit: int) -> list[dict[str, Any]]:
+    """At most `limit`, the longest first."""
+    found = []
+    for account_id in await context.book.appeals(most=limit):
+        entry = await context.book.read(account_id)
+        if entry is not None and entry.record.appeal is not None:
+            appeal = entry.record.appeal
+            found.append({"account_id": account_id, "text": appeal.text, "at_us": appeal.at_us})
+    return found
+
+
+async def answer_appeal(
+    context: VerificationContext, account_id: str, text: str, *, by: str
+) -> None:
+    """Raises HTTPException 404 where nobody has appealed."""
+    context.audit("appeal.answer", account_id, by=by, reason=text, outcome="asked")
+    if not await context.desk.answer_appeal(account_id, text):
+        raise HTTPException(404, "nobody has appealed for this account")
+    context.audit("appeal.answer", account_id, by=by, reason=text, outcome="done")
 
 
 def _add_dead(app: FastAPI, context: VerificationContext) -> None:

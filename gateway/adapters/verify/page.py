@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...friction.record import pending_code, waiting_session
 from ...friction.visit import Visit
 from ...model import Level
-from .html import Html, tag
+from ..html import Html, tag
 from .port import Provider
 from .state import GONE, SETBACKS, WORDS, Notice, providers_for, status_of, why
 
