@@ -56,7 +56,8 @@ from .stores.embedded import EmbeddedStore
 from .stores.opening import open_store_at_start
 from .stores.verification import VerificationBook
 from .worker_process import PlaneSockets, WorkerProcess
-from .workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
+from .workers.account_import import ImportReport, import_accounts, read_changes
+from .workers.account_records import RecordReader
 from .workers.cluster_behaviour import ClusterBehaviour
 from .workers.cluster_desk import ClusterDesk
 from .workers.store_gauges import tell_of_linker, tell_of_mode, tell_of_news

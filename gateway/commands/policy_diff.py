@@ -18,7 +18,7 @@ from ..model import Policy
 from ..policy.diff import Change, Entry, compare, entries
 from ..policy.load import load_policy, read_sources
 from ..policy.source import Report
-from ..workers.accounts import RecordError
+from ..workers.account_records import RecordError
 from ..workers.feeds import lines_of, open_log
 from ..workers.policy_diff import NEWLY, DiffResult, classes_of, diff_policies
 from .replay import FILE, TRAFFIC, scenario_options

@@ -12,15 +12,9 @@ from fastapi.responses import JSONResponse
 
 from ..errors import Problem
 from ..model import Status, Subject
-from ..workers.accounts import (
-    AccountChange,
-    ImportReport,
-    RecordError,
-    RecordReader,
-    import_accounts,
-    unbanned,
-    unknown_fields,
-)
+from ..workers.account_changes import AccountChange, unbanned
+from ..workers.account_import import ImportReport, import_accounts
+from ..workers.account_records import RecordError, RecordReader, unknown_fields
 from .context import AdminContext
 
 MAX_PAGE = 1_000

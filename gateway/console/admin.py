@@ -11,7 +11,7 @@ from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from ..errors import CursorError, StoreError
-from ..workers.accounts import RecordError
+from ..workers.account_records import RecordError
 from .accounts import add_accounts
 from .browser.operations import AdminOperations
 from .browser.site import ConsoleSite

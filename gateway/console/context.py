@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ..errors import Problem
 from ..ports import PagedDirectory
-from ..workers.accounts import RecordReader
+from ..workers.account_records import RecordReader
 from ..workers.cluster_behaviour import ClusterBehaviour
 from ..workers.cluster_desk import ClusterDesk
 from .verifications import VerificationContext

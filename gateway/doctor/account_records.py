@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 from ..core.keyed import KeyedHash
 from ..settings import Settings
-from ..workers.accounts import ImportReport, RecordReader, read_changes
+from ..workers.account_import import ImportReport, read_changes
+from ..workers.account_records import RecordReader
 from ..workers.replay import REPLAY_SECRET
 from ..workers.traffic import MAX_BAD_SHARE
 from .finding import Finding, bad, ok, warning

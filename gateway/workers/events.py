@@ -10,7 +10,9 @@ import orjson
 
 from ..errors import Problem
 from ..model import Grant, Level, Subject, with_changes
-from .accounts import AccountChange, ImportReport, RecordError, RecordReader, banned
+from .account_changes import AccountChange, banned
+from .account_import import ImportReport
+from .account_records import RecordError, RecordReader
 from .traffic import instant_us
 
 OWN_FIELDS = frozenset({"ts", "event", "level", "expires_at"})

@@ -18,7 +18,8 @@ from ..core.keyed import KeyedHash
 from ..errors import Problem
 from ..model import Decision, Policy, Verdict
 from ..stores.memory import MemoryStore
-from .accounts import ImportReport, RecordError, RecordReader
+from .account_import import ImportReport
+from .account_records import RecordError, RecordReader
 from .events import AccountEvent, parse_record, read_events
 from .feeds import BrokenFeedError, Feed
 from .replay import REPLAY_SECRET, Replay

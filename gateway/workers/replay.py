@@ -26,7 +26,8 @@ from ..errors import RequestError
 from ..friction.asking import ask_in, asked
 from ..model import SECOND_US, Decision, Outcome, RequestFacts, Route, Subject, Usage, Verdict
 from ..ports import Directory, EditedGeo, Store
-from .accounts import MAX_KEYS, AccountChange
+from .account_changes import AccountChange
+from .account_records import MAX_KEYS
 from .events import AccountEvent
 from .replay_hook import ReplayedRequest, ReplayHook
 from .replay_summary import ReplaySummary

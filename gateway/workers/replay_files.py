@@ -25,7 +25,8 @@ from ..core.keyed import KeyedHash
 from ..engine import PolicySource
 from ..errors import HydragateError, Problem
 from ..stores.memory import MemoryStore
-from .accounts import ImportReport, RecordError, RecordReader
+from .account_import import ImportReport
+from .account_records import RecordError, RecordReader
 from .checkpoint import FORMAT, Checkpoint, load, restore, save, state_of
 from .cluster_behaviour import ReplayedBehaviour
 from .decision_lines import BAD_LINE, DecisionLines, DecisionWriter

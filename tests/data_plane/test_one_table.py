@@ -24,7 +24,8 @@ from gateway.loadtests.processes import ServerProcess, gateway
 from gateway.loadtests.servers.nginx import PLAIN, WITH_LUA
 from gateway.loadtests.servers.valkey import server as valkey_server
 from gateway.stores import open_store
-from gateway.workers.accounts import ImportReport, RecordReader, import_accounts, read_changes
+from gateway.workers.account_import import ImportReport, import_accounts, read_changes
+from gateway.workers.account_records import RecordReader
 from tests.surfaces.conftest import (
     BANNED_KEY,
     GENEROUS,

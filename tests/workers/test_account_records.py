@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.core.keyed import KeyedHash
-from gateway.workers.accounts import RecordError, RecordReader, unknown_fields
+from gateway.workers.account_records import RecordError, RecordReader, unknown_fields
 
 HALF = "\ud800"
 READER = RecordReader(KeyedHash(b"s" * 32))

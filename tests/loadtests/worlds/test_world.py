@@ -15,7 +15,7 @@ from gateway.adapters.body import read_body
 from gateway.core.keyed import KeyedHash
 from gateway.loadtests.worlds.load import load_plan, scenarios
 from gateway.loadtests.worlds.world import World, load_world
-from gateway.workers.accounts import RecordReader
+from gateway.workers.account_records import RecordReader
 from gateway.workers.events import KINDS
 
 from .builders import campaign, made, ordinary, write_scenario

@@ -1,45 +1,27 @@
-"""Accounts v1 (CONTRACTS §3): records in, subjects out, and into the store.
+"""Accounts v1 (CONTRACTS §3): one record in, a change out.
 
 Raw keys, card fingerprints and addresses are hashed while a record is read; nothing else of
-this package ever sees them. A bad record is reported with its line and costs no other record.
+this package ever sees them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-)
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
-
-import orjson
 
 from ..adapters.headers import identity_credential
 from ..core.keyed import KeyedHash, network_bytes
 from ..core.quota import QuotaError, parse_quota
-from ..errors import Problem, UsageError
-from ..model import OWNERSHIPS, SECOND_US, Grant, Level, Status, Subject, with_changes
+from ..model import OWNERSHIPS, SECOND_US, Grant, Level, Status
 from ..policy.hints import did_you_mean
-from ..ports import Directory, GeoSource
+from ..ports import GeoSource
+from .account_changes import AccountChange
 
-MAX_LINE_BYTES = 1_000_000
 MAX_KEYS = 10_000
 MAX_UNKNOWN = 20
-MAX_PROBLEMS = 1_000
-BATCH = 128
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-EDGE_KEY_ID = "edge"
 SIGNUP_PATHS = frozenset({"standard", "education", "startup", "research"})
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -55,105 +37,6 @@ _KNOWN = {
 
 class RecordError(ValueError):
     """The record cannot be used; the message names the field and what it should be."""
-
-
-@dataclass(frozen=True, slots=True)
-class AccountChange:
-    """One record: `fields` holds what it says (present and null clears), `credentials` keyed
-    hash → key id, None where the record is silent about keys."""
-
-    account_id: str
-    fields: Mapping[str, Any]
-    credentials: Mapping[str, str] | None
-    identity: str | None = None  # the credential under which an edge names the account
-    is_removal: bool = False
-    source: str = ""  # the file and the line that say so, for complaints
-    line: int = 0
-
-    def apply(self, subject: Subject | None) -> Subject:
-        before = subject or Subject(self.account_id)
-        if self.fields.get("status") is Status.BANNED:
-            before = banned(before)
-        elif "status" in self.fields:
-            before = unbanned(before)
-        return with_changes(before, **self.fields)
-
-    def credentials_for(self, stored: Subject | None) -> Mapping[str, str] | None:
-        """The account's keys after this change; None keeps them as they are."""
-        if self.credentials is None and (stored is not None or self.identity is None):
-            return None
-        edge = {} if self.identity is None else {self.identity: EDGE_KEY_ID}
-        return {**(self.credentials or {}), **edge}
-
-    def base_for_replacement(self, stored: Subject) -> Subject:
-        """What a replacing record leaves as it was: what people and the linker decided."""
-        return with_changes(
-            Subject(self.account_id),
-            version=stored.version,
-            pseudonym=stored.pseudonym,
-            status=stored.status,
-            before_ban=stored.before_ban,
-            grants=stored.grants,
-            cluster_id=stored.cluster_id,
-            cluster_state=stored.cluster_state,
-            cluster_size=stored.cluster_size,
-            cluster_since_us=stored.cluster_since_us,
-            suspicion=stored.suspicion,
-            linked_users=stored.linked_users,
-        )
-
-
-def banned(subject: Subject) -> Subject:
-    """Closed; who is banned twice is unbanned into what it was before the first ban."""
-    if subject.status is Status.BANNED:
-        return subject
-    return with_changes(subject, status=Status.BANNED, before_ban=subject.status)
-
-
-def unbanned(subject: Subject) -> Subject:
-    """As it was before the ban; who is not banned stays as it is."""
-    if subject.status is not Status.BANNED:
-        return subject
-    return with_changes(subject, status=subject.before_ban, before_ban=Status.ACTIVE)
-
-
-@dataclass(slots=True)
-class ImportReport:
-    """What an import did; `problems` is cut at `MAX_PROBLEMS`, `bad` counts them all, and `usable`
-    the records of a file that are not."""
-
-    imported: int = 0
-    removed: int = 0
-    bad: int = 0
-    usable: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    unknown: set[str] = field(default_factory=set)
-
-    @property
-    def is_all_bad(self) -> bool:
-        """Not so where there was no record at all."""
-        return self.bad > 0 and self.usable == 0
-
-    def add(self, problem: Problem) -> None:
-        self.bad += 1
-        self._show(problem)
-
-    def note_doubts(self, source: str, number: int, doubts: Iterable[tuple[str, str]]) -> None:
-        """What has no effect, such as a field that no version knew; said once, for it may be
-        misspelt."""
-        for name, text in doubts:
-            if name not in self.unknown and len(self.unknown) < MAX_UNKNOWN:
-                self.unknown.add(name)
-                self._show(Problem(source, number, "", text, is_warning=True))
-
-    def note_move(self, change: AccountChange, key_id: str, former: str) -> None:
-        """A key changes hands: meant perhaps, but then one account no longer has it."""
-        text = f"{key_id} was {former}'s, and is {change.account_id}'s from now on"
-        self._show(Problem(change.source, change.line, "keys", text, is_warning=True))
-
-    def _show(self, problem: Problem) -> None:
-        if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(problem)
 
 
 class RecordReader:
@@ -266,108 +149,6 @@ class RecordReader:
             named = len(ids) == len(keys) and isinstance(ids[index], str)
             credentials[hashed] = ids[index][:128] if named else f"key_{hashed[:8]}"
         return credentials
-
-
-def read_records(path: Path) -> Iterator[tuple[int, object | None]]:
-    """(line number, record) of a JSON Lines file; None where the line is no JSON.
-
-    Raises UsageError when the file cannot be read.
-    """
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield number, _parsed(line)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _parsed(line: bytes) -> object | None:
-    if len(line) > MAX_LINE_BYTES:
-        return None
-    try:
-        parsed: object = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return parsed
-
-
-def read_changes(path: Path, reader: RecordReader, report: ImportReport) -> Iterator[AccountChange]:
-    """Every usable record of the file; the others go into `report`."""
-    for number, record in read_records(path):
-        try:
-            if record is None:
-                raise RecordError(f"no JSON object, or over {MAX_LINE_BYTES} bytes")
-            change = replace(reader.read(record), source=str(path), line=number)
-        except RecordError as error:
-            report.add(Problem(str(path), number, "", str(error)))
-        else:
-            report.usable += 1
-            report.note_doubts(str(path), number, reader.doubts(record))
-            yield change
-
-
-async def import_accounts(
-    changes: Iterable[AccountChange],
-    directory: Directory,
-    report: ImportReport,
-    *,
-    is_whole: bool = False,
-    on_progress: Callable[[int], None] | None = None,
-) -> ImportReport:
-    """Write the changes; with `is_whole`, imported accounts that no record names are removed
-    (adopted ones stay). Records apply in order; those of one account, or of one key, never
-    overtake each other.
-    """
-    named: set[str] = set()
-    batch: dict[str, Awaitable[None]] = {}
-    batch_keys: set[str] = set()
-
-    async def flush() -> None:
-        pending = list(batch.values())
-        batch.clear()
-        batch_keys.clear()
-        await asyncio.gather(*pending)
-        if on_progress is not None:
-            on_progress(report.imported)
-
-    for change in changes:
-        keys = change.credentials or {}
-        if change.account_id in batch or len(batch) >= BATCH or not batch_keys.isdisjoint(keys):
-            await flush()
-        if is_whole:
-            named.add(change.account_id)
-        batch_keys.update(keys)
-        batch[change.account_id] = _write(change, directory, report, is_whole=is_whole)
-    await flush()
-    if is_whole:
-        await _remove_unnamed(named, directory, report)
-    return report
-
-
-async def _write(
-    change: AccountChange, directory: Directory, report: ImportReport, *, is_whole: bool
-) -> None:
-    if change.is_removal:
-        report.removed += await directory.remove(change.account_id)
-        return
-    stored = await directory.get(change.account_id)
-    base = change.base_for_replacement(stored) if is_whole and stored is not None else stored
-    on_move = partial(report.note_move, change)
-    await directory.put(change.apply(base), change.credentials_for(stored), on_move=on_move)
-    report.imported += 1
-
-
-async def _remove_unnamed(named: set[str], directory: Directory, report: ImportReport) -> None:
-    async for subject in _copy(directory.accounts()):
-        if subject.account_id not in named and subject.status is not Status.ADOPTED:
-            report.removed += await directory.remove(subject.account_id)
-
-
-async def _copy(subjects: AsyncIterator[Subject]) -> AsyncIterator[Subject]:
-    """Removing while scanning is safe with a copy: a scan may show an entry twice."""
-    for subject in [s async for s in subjects]:
-        yield subject
 
 
 def unknown_fields(record: object) -> list[tuple[str, str]]:

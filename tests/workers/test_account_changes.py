@@ -6,7 +6,8 @@ import pytest
 
 from gateway.core.keyed import KeyedHash
 from gateway.model import Status, Subject
-from gateway.workers.accounts import RecordReader, banned, unbanned
+from gateway.workers.account_changes import banned, unbanned
+from gateway.workers.account_records import RecordReader
 
 READER = RecordReader(KeyedHash(b"a secret of thirty-two bytes ..."))
 ADOPTED = Subject("key_1", version=3, status=Status.ADOPTED)
