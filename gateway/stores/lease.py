@@ -10,7 +10,8 @@ import secrets
 import time
 from typing import Any
 
-from .redis import RedisStore, _mapped
+from .redis import RedisStore
+from .redis_errors import mapped
 from .scripts import LEASE
 
 MARGIN = 0.8  # of the lease, after which the holder no longer trusts it
@@ -49,7 +50,7 @@ class Lease:
         await self._ask(0)
 
     async def _ask(self, ttl_ms: int) -> int:
-        with _mapped():
+        with mapped():
             epoch = await self._client.eval(
                 LEASE.source, 2, self.key, self._epoch_key, self.token, ttl_ms
             )

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from ..errors import StoreError
-from .redis import RedisStore, _mapped
+from .redis import RedisStore
+from .redis_errors import mapped
 from .stream import MessageLog
 
 MAX_LETTERS = 1_024
@@ -53,7 +54,7 @@ class Mailbox:
         await self.letters.append(packed)
 
     async def answer(self, letter: Letter, answer: dict[str, Any]) -> None:
-        with _mapped():
+        with mapped():
             await self._client.set(self._answer_key(letter.id), _encode(answer), ex=ANSWER_S)
 
     async def wait(self, letter: Letter, timeout_s: float) -> dict[str, Any] | None:
@@ -61,7 +62,7 @@ class Mailbox:
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    with _mapped():
+                    with mapped():
                         packed = await self._client.get(self._answer_key(letter.id))
                     if packed is not None:
                         answer: dict[str, Any] = msgspec.msgpack.decode(packed)
@@ -106,12 +107,12 @@ class StatusBoard:
         self._key = store._keys.linker("status")
 
     async def write(self, status: LinkerStatus) -> None:
-        with _mapped():
+        with mapped():
             await self._client.set(self._key, _encode(status))
 
     async def read(self) -> LinkerStatus | None:
         """None when no linker has ever led here, or one of another version does."""
-        with _mapped():
+        with mapped():
             packed = await self._client.get(self._key)
         try:
             return None if packed is None else msgspec.msgpack.decode(packed, type=LinkerStatus)

@@ -26,7 +26,8 @@ from redis.backoff import ConstantBackoff
 
 from ..errors import StoreError, UsageError
 from .keys import Keys
-from .redis import RedisStore, _mapped
+from .redis import RedisStore
+from .redis_errors import mapped
 from .routing import ClusterRouter, SingleRouter
 from .scripts import ALL_SOURCES
 from .wire import Address, Observe, Wire
@@ -247,7 +248,7 @@ def _sentinel_clients(parsed: StoreUrl) -> tuple[list[Any], Callable[[], Awaitab
     )
 
     async def locate() -> Address:
-        with _mapped():
+        with mapped():
             host, port = await sentinel.discover_master(parsed.master)
         return replace(at, host=host, port=int(port))
 
@@ -308,7 +309,7 @@ async def _open_cluster(
     )
 
     async def discover() -> dict[int, Address]:
-        with _mapped():
+        with mapped():
             await client.nodes_manager.initialize()
             slots = client.nodes_manager.slots_cache
         found = {
@@ -322,7 +323,7 @@ async def _open_cluster(
 
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(client.aclose)
-        with _mapped():
+        with mapped():
             await client.initialize()
         router = ClusterRouter(keys, discover, timeout_s=timeout_s, observe=observe)
         undo.push_async_callback(router.aclose)

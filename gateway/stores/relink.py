@@ -15,7 +15,8 @@ from ..core.sub_users import parts_of
 from ..linking.publishing import Publication
 from ..linking.sub_users import relinked
 from .codec import pack, split
-from .redis import RedisStore, _mapped
+from .redis import RedisStore
+from .redis_errors import mapped
 from .scripts import PUT_SUBJECT
 
 TRIES = 4
@@ -54,7 +55,7 @@ class Relinker:
 
     async def _publish(self, account_id: str, publications: Sequence[Publication]) -> Written:
         name = self._keys.subject(account_id)
-        with _mapped():
+        with mapped():
             for _ in range(TRIES):
                 stored = await self._client.get(name)
                 if stored is None:

@@ -17,7 +17,8 @@ import zstandard
 
 from ..errors import StoreError
 from .lease import Lease
-from .redis import RedisStore, _mapped
+from .redis import RedisStore
+from .redis_errors import mapped
 from .scripts import COMMIT_SNAPSHOT
 
 CHUNK_BYTES = 1 << 20
@@ -47,7 +48,7 @@ class Snapshots:
         if len(parts) > MAX_CHUNKS:
             raise StoreError("refused", f"a snapshot of {len(packed)} bytes is too large")
         head = _Head(secrets.token_hex(8), len(parts), _digest(packed))
-        with _mapped():
+        with mapped():
             old = await self._head()
             for key, part in zip(self._keys(head), parts, strict=True):
                 await self._client.set(key, part, px=UNCOMMITTED_MS)
@@ -64,7 +65,7 @@ class Snapshots:
 
     async def load(self) -> bytes | None:
         """The last one saved, None for none. Raises StoreError `refused` when it is damaged."""
-        with _mapped():
+        with mapped():
             head = await self._head()
             if head is None:
                 return None

@@ -15,7 +15,8 @@ import msgspec
 from ..errors import StoreError
 from .codec import named, split, unpack
 from .pages import scan_page
-from .redis import RedisStore, _mapped
+from .redis import RedisStore
+from .redis_errors import mapped
 from .scripts import PUT_SUBJECT
 from .verification import RECORD_TTL_MS
 
@@ -53,7 +54,7 @@ class StateBook:
             if name in seen:
                 continue
             seen.add(name)
-            with _mapped():
+            with mapped():
                 held = await self._client.zrange(name, 0, -1, withscores=True)
             if held:
                 holders = {account.decode(): int(until) for account, until in held}
@@ -62,7 +63,7 @@ class StateBook:
 
     async def waiting(self) -> AsyncIterator[Record]:
         """Appeals without an answer, and news that could not be delivered."""
-        with _mapped():
+        with mapped():
             appeals = await self._client.zrange(
                 self._keys.verifications("appeals"), 0, -1, withscores=True
             )
@@ -89,7 +90,7 @@ class StateBook:
     async def _account(self, name: bytes) -> Record | None:
         """As it is stored, fields of newer versions included. None when it has gone meanwhile.
         Raises StoreError for what is no account."""
-        with _mapped():
+        with mapped():
             stored = await self._client.get(name)
             if stored is None:
                 return None
@@ -120,7 +121,7 @@ class StateBook:
         if kind == "account":
             await self._put_account(record)
             return
-        with _mapped():
+        with mapped():
             if kind == "proof":
                 await self._put_proof(record)
             elif kind == "appeal":
@@ -135,7 +136,7 @@ class StateBook:
         account_id, ttl_ms = record["account_id"], int(record.get("ttl_ms", 0))
         packed = _pack(record["subject"])
         subject = check_subject(record)
-        with _mapped():
+        with mapped():
             await self._store._revoke_keys(account_id, record["keys"])
             await self._store._grant_keys(account_id, record["keys"])
             if subject.pseudonym is not None:

@@ -22,7 +22,8 @@ import msgspec
 from ..errors import StoreError
 from ..linking.evidence import Key
 from ..linking.linker import Evidence
-from .redis import RedisStore, _mapped
+from .redis import RedisStore
+from .redis_errors import mapped
 from .scripts import STREAM_LAG
 
 log = logging.getLogger("hydragate.linking")
@@ -49,7 +50,7 @@ class MessageLog:
 
     async def append(self, message: bytes) -> str:
         """The new message's position."""
-        with _mapped():
+        with mapped():
             position: bytes = await self._client.xadd(
                 self._key, {"m": message}, maxlen=self._most, approximate=True
             )
@@ -57,18 +58,18 @@ class MessageLog:
 
     async def read_after(self, position: str, *, most: int) -> list[tuple[str, bytes]]:
         """(position, message) in order; [] when there is nothing new."""
-        with _mapped():
+        with mapped():
             entries = await self._client.xrange(self._key, min=f"({position}", count=most)
         return [(at.decode(), fields.get(b"m", b"")) for at, fields in entries]
 
     async def forget_up_to(self, position: str) -> None:
         """Messages before `position` will not be asked for again; about all of them go."""
-        with _mapped():
+        with mapped():
             await self._client.xtrim(self._key, minid=position, approximate=False)
 
     async def lag_s(self, position: str) -> float:
         """The age of the oldest message behind `position`, on the store's clock; 0.0 for none."""
-        with _mapped():
+        with mapped():
             waited_ms = await self._client.eval(STREAM_LAG.source, 1, self._key, position)
         return int(waited_ms) / 1000
 

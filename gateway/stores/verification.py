@@ -19,7 +19,8 @@ from ..friction.record import EMPTY, Record, next_look_us
 from ..friction.visit import Entry
 from ..model import Subject
 from .codec import pack, split
-from .redis import RedisStore, _mapped
+from .redis import RedisStore
+from .redis_errors import mapped
 from .scripts import CLAIM_PROOF, COMMIT_VERIFICATION
 
 RECORD_TTL_MS = 60 * 86_400 * 1000
@@ -41,7 +42,7 @@ class VerificationBook:
 
     async def read(self, account_id: str) -> Entry | None:
         """None for an account that is not stored."""
-        with _mapped():
+        with mapped():
             packed = await self._client.get(self._keys.subject(account_id))
             stored = await self._client.get(self._keys.verification(account_id))
         if packed is None:
@@ -60,7 +61,7 @@ class VerificationBook:
             await self.schedule(account_id, look_us)
         changed = subject is not None and subject != entry.subject
         packed = pack(subject, over=entry.packed) if subject is not None and changed else b""
-        with _mapped():
+        with mapped():
             written = await self._client.eval(
                 COMMIT_VERIFICATION.source,
                 2,
@@ -80,7 +81,7 @@ class VerificationBook:
         self, proof: str, account_id: str, *, most: int, now_us: int, until_us: int
     ) -> bool:
         """Take or prolong the account's place; False when `most` others have theirs."""
-        with _mapped():
+        with mapped():
             held = await self._client.eval(
                 CLAIM_PROOF.source,
                 1,
@@ -93,11 +94,11 @@ class VerificationBook:
         return bool(held)
 
     async def give_up(self, proof: str, account_id: str) -> None:
-        with _mapped():
+        with mapped():
             await self._client.zrem(self._keys.proof(proof), account_id)
 
     async def holders(self, proof: str) -> list[str]:
-        with _mapped():
+        with mapped():
             held = await self._client.zrange(self._keys.proof(proof), 0, -1)
         return [account.decode() for account in held]
 
@@ -105,14 +106,14 @@ class VerificationBook:
 
     async def schedule(self, account_id: str, at_us: int) -> None:
         """Not later than `at_us`."""
-        with _mapped():
+        with mapped():
             await self._client.zadd(
                 self._keys.verifications("due"), {account_id: at_us // 1000}, lt=True
             )
 
     async def due(self, now_us: int, *, most: int) -> list[tuple[str, int]]:
         """(account, instant in ms) whose time has come."""
-        with _mapped():
+        with mapped():
             found = await self._client.zrangebyscore(
                 self._keys.verifications("due"),
                 "-inf",
@@ -126,7 +127,7 @@ class VerificationBook:
     async def reschedule(self, account_id: str, at_us: int | None) -> None:
         """After a look: the next one, or none."""
         name = self._keys.verifications("due")
-        with _mapped():
+        with mapped():
             if at_us is None:
                 await self._client.zrem(name, account_id)
             else:
@@ -137,27 +138,27 @@ class VerificationBook:
     async def list_appeal(self, account_id: str, at_us: int) -> None:
         """Beyond `MAX_APPEALS` the oldest leaves the list; it stays in its account's record."""
         name = self._keys.verifications("appeals")
-        with _mapped():
+        with mapped():
             await self._client.zadd(name, {account_id: at_us // 1000})
             await self._client.zremrangebyrank(name, 0, -MAX_APPEALS - 1)
 
     async def unlist_appeal(self, account_id: str) -> None:
-        with _mapped():
+        with mapped():
             await self._client.zrem(self._keys.verifications("appeals"), account_id)
 
     async def appeals(self, *, most: int) -> list[str]:
         """Accounts whose appeal waits, the longest first."""
-        with _mapped():
+        with mapped():
             found = await self._client.zrange(self._keys.verifications("appeals"), 0, most - 1)
         return [account.decode() for account in found]
 
     async def appeal_count(self) -> int:
-        with _mapped():
+        with mapped():
             return int(await self._client.zcard(self._keys.verifications("appeals")))
 
     async def oldest_appeal_us(self) -> int | None:
         """When the appeal that has waited longest was written; None: none waits."""
-        with _mapped():
+        with mapped():
             found = await self._client.zrange(
                 self._keys.verifications("appeals"), 0, 0, withscores=True
             )
@@ -165,20 +166,20 @@ class VerificationBook:
 
     async def bury(self, event_id: str, news: bytes) -> None:
         """Keep what could not be delivered; raises StoreError when there is too much of it."""
-        with _mapped():
+        with mapped():
             await self._client.hset(self._keys.verifications("dead"), event_id, news)
 
     async def dead(self, *, most: int) -> list[tuple[str, bytes]]:
-        with _mapped():
+        with mapped():
             found = await self._client.hgetall(self._keys.verifications("dead"))
         return [(name.decode(), news) for name, news in sorted(found.items())[:most]]
 
     async def dead_count(self) -> int:
-        with _mapped():
+        with mapped():
             return int(await self._client.hlen(self._keys.verifications("dead")))
 
     async def exhume(self, event_id: str) -> None:
-        with _mapped():
+        with mapped():
             await self._client.hdel(self._keys.verifications("dead"), event_id)
 
 
