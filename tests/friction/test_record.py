@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from gateway.friction.ladder import held_level, steps_for
 from gateway.friction.record import (
+    ABANDONED_US,
     CODE_TTL_US,
     EMPTY,
     MAX_ATTEMPTS,
     MAX_GRANTS,
+    MAX_OUTBOX,
     MAX_PROOFS,
     MAX_SESSIONS,
     SESSION_TTL_US,
     Outcome,
     Session,
+    abandoned,
     begin,
     close_session,
     find_session,
@@ -20,6 +23,7 @@ from gateway.friction.record import (
     offer_code,
     open_session,
     pending_code,
+    revoked,
     try_code,
     with_proof,
 )
@@ -73,6 +77,33 @@ def test_a_grant_spends_the_code_and_owes_the_news() -> None:
     assert record.code is None
     assert [event.id for event in record.outbox] == ["e1"]
     assert [hold.proof for hold in record.holds] == ["em:1"]
+
+
+def test_a_grant_replaces_a_live_one_of_its_level_and_no_other() -> None:
+    held = (Grant(Level.EMAIL, 1, NOW + 5), Grant(Level.PHONE, 1))
+    grant = Grant(Level.EMAIL, NOW, NOW + 9)
+    _, changed = granted(EMPTY, Subject("a", grants=held), grant, proof=None, event_id="e")
+    assert changed.grants == (held[1], grant)
+
+
+def test_news_that_nobody_takes_is_bounded_and_the_latest_is_kept() -> None:
+    record, subject = EMPTY, Subject("acc_1")
+    for number in range(MAX_OUTBOX + 2):
+        grant = Grant(Level.EMAIL, NOW + number)
+        record, subject = granted(record, subject, grant, proof=None, event_id=f"e{number}")
+    assert [one.id for one in record.outbox] == [f"e{n}" for n in range(2, MAX_OUTBOX + 2)]
+    record, _ = revoked(record, subject, Level.EMAIL, event_id="last", now_us=NOW)
+    assert len(record.outbox) == MAX_OUTBOX
+    assert record.outbox[-1].id == "last"
+
+
+def test_a_verification_is_given_up_after_its_time_and_not_before() -> None:
+    started = begin(EMPTY, Level.EMAIL, "rule", NOW)
+    assert abandoned(started, NOW + ABANDONED_US - 1) is None
+    left = abandoned(started, NOW + ABANDONED_US)
+    assert left is not None
+    assert (left.level, left.started_us) == (0, None)
+    assert abandoned(left, NOW + 2 * ABANDONED_US) is None
 
 
 def test_what_grows_has_a_bound() -> None:

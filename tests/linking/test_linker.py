@@ -251,6 +251,16 @@ def test_undo_takes_back_what_evidence_joined_since_then() -> None:
     assert said["late"] is None
 
 
+def test_undo_leaves_whom_a_person_has_placed() -> None:
+    linker = linked(all_of(bystanders(500), pool(240)))
+    (cluster,) = linker.clusters()
+    later = NOW_US + HOUR_US
+    linker.observe(shows("placed", ("payment", "own card")))
+    linker.pin("placed", cluster.cluster_id, by="ann", reason="the same hand", now_us=later)
+    assert linker.undo_since(later, by="ben", now_us=later) == 0
+    assert "placed" in linker.clusters()[0].accounts
+
+
 # ── snapshots ────────────────────────────────────────────────────────────────────────────────
 
 

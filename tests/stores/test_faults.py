@@ -17,7 +17,7 @@ import pytest
 from gateway.errors import StoreError, StoreMismatchError
 from gateway.loadtests.servers.cluster import Cluster
 from gateway.loadtests.servers.valkey import Server, server
-from gateway.model import ChargeReply, Effect, Settlement, Status, Subject
+from gateway.model import ChargeReply, Effect, Settlement, Subject
 from gateway.stores import RedisStore, open_store
 from gateway.stores.codec import join, pack
 from gateway.stores.opening import DEFAULT_TIMEOUT_S, open_store_at_start
@@ -280,53 +280,6 @@ async def test_a_full_server_refuses_and_charges_nothing(tmp_path: Path) -> None
             await store.aclose()
 
 
-async def test_every_key_but_the_operators_own_expires(valkey: Server) -> None:
-    prefix = new_prefix()
-    opened = await open_store(
-        valkey.url, secret_fingerprint="0", prefix=prefix, timeout_s=PATIENT_S
-    )
-    try:
-        await opened.put(Subject("acc_1"), {"c" * 32: "key_1"})
-        adopted = await opened.adopt(
-            "d" * 32, Subject("key_1", status=Status.ADOPTED), ttl_us=10**9
-        )
-        steps = gcra(), lease(), gcra(tag="o:1"), replace(gcra(), effect=Effect.SHADOW)
-        await opened.charge(charge(*steps, now_us=None))
-        with valkey.client() as client:
-            for_ever = {name for name in client.scan_iter(f"{prefix}*") if client.ttl(name) == -1}
-            names = {name.decode().removeprefix(prefix)[:7] for name in for_ever}
-            assert names == {"meta", "{a:acc_", "k:ccccc", "p:" + pseudonym_of(for_ever, prefix)}
-            await opened.put(replace(adopted, status=Status.BANNED), None)
-            assert client.ttl(f"{prefix}k:{'d' * 32}") == -1
-            assert client.ttl(f"{prefix}{{a:key_1}}:s") == -1
-    finally:
-        await opened.aclose()
-
-
-async def test_an_adopted_account_that_is_used_is_kept_and_a_permanent_one_stays_permanent(
-    valkey: Server,
-) -> None:
-    prefix = new_prefix()
-    opened = await open_store(
-        valkey.url, secret_fingerprint="0", prefix=prefix, timeout_s=PATIENT_S
-    )
-    names = [f"{prefix}k:{'d' * 32}", f"{prefix}{{a:key_1}}:s", f"{prefix}{{a:key_1}}:k"]
-    try:
-        adopted = await opened.adopt(
-            "d" * 32, Subject("key_1", status=Status.ADOPTED), ttl_us=10**9
-        )
-        names.append(f"{prefix}p:{adopted.pseudonym}")
-        with valkey.client() as client:
-            assert all(0 < client.ttl(name) <= 1000 for name in names)
-            await opened.resolve("d" * 32)
-            assert all(client.ttl(name) > 29 * 86_400 for name in names)
-            await opened.put(replace(adopted, tier="known"), None)
-            await opened.resolve("d" * 32)
-            assert [client.ttl(name) for name in names] == [-1] * 4
-    finally:
-        await opened.aclose()
-
-
 async def test_a_version_grows_even_when_the_servers_clock_was_set_back(valkey: Server) -> None:
     prefix = new_prefix()
     opened = await open_store(
@@ -341,11 +294,6 @@ async def test_a_version_grows_even_when_the_servers_clock_was_set_back(valkey: 
         assert (await opened.put(Subject("acc_1"), {})).version == future + 3
     finally:
         await opened.aclose()
-
-
-def pseudonym_of(names: set[bytes], prefix: str) -> str:
-    (found,) = [n for n in names if n.startswith(f"{prefix}p:".encode())]
-    return found.decode().removeprefix(f"{prefix}p:")[:5]
 
 
 # ── several processes ────────────────────────────────────────────────────────────────────────
