@@ -61,7 +61,7 @@ from .workers.account_records import RecordReader
 from .workers.cluster_behaviour import ClusterBehaviour
 from .workers.cluster_desk import ClusterDesk
 from .workers.store_gauges import tell_of_linker, tell_of_mode, tell_of_news
-from .workers.verification_building import build_desk, build_rounds
+from .workers.verification_building import build_orders, build_rounds
 
 log = logging.getLogger("hydragate.supervisor")
 
@@ -224,14 +224,7 @@ class Supervisor:
         if config is None:
             return None
         store = self._directory
-        desk = build_desk(
-            store,
-            config,
-            keyed=self._keyed,
-            clock=clock,
-            policy=lambda: self._policies.current,
-            metrics=own,
-        )
+        orders = build_orders(store, clock=clock, metrics=own)
         rounds = build_rounds(
             store,
             config,
@@ -246,8 +239,8 @@ class Supervisor:
             await asyncio.wait([task])
 
         stack.push_async_callback(stop)
-        self._book = desk.book
-        return VerificationContext(store, desk, rounds, self._audit.write)
+        self._book = orders.book
+        return VerificationContext(store, orders, rounds, self._audit.write)
 
     def _start_linker(self, stack: contextlib.AsyncExitStack, store_url: str) -> None:
         """After the store and before the workers, so that it outlives them: what they send while

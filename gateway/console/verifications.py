@@ -16,7 +16,7 @@ from ..friction.record import Record
 from ..model import SECOND_US, Level
 from ..ports import Directory
 from ..stores.verification import MAX_APPEALS, MAX_DEAD, VerificationBook
-from ..workers.verification_desk import VerificationDesk
+from ..workers.verification_orders import VerificationOrders
 from ..workers.verification_rounds import VerificationRounds
 
 Id = Annotated[str, Body(min_length=1, max_length=256)]
@@ -35,13 +35,13 @@ class Audit(Protocol):
 @dataclass(frozen=True, slots=True)
 class VerificationContext:
     directory: Directory
-    desk: VerificationDesk
+    orders: VerificationOrders
     rounds: VerificationRounds
     audit: Audit
 
     @property
     def book(self) -> VerificationBook:
-        return self.desk.book
+        return self.orders.book
 
 
 def add_verifications(app: FastAPI, context: VerificationContext) -> None:
@@ -101,7 +101,7 @@ def _add_orders(app: FastAPI, context: VerificationContext) -> None:
         expires_us = None if expires_at is None else expires_at * SECOND_US
         target = f"{account_id} {level}"
         context.audit("verification.grant", target, by=by, reason=reason, outcome="asked")
-        done = await context.desk.grant(
+        done = await context.orders.grant(
             account_id, Level[level.upper()], expires_us=expires_us, event_id=secrets.token_hex(12)
         )
         if not done:
@@ -115,7 +115,7 @@ def _add_orders(app: FastAPI, context: VerificationContext) -> None:
     ) -> dict[str, Any]:
         target = f"{account_id} {level}"
         context.audit("verification.revoke", target, by=by, reason=reason, outcome="asked")
-        done = await context.desk.revoke(
+        done = await context.orders.revoke(
             account_id, Level[level.upper()], event_id=secrets.token_hex(12)
         )
         if not done:
@@ -138,7 +138,7 @@ def _add_import(app: FastAPI, context: VerificationContext) -> None:
         given, problems = 0, []
         for number, line in enumerate(accounts, 1):
             try:
-                given += await context.desk.import_grants(line)
+                given += await context.orders.import_grants(line)
             except ValueError as error:
                 problems.append(f"{number}: {error}")
         outcome = f"{given} given, {len(problems)} bad"
@@ -211,7 +211,7 @@ async def answer_appeal(
 ) -> None:
     """Raises HTTPException 404 where nobody has appealed."""
     context.audit("appeal.answer", account_id, by=by, reason=text, outcome="asked")
-    if not await context.desk.answer_appeal(account_id, text):
+    if not await context.orders.answer_appeal(account_id, text):
         raise HTTPException(404, "nobody has appealed for this account")
     context.audit("appeal.answer", account_id, by=by, reason=text, outcome="done")
 

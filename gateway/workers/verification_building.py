@@ -1,9 +1,10 @@
-"""From settings to a desk and its site."""
+"""From settings to a desk and its site, the rounds, and what operators may do."""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from ..observe.counters import WorkerMetrics
 from ..ports import Clock
 from ..settings import SmtpConfig, VerificationConfig
 from ..stores import RedisStore
+from ..stores.verification import VerificationBook
 from .verification_desk import DEFAULT_MAX_ACCOUNTS, DeskTerms, VerificationDesk
+from .verification_orders import VerificationOrders
 from .verification_rounds import Receiver, VerificationRounds
 
 MAX_DISPOSABLE_BYTES = 16 * 1024 * 1024
@@ -63,9 +66,6 @@ def build_desk(
     policy: Callable[[], Policy],
     metrics: WorkerMetrics,
 ) -> VerificationDesk:
-    def count(level: Level, outcome: str) -> None:
-        metrics.inc("hydragate_verifications_total", (level.name.lower(), outcome))
-
     def timed(level: Level, seconds: float) -> None:
         metrics.observe("hydragate_verification_seconds", seconds, (level.name.lower(),))
 
@@ -75,9 +75,18 @@ def build_desk(
         clock=clock,
         terms=desk_terms(config),
         policy=policy,
-        count=count,
+        count=partial(_count, metrics),
         timed=timed,
     )
+
+
+def build_orders(store: RedisStore, *, clock: Clock, metrics: WorkerMetrics) -> VerificationOrders:
+    """What operators may do, also where no page is served."""
+    return VerificationOrders(VerificationBook(store), clock=clock, count=partial(_count, metrics))
+
+
+def _count(metrics: WorkerMetrics, level: Level, outcome: str) -> None:
+    metrics.inc("hydragate_verifications_total", (level.name.lower(), outcome))
 
 
 def build_site(
@@ -149,9 +158,6 @@ def build_rounds(
     metrics: WorkerMetrics,
     secrets: Secrets,
 ) -> VerificationRounds:
-    def count(level: Level, outcome: str) -> None:
-        metrics.inc("hydragate_verifications_total", (level.name.lower(), outcome))
-
     told = config.directory
     receiver = None
     if told is not None:
@@ -162,6 +168,6 @@ def build_rounds(
         store,
         clock=clock,
         receiver=receiver,
-        count=count,
+        count=partial(_count, metrics),
         count_news=lambda outcome: metrics.inc("hydragate_directory_news_total", (outcome,)),
     )

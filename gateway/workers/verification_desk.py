@@ -1,4 +1,4 @@
-"""The desk at which accounts are verified: steps, grants, appeals. Everything goes through here.
+"""The desk at which accounts are verified: links, steps, what they come to, and appeals.
 
 Law: a grant is written in the same call of the store that takes the code or the session away, so
 it is given once, and a step that was passed is never lost: whoever is cut off in between tries
@@ -12,20 +12,17 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..adapters.verify.port import Offer, Wait
 from ..core.gcra import retry_after_us
 from ..core.keyed import KeyedHash
 from ..errors import StoreError
 from ..friction import brakes, links
-from ..friction.exports import read_export, restored
 from ..friction.ladder import held_level, steps_for
 from ..friction.mail_address import MailAddress, is_listed
 from ..friction.record import (
     Outcome,
     Record,
-    answered,
     appealed,
     begin,
     close_session,
@@ -36,7 +33,6 @@ from ..friction.record import (
     open_session,
     over_reached,
     pending_code,
-    revoked,
     try_code,
 )
 from ..friction.visit import Entry, Visit
@@ -360,65 +356,6 @@ class VerificationDesk:
         self._count(level, Outcome.TOO_MANY_ACCOUNTS.value)
         return Outcome.TOO_MANY_ACCOUNTS
 
-    async def grant(
-        self, account_id: str, level: Level, *, expires_us: int | None, event_id: str
-    ) -> bool:
-        """By an operator; False for an unknown account."""
-        for _ in range(RETRIES):
-            entry = await self.book.read(account_id)
-            if entry is None:
-                return False
-            grant = Grant(level, self._clock.now_us(), expires_us)
-            record, subject = granted(
-                entry.record, entry.subject, grant, proof=None, event_id=event_id
-            )
-            if await self.book.commit(entry, record, subject):
-                self._count(level, "granted_by_hand")
-                return True
-        raise StoreError("conflict", "the account keeps changing")
-
-    async def import_grants(self, line: dict[str, Any]) -> int:
-        """Of one line of an export: how many grants the account had not got. Raises ValueError
-        that says what is wrong with the line."""
-        account_id, grants, proofs = read_export(line, self._clock.now_us())
-        for _ in range(RETRIES):
-            entry = await self.book.read(account_id)
-            if entry is None:
-                raise ValueError(f"no such account: {account_id}")
-            missing = [one for one in grants if one not in entry.subject.grants]
-            subject = restored(entry.subject, missing, proofs)
-            for proof in proofs:
-                await self._restore_place(proof, account_id)
-            if subject == entry.subject:
-                return 0
-            if await self.book.commit(entry, entry.record, subject):
-                return len(missing)
-        raise StoreError("conflict", "the account keeps changing")
-
-    async def _restore_place(self, proof: str, account_id: str) -> None:
-        now_us = self._clock.now_us()
-        await self.book.claim(
-            proof, account_id, most=1 << 30, now_us=now_us, until_us=now_us + DEFAULT_EXPIRES_US
-        )
-
-    async def revoke(self, account_id: str, level: Level, *, event_id: str) -> bool:
-        """False where there is nothing to take back."""
-        for _ in range(RETRIES):
-            entry = await self.book.read(account_id)
-            if entry is None or all(one.level is not level for one in entry.subject.grants):
-                return False
-            record, subject = revoked(
-                entry.record,
-                entry.subject,
-                level,
-                event_id=event_id,
-                now_us=self._clock.now_us(),
-            )
-            if await self.book.commit(entry, record, subject):
-                self._count(level, "revoked")
-                return True
-        raise StoreError("conflict", "the account keeps changing")
-
     # ── appeals ──────────────────────────────────────────────────────────────────────────────
 
     async def appeal(self, visit: Visit, text: str) -> Wait | None:
@@ -433,19 +370,6 @@ class VerificationDesk:
                 self._count(visit.required, "appealed")
                 return None
             visit = await self._again(visit)
-        raise StoreError("conflict", "the account keeps changing")
-
-    async def answer_appeal(self, account_id: str, answer: str) -> bool:
-        """False where nobody has appealed."""
-        for _ in range(RETRIES):
-            entry = await self.book.read(account_id)
-            if entry is None or entry.record.appeal is None:
-                await self.book.unlist_appeal(account_id)
-                return False
-            record = answered(entry.record, answer, self._clock.now_us())
-            if await self.book.commit(entry, record):
-                await self.book.unlist_appeal(account_id)
-                return True
         raise StoreError("conflict", "the account keeps changing")
 
     async def _again(self, visit: Visit) -> Visit:

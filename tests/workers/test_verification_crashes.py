@@ -24,6 +24,7 @@ from gateway.model import SECOND_US, Level, Policy, Subject
 from gateway.stores import RedisStore, open_store
 from gateway.stores.verification import VerificationBook
 from gateway.workers.verification_desk import DeskTerms, VerificationDesk
+from gateway.workers.verification_orders import VerificationOrders
 from gateway.workers.verification_rounds import Receiver, VerificationRounds
 
 from ..core.builders import policy
@@ -100,6 +101,14 @@ class World:
             policy=lambda: NO_POLICY,
             count=lambda level, outcome: self.counted.append((level, outcome)),
             book=MortalBook(self.store, self.blow),
+        )
+
+    def orders(self) -> VerificationOrders:
+        book = MortalBook(self.store, self.blow)
+        return VerificationOrders(
+            book,
+            clock=WallClock(),
+            count=lambda level, outcome: self.counted.append((level, outcome)),
         )
 
     def rounds(self) -> VerificationRounds:
@@ -191,7 +200,7 @@ async def pass_by_provider(world: World) -> None:
 
 async def pass_and_lose(world: World) -> None:
     await pass_by_mail(world)
-    await world.insist(lambda: world.desk().revoke(world.account_id, Level.EMAIL, event_id="r1"))
+    await world.insist(lambda: world.orders().revoke(world.account_id, Level.EMAIL, event_id="r1"))
 
 
 async def appeal(world: World) -> None:
@@ -200,7 +209,7 @@ async def appeal(world: World) -> None:
         assert await desk.appeal(await world.visit(desk, Level.EMAIL), "It is me.") is None
 
     await world.insist(write)
-    await world.insist(lambda: world.desk().answer_appeal(world.account_id, "Welcome back."))
+    await world.insist(lambda: world.orders().answer_appeal(world.account_id, "Welcome back."))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from gateway.friction.visit import Visit
 from gateway.loadtests.servers.valkey import Server
 from gateway.model import SECOND_US, Ask, Level, Subject
 from gateway.stores import RedisStore, open_store
+from gateway.stores.verification import VerificationBook
 from gateway.workers.verification_desk import DeskTerms, VerificationDesk
+from gateway.workers.verification_orders import VerificationOrders
 from gateway.workers.verification_rounds import Receiver, VerificationRounds
 
 from ..core.builders import policy
@@ -55,6 +57,10 @@ class House:
             policy=lambda: replace(policy(), asks={ask.rule: ask for ask in self.asks}),
             count=self.count,
         )
+
+    @property
+    def orders(self) -> VerificationOrders:
+        return VerificationOrders(VerificationBook(self.store), clock=self.clock, count=self.count)
 
     @property
     def rounds(self) -> VerificationRounds:
