@@ -129,9 +129,12 @@ class LinkerKeeper:
         pause_s = RESTART_PAUSE_S
         while True:
             started_s = time.monotonic()
-            code = await self._run_once()
+            try:
+                said = f"ended with {await self._run_once()}"
+            except OSError as error:  # no descriptor, process or memory is left for it now
+                said = f"cannot be started: {error}"
             self.restarts += 1
-            log.error("the linker ended with %s; starting it again", code)
+            log.error("the linker %s; starting it again", said)
             if time.monotonic() - started_s > 60:
                 pause_s = RESTART_PAUSE_S
             await asyncio.sleep(pause_s)

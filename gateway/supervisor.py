@@ -60,7 +60,7 @@ from .workers.account_import import ImportReport, import_accounts, read_changes
 from .workers.account_records import RecordReader
 from .workers.cluster_behaviour import ClusterBehaviour
 from .workers.cluster_desk import ClusterDesk
-from .workers.store_gauges import tell_of_linker, tell_of_mode, tell_of_news
+from .workers.store_gauges import LinkerGauges, tell_of_mode, tell_of_news
 from .workers.verification_building import build_orders, build_rounds
 
 log = logging.getLogger("hydragate.supervisor")
@@ -104,8 +104,8 @@ class Supervisor:
         self._embedded: EmbeddedStore | None = None
         self._store: RedisStore | None = None
         self._audit = AuditLog(settings.data_dir / "audit.jsonl")
-        self._desk: ClusterDesk | None = None
         self._linker: LinkerKeeper | None = None
+        self._linker_gauges: LinkerGauges | None = None
         self._book: VerificationBook | None = None
 
     async def serve(self) -> int:
@@ -182,10 +182,12 @@ class Supervisor:
         token = read_secret(
             token_file or self._settings.data_dir / "admin-token", may_create=token_file is None
         )
-        self._desk = ClusterDesk(self._directory, clock=SystemClock(), audit=self._audit.write)
+        desk = ClusterDesk(self._directory, clock=SystemClock(), audit=self._audit.write)
+        is_awaited = self._settings.linker.collect
+        self._linker_gauges = LinkerGauges(desk, is_awaited=is_awaited)
         context = AdminContext(
             directory=self._directory,
-            desk=self._desk,
+            desk=desk,
             behaviour=ClusterBehaviour(self._directory, load_cluster_model(), SystemClock()),
             records=self._records(),
             token=token.decode("ascii", "replace"),
@@ -357,16 +359,24 @@ class Supervisor:
         pause_s = RESTART_PAUSE_S
         while not self._stopping.is_set():
             started = time.monotonic()
-            await worker.start(dict(orders), self._metrics)
-            code = await worker.wait()
+            said = await self._run_once(worker, orders)
             if self._stopping.is_set():
                 return
             self._restarts += 1
-            log.error("worker %d ended with %s; starting it again", worker.index, code)
+            log.error("worker %d %s; starting it again", worker.index, said)
             if time.monotonic() - started > 60:
                 pause_s = RESTART_PAUSE_S
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, MAX_RESTART_PAUSE_S)
+
+    async def _run_once(self, worker: WorkerProcess, orders: dict[str, Any]) -> str:
+        """How it ended. What cannot be started now can be later: descriptors, processes and memory
+        that ran out come back."""
+        try:
+            await worker.start(dict(orders), self._metrics)
+        except OSError as error:
+            return f"cannot be started: {error}"
+        return f"ended with {await worker.wait()}"
 
     async def _stop_workers(self, keepers: list[asyncio.Task[None]]) -> None:
         self._stopping.set()
@@ -414,8 +424,8 @@ class Supervisor:
             own.set_counter("hydragate_store_restarts_total", self._embedded.restarts)
         if self._linker is not None:
             own.set_counter("hydragate_linker_restarts_total", self._linker.restarts)
-        if self._desk is not None:
-            await tell_of_linker(own, self._desk)
+        if self._linker_gauges is not None:
+            await self._linker_gauges.tell(own, time.time())
         await tell_of_mode(own, self._directory)
         await tell_of_news(own, self._book)
         return self._metrics.text()

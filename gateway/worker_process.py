@@ -73,9 +73,20 @@ class WorkerProcess:
         return self.link is not None and self.link.ready.is_set() and not self._is_hung
 
     async def start(self, orders: dict[str, Any], metrics: MetricsAggregate) -> None:
+        """Raises OSError where there is no descriptor, memory or process left for it."""
         self.incarnation += 1
         self._is_hung = False
         ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                await self._spawn(orders, theirs)
+            except BaseException:
+                ours.close()
+                raise
+        self.link = SupervisorLink(metrics, self.index, self.incarnation)
+        await self.link.open(ours)
+
+    async def _spawn(self, orders: dict[str, Any], theirs: socket.socket) -> None:
         orders |= {
             "index": self.index,
             "incarnation": self.incarnation,
@@ -96,13 +107,10 @@ class WorkerProcess:
             ),
             start_new_session=True,  # Ctrl+C reaches the supervisor, which drains the workers
         )
-        theirs.close()
         stdin = self._process.stdin
         if stdin is not None:
             stdin.write(Orders.model_validate(orders).model_dump_json().encode())
             stdin.close()
-        self.link = SupervisorLink(metrics, self.index, self.incarnation)
-        await self.link.open(ours)
 
     async def wait(self) -> int:
         """The exit code of its process; one that hangs is killed."""

@@ -127,7 +127,8 @@ TABLE = (
         "hydragate_linker_status_age_seconds",
         GAUGE,
         (),
-        "Since a linker last said that it leads; grows while none does.",
+        "Since a linker last said that it leads, or since none was found that ever did; "
+        "grows while none does.",
     ),
     Definition("hydragate_linker_frozen", GAUGE, (), "1 while nobody is linked anew."),
     Definition(

@@ -18,23 +18,45 @@ from .cluster_desk import ClusterDesk
 STATUS_TIMEOUT_S = 0.5
 
 
-async def tell_of_linker(own: WorkerMetrics, desk: ClusterDesk) -> None:
-    """Whoever leads, here or elsewhere: what it said last, and how long evidence waits."""
-    try:
-        async with asyncio.timeout(STATUS_TIMEOUT_S):  # a scrape does not wait for the store
-            status, lag_s = await desk.status()
-    except (StoreError, TimeoutError):
-        return  # what was known stands; the store's own alerts tell
-    own.set("hydragate_linker_lag_seconds", lag_s)
-    if status is None:
-        return
-    own.set("hydragate_linker_status_age_seconds", max(0.0, time.time() - status.at_us / 1e6))
-    own.set("hydragate_linker_frozen", int(status.is_frozen))
-    own.set("hydragate_linker_unpublished", status.unpublished)
-    own.set_counter("hydragate_evidence_dropped_total", status.lost, ("trimmed",))
-    for state, count in status.clusters.items():
-        own.set("hydragate_clusters", count, (state,))
-        own.set("hydragate_cluster_accounts", status.accounts.get(state, 0), (state,))
+class LinkerGauges:
+    """Whoever leads, here or elsewhere: what it said last, and how long evidence waits.
+
+    `is_awaited`: evidence is collected here, so that somebody has to read it. Then a linker that
+    never said anything, or whose word a store that came back empty has lost, ages as one that fell
+    silent: from the first look that found none.
+    """
+
+    def __init__(self, desk: ClusterDesk, *, is_awaited: bool) -> None:
+        self._desk = desk
+        self._is_awaited = is_awaited
+        self._none_since_s: float | None = None
+
+    async def tell(self, own: WorkerMetrics, now_s: float) -> None:
+        """`now_s` is Unix time, as the linker's own."""
+        try:
+            async with asyncio.timeout(STATUS_TIMEOUT_S):  # a scrape does not wait for the store
+                status, lag_s = await self._desk.status()
+        except (StoreError, TimeoutError):
+            return  # what was known stands; the store's own alerts tell
+        own.set("hydragate_linker_lag_seconds", lag_s)
+        if status is None:
+            self._tell_of_none(own, now_s)
+            return
+        self._none_since_s = None
+        own.set("hydragate_linker_status_age_seconds", max(0.0, now_s - status.at_us / 1e6))
+        own.set("hydragate_linker_frozen", int(status.is_frozen))
+        own.set("hydragate_linker_unpublished", status.unpublished)
+        own.set_counter("hydragate_evidence_dropped_total", status.lost, ("trimmed",))
+        for state, count in status.clusters.items():
+            own.set("hydragate_clusters", count, (state,))
+            own.set("hydragate_cluster_accounts", status.accounts.get(state, 0), (state,))
+
+    def _tell_of_none(self, own: WorkerMetrics, now_s: float) -> None:
+        if not self._is_awaited:
+            return
+        if self._none_since_s is None:
+            self._none_since_s = now_s
+        own.set("hydragate_linker_status_age_seconds", max(0.0, now_s - self._none_since_s))
 
 
 async def tell_of_mode(own: WorkerMetrics, directory: Directory) -> None:
