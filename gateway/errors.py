@@ -66,6 +66,10 @@ class StoreMismatchError(HydragateError):
     """This store must not be used: wrong secret, evicting `maxmemory-policy`, unknown layout."""
 
 
+class EvictingStoreError(StoreMismatchError):
+    """It would drop what must be kept, whoever filled it."""
+
+
 class CursorError(HydragateError):
     """A listing cannot go on where the caller says: the message says what to do."""
 

@@ -18,7 +18,7 @@ from .settings_options import read_settings, settings_options
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 def doctor(as_json: bool, **given: Any) -> None:
-    """Look at settings, secret, policy, store, clock, upstreams and machine; change nothing.
+    """Look at settings, certificate, secret, policy, store, upstreams and machine; change nothing.
 
     Takes what `serve` takes. Exit code 1 when something is bad, 0 with warnings alone.
     """

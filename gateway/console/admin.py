@@ -43,7 +43,8 @@ def admin_app(context: AdminContext) -> FastAPI:
 
     @app.exception_handler(StoreError)
     async def store_failed(_: Request, error: StoreError) -> JSONResponse:
-        return JSONResponse({"detail": f"the store does not answer: {error.kind}"}, 503)
+        said = "refuses" if error.kind == "refused" else "does not answer"
+        return JSONResponse({"detail": f"the store {said}: {error}"}, 503)
 
     @app.exception_handler(CursorError)
     async def bad_cursor(_: Request, error: CursorError) -> JSONResponse:

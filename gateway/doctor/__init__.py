@@ -12,6 +12,7 @@ from ..settings import Settings
 from . import (
     account_records,
     address_data,
+    certificate,
     files,
     machine,
     mail,
@@ -29,6 +30,7 @@ __all__ = ["Finding", "State", "examine"]
 Topic = Callable[[Settings], AsyncIterator[Finding]]
 TOPICS: tuple[tuple[str, Topic], ...] = (
     ("settings", files.examine),
+    ("certificate", certificate.examine),
     ("secret", secret.examine),
     ("policy", policies.examine),
     ("accounts", account_records.examine),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..app import read_secret, secret_path
 from ..core.keyed import KeyedHash
-from ..errors import StoreError, StoreMismatchError, UsageError
+from ..errors import EvictingStoreError, StoreError, StoreMismatchError, UsageError
 from ..settings import Settings
 from ..stores.embedded import socket_path
 from ..stores.opening import connect_store
@@ -79,6 +79,8 @@ async def _owner(store: RedisStore, settings: Settings) -> Finding:
         return warning(TOPIC, "whose it is cannot be told without the secret", "see secret above")
     try:
         is_ours = await store.check(keyed.fingerprint(), may_claim=False)
+    except EvictingStoreError as error:
+        return bad(TOPIC, str(error), "CONFIG SET it, and in the file that the store starts with")
     except StoreMismatchError as error:
         return bad(TOPIC, str(error), "name the right secret_file or another store")
     return ok(TOPIC, "was filled under this secret" if is_ours else "is empty and can be used")
@@ -93,7 +95,9 @@ def _memory(memory: Mapping[str, Any]) -> Finding:
             "give it more memory, or import fewer accounts (about 1 KB each while active)",
         )
     bound = f" of {most / 2**20:,.0f}" if most else ", no maxmemory"
-    return ok(TOPIC, f"{used / 2**20:,.0f} MiB used{bound}, nothing is evicted")
+    evicts = most and memory.get("maxmemory_policy", "noeviction") != "noeviction"  # told above
+    kept = "" if evicts else ", nothing is evicted"
+    return ok(TOPIC, f"{used / 2**20:,.0f} MiB used{bound}{kept}")
 
 
 def _persistence(persistence: Mapping[str, Any]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ library puts it into an error.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
@@ -57,10 +58,18 @@ class LineFormatter(logging.Formatter):
         return orjson.dumps(fields).decode()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not the traceback of each exchange that a drain cuts off at its deadline: uvicorn says in one
+    line how many there were."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError)
+
+
 def set_up_logging(process: str, *, level: int = logging.INFO) -> None:
     """Send everything to stderr; uvicorn speaks only when something is wrong."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(process, as_json=not sys.stderr.isatty()))
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -27,6 +27,7 @@ from .wire import Observe, Wire
 log = logging.getLogger("hydragate.store")
 
 MAX_ENTRIES = 64
+TOLD_AGAIN_S = 60.0
 SETTLE_WITHIN_S = 0.002  # nobody waits for a settlement, so it may travel with the next charge
 ASKING = hiredis.pack_command(("ASKING",))
 UNAVAILABLE = frozenset({"LOADING", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "TRYAGAIN"})
@@ -90,6 +91,7 @@ class Batcher:
         self._settlements: list[_Entry[Settlement, None]] = []
         self._is_due = False
         self._settling: asyncio.TimerHandle | None = None
+        self._tell_next_s = 0.0
         self._loop = asyncio.get_running_loop()
 
     def charge(self, charge: Charge, lane: Lane = ONE_LANE) -> asyncio.Future[ChargeReply]:
@@ -160,6 +162,7 @@ class Batcher:
                 read = read_entry(entry, reply[0], shadow_all=shadow_all)
                 if isinstance(read, StoreError):
                     kind = read.kind
+                    self.tell_of_refusal("charge", read.detail)
                     self.leave_replica(str(read))
                 _resolve(answer, read)
             return kind
@@ -186,6 +189,13 @@ class Batcher:
                 place += 1
                 if reply[place] is not None:
                     self._windows.put(settlement.sighting.account_id, reply[place])
+
+    def tell_of_refusal(self, call: str, words: str) -> None:
+        """What the server says no with, once a minute: a metric has no room for its words."""
+        now_s = time.monotonic()
+        if now_s >= self._tell_next_s:
+            self._tell_next_s = now_s + TOLD_AGAIN_S
+            log.error("the store at %s refuses a %s: %s", self.wire.address, call, words)
 
     def leave_replica(self, message: str) -> None:
         """A primary that became a replica keeps its connections; ask again who is primary."""
@@ -229,6 +239,7 @@ class _Call:
                 if text.startswith("NOSCRIPT"):
                     self._send(self._portion.by_source(self._script))
                     return
+                self._batcher.tell_of_refusal(self._name, text)
                 self._batcher.leave_replica(text)
                 reply = StoreError(reply_kind(text), text)
             if isinstance(reply, StoreError):

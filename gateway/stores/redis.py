@@ -17,7 +17,7 @@ from typing import Any
 
 from redis.asyncio.cluster import RedisCluster
 
-from ..errors import StoreError, StoreMismatchError
+from ..errors import EvictingStoreError, StoreError, StoreMismatchError
 from ..model import Charge, ChargeReply, Identity, Settlement, Status, Subject, with_changes
 from .codec import pack, split
 from .keys import ADOPTED_TTL_MS, Keys
@@ -204,7 +204,7 @@ def _check_version(version: str) -> None:
 def _check_eviction(memory: Mapping[str, Any]) -> None:
     policy = str(memory.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction" and int(memory.get("maxmemory", 0)) > 0:
-        raise StoreMismatchError(
+        raise EvictingStoreError(
             f"the store's maxmemory-policy is {policy}: it would drop bans and limits "
             "under pressure; set it to noeviction"
         )

@@ -17,6 +17,7 @@ import yaml
 
 from gateway.loadtests.processes import GatewayProcess, gateway, standin
 from gateway.loadtests.servers.valkey import Server, server
+from gateway.settings import Settings
 from tests.surfaces.raw_http import chat, post
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -112,6 +113,12 @@ def test_the_health_check_holds_for_a_gateway_that_is_ready(site: Site) -> None:
     assert subprocess.run(
         [sys.executable, "-c", away], check=False, timeout=20, capture_output=True
     ).returncode
+
+
+def test_a_stop_leaves_time_for_the_drain_and_all_that_ends_after_it() -> None:
+    grace_s = float(services()["gateway"]["stop_grace_period"].removesuffix("s"))
+    drain_s = Settings.model_fields["drain_s"].default
+    assert grace_s >= drain_s + 25  # docs/operations.md
 
 
 def test_compose_and_its_files_fit_together() -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.adapters.geo.build import Tables, build
 from gateway.classifiers.load import SHIPPED, load_task_model
@@ -85,7 +88,10 @@ def test_a_store_that_must_not_be_used(tmp_path: Path) -> None:
     server.start()
     try:
         found = findings(tmp_path, store=server.url, secret_file=write_secret(tmp_path))
-        assert any("allkeys-lru" in said for said in of(found, "store", State.BAD))
+        (evicting,) = [f for f in found if "allkeys-lru" in f.said]
+        assert (evicting.topic, evicting.state) == ("store", State.BAD)
+        assert "CONFIG SET" in evicting.fix
+        assert not any("nothing is evicted" in said for said in of(found, "store", State.OK))
         assert any("append-only" in said for said in of(found, "store", State.WARNING))
     finally:
         server.stop()
@@ -340,6 +346,55 @@ async def test_an_open_upstream_is_warned_of_only_where_unknown_keys_are_adopted
     found = await of_an_upstream_that_answers(200, policy=file, **keyed)
     assert found.state is state
     assert "serves callers without any key" in found.said
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "state", "said"),
+    [
+        (-30, 60, State.OK, "ends in 60 days"),
+        (-30, 7, State.WARNING, "ends in 7 days"),
+        (-30, -1, State.BAD, "certificate has expired"),
+        (1, 60, State.BAD, "certificate is not yet valid"),
+    ],
+    ids=["fresh", "soon", "expired", "early"],
+)
+def test_the_certificate_is_told_before_it_ends(
+    tmp_path: Path, begins: int, ends: int, state: State, said: str
+) -> None:
+    cert, key = write_certificate(tmp_path, timedelta(days=begins), timedelta(days=ends))
+    found = findings(tmp_path, tls_cert=cert, tls_key=key)
+    (one,) = [finding for finding in found if finding.topic == "certificate"]
+    assert one.state == state
+    assert said in one.said
+    assert ("renew" in one.fix) == (state is not State.OK)
+
+
+def write_certificate(folder: Path, begins: timedelta, ends: timedelta) -> tuple[Path, Path]:
+    """A leaf that no root signed, and its key."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "api.example.com")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a root")]))
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends + timedelta(minutes=1))
+        .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    )
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    cert.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    key.chmod(0o600)
+    return cert, key
 
 
 async def of_an_upstream_that_answers(status: int, *, policy: Path, **upstream: Any) -> Finding:

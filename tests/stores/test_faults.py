@@ -335,6 +335,26 @@ async def test_a_wrong_password_is_named_and_not_repeated(tmp_path: Path) -> Non
             await open_store(own.url, secret_fingerprint="0")
 
 
+async def test_the_log_has_the_words_with_which_a_store_refuses_once_a_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full one, say: the metric only knows that it was refused."""
+    with server(tmp_path) as own:
+        store = await open_store(own.url, secret_fingerprint="0", timeout_s=PATIENT_S)
+        try:
+            with own.client() as client:
+                client.config_set("maxmemory", "1mb")
+            for _ in range(3):
+                with pytest.raises(StoreError, match="OOM"):
+                    await store.charge(charge(gcra()))
+        finally:
+            await store.aclose()
+    told = [one.getMessage() for one in caplog.records if "refuses" in one.getMessage()]
+    assert len(told) == 1
+    assert "refuses a charge: " in told[0]
+    assert "OOM" in told[0]
+
+
 async def test_a_user_without_config_and_admin_rights_is_enough(tmp_path: Path) -> None:
     rights = ("~hg:*", "+@all", "-@admin", "-config", "+info")
     with server(tmp_path, "--user", "gate", "on", ">pw", *rights) as own:

@@ -327,6 +327,9 @@ def test_a_drain_ends_at_its_deadline(tmp_path: Path, upstream: str) -> None:
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(20) == 0
     assert time.monotonic() - started < 10
+    said = "".join(running.output)
+    assert "Cancel 1 running task(s)" in said
+    assert "Traceback" not in said  # a cut stream is no fault to look for
 
 
 def accepts(server: GatewayProcess) -> bool:
