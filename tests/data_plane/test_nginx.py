@@ -101,6 +101,28 @@ def test_without_a_gateway_the_operator_says_what_happens(
             assert answer.json()["error"]["code"] == "gateway_unavailable"
 
 
+@SITES
+@pytest.mark.parametrize("is_open", [False, True])
+def test_what_the_gateway_cannot_read_never_passes_unseen(
+    tmp_path: Path, site: str, is_open: bool
+) -> None:
+    """A banned caller with 130 headers was served where an outage of the gateway lets pass."""
+    edit = (("error_page 500 = @undecided", "error_page 500 = @unseen"),) if is_open else ()
+    with (
+        standin("--time-scale", "0") as own,
+        deciding(tmp_path, own, policy=GENEROUS) as running,
+        nginx_before(running.config, own, site=site, edit=edit) as (url, _),
+    ):
+        many = tuple((f"x-{n}", "y") for n in range(130))
+        assert post(url, chat(), key=BANNED_KEY, headers=many).status == 400
+        assert standin_requests(own) == []
+        # Names that the model API does not get: a long list of them is no outage either.
+        long = tuple((f"x-forwarded-{n}", "y") for n in range(100))
+        long += tuple((f"x-forwarded-{'n' * 7_800}-{n}", "y") for n in range(3))
+        assert post(url, chat(), key=GOOD_KEY, headers=long).status == 200
+        assert wait_for(lambda: decisions(running))[0]["verdict"] == "allow"
+
+
 # ── with its Lua module ──────────────────────────────────────────────────────────────────────
 
 

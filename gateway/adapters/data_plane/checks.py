@@ -127,9 +127,13 @@ class Checks:
             self._add_seen(request, caller, scope, is_nginx)
             decision, decision_us = await self._decide(request, caller)
             if decision.is_served:
-                answer = await self._pass(request, decision, caller, decision_us)
-                tell = _apart if is_nginx else _together
-                answer.headers.extend(tell(self._told(request, decision)))
+                answer = await self._pass(request, decision, decision_us)
+                told = self._told(request, decision)
+                if is_nginx:  # it cannot choose the way up, nor take headers out by a list
+                    answer.headers.extend(_apart(told))
+                else:
+                    answer.headers.extend(self._way_up(caller, request.facts.model))
+                    answer.headers.extend(_together(told))
             else:
                 answer = self._refusal(request, decision)
                 await self._engine.finish(
@@ -176,14 +180,11 @@ class Checks:
             )
         return decision, decision_us
 
-    async def _pass(
-        self, request: ReadRequest, decision: Decision, caller: Scope, decision_us: int
-    ) -> Answer:
+    async def _pass(self, request: ReadRequest, decision: Decision, decision_us: int) -> Answer:
         facts = request.facts
         await self._pending.add(Pending(facts, decision, request.shape, decision_us))
         ticket = b"%d-%b" % (self._index, decision.decision_id.encode())
         headers: Headers = [(TICKET, ticket), (b"content-length", b"0")]
-        headers += self._way_up(caller, facts.model)
         if request.shape is not None:
             headers.append((b"x-hydragate-shape", request.shape.encode()))
             headers.append(JSON_TYPE)
