@@ -110,6 +110,29 @@ def test_http2_is_decided_and_settled_alike(plane: Plane) -> None:
     )
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_body_of_megabytes_is_asked_about_whole(plane: Plane, stream: bool) -> None:
+    """Above a connection's buffer, 1 MiB, Envoy refused by itself, whatever the gateway's bound."""
+    large = [{"role": "user", "content": "x" * 6_000_000}]
+    headers = (("x-standin", "latency=0,tokens=3"),)
+    body = chat(stream=stream, messages=large)
+    assert post(plane.url, body, key=GOOD_KEY, headers=headers).status == 200
+    wait_for(lambda: len(body) in [one["facts"]["body_bytes"] for one in decisions(plane)])
+
+
+def test_a_body_over_the_gateways_bound_is_its_413(tmp_path: Path) -> None:
+    with (
+        standin("--time-scale", "0") as own,
+        envoy(tmp_path, own, policy=GENEROUS, body_limit_bytes=2_000_000) as running,
+    ):
+        inside, over = (
+            chat(messages=[{"role": "user", "content": "x" * n}]) for n in (1_990_000, 2_000_000)
+        )
+        assert post(running.url, inside, key=GOOD_KEY).status == 200
+        answer = post(running.url, over, key=GOOD_KEY)
+        assert (answer.status, answer.json()["error"]["code"]) == (413, "body_too_large")
+
+
 def test_a_websocket_upgrade_is_refused(plane: Plane) -> None:
     answer = post(
         plane.url,

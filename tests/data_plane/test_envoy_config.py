@@ -48,7 +48,7 @@ def test_the_shipped_example_is_a_whole_and_valid_configuration(tmp_path: Path) 
     assert complaint_of_envoy(tmp_path, text.replace(bundle, str(tmp_path / "cert.pem"))) == ""
     clusters = yaml.safe_load(text)["static_resources"]["clusters"]
     assert {c["name"] for c in clusters} == {
-        *("upstream_model-api", "hydragate_checks", "hydragate_reports"),
+        *("upstream_model-api", "hydragate_nowhere", "hydragate_checks", "hydragate_reports"),
     }
 
 

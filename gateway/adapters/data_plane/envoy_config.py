@@ -14,12 +14,8 @@ from urllib.parse import urlsplit
 from ...settings import ChecksConfig, EnvoyConfig, Settings, UpstreamConfig
 from .checks import CHECK_PREFIX, NO_UPSTREAM
 from .envoy_answers import (
-    ANTHROPIC_PATHS,
-    FAILED,
     Json,
-    anthropic_error,
     header,
-    openai_error,
     own_errors,
 )
 from .lua import lua_source
@@ -29,7 +25,9 @@ TYPE = "type.googleapis.com/envoy."
 AUTHZ = "envoy.filters.http.ext_authz"
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 REPORT_EVERY = "0.100s"
+NOWHERE = "hydragate_nowhere"  # a cluster without hosts: 502, as for a model API that is away
 REPORT_BYTES = 16_384
+SPLICED_BYTES = 65_536  # room for what the Lua filter puts into a body
 CLAIMS = (
     *("cf-connecting-ip", "client-ip", "fastly-client-ip", "forwarded", "true-client-ip"),
     *("x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "x-real-ip"),
@@ -56,6 +54,7 @@ def envoy_bootstrap(settings: Settings, checks: ChecksConfig) -> Json:
             "listeners": [_listener(settings)],
             "clusters": [
                 *(_upstream_cluster(upstream, envoy) for upstream in settings.upstreams),
+                {"name": NOWHERE, "type": "STATIC", "connect_timeout": "1s"},
                 _gateway_cluster("hydragate_checks", envoy, checks, checks.port),
                 _gateway_cluster("hydragate_reports", envoy, checks, checks.report_port),
             ],
@@ -298,20 +297,9 @@ def _routes(settings: Settings) -> Json:
             if upstream.api_key_file is None
             for route in _unseen(upstream)
         ]
-    nowhere = [
-        {
-            "match": {"prefix": prefix},
-            "direct_response": {"status": 502, "body": {"inline_string": body}},
-            "response_headers_to_add": [header("content-type", "application/json")],
-        }
-        for prefix, body in (
-            *(
-                (prefix, anthropic_error("api_error", "upstream_unavailable", FAILED))
-                for prefix in ANTHROPIC_PATHS
-            ),
-            ("/", openai_error("server_error", "upstream_unavailable", FAILED)),
-        )
-    ]
+    # No direct response: until the gateway has chosen, this is the route, and a body's bound is
+    # asked of a route that leads somewhere.
+    nowhere = [{"match": {"prefix": "/"}, "route": {"cluster": NOWHERE}}]
     return {
         "name": "public",
         "response_headers_to_remove": ["alt-svc", "x-envoy-upstream-service-time"],
@@ -321,7 +309,13 @@ def _routes(settings: Settings) -> Json:
         ],
         "request_headers_to_add": [header("via", "1.1 hydragate")],
         "virtual_hosts": [
-            {"name": "all", "domains": ["*"], "routes": [*to_each, *unseen, *nowhere]}
+            {
+                "name": "all",
+                "domains": ["*"],
+                "routes": [*to_each, *unseen, *nowhere],
+                # Else nothing that is larger than a connection's buffer could be asked about.
+                "request_body_buffer_limit": settings.body_limit_bytes + SPLICED_BYTES,
+            }
         ],
     }
 
