@@ -28,6 +28,7 @@ from gateway.model import (
     Quota,
     RequestFacts,
     Rule,
+    Status,
     StepResult,
     Verdict,
 )
@@ -68,6 +69,21 @@ def test_the_kill_switch_allows_what_would_be_refused_and_says_so() -> None:
     assert (decision.verdict, decision.would_be) == (Verdict.ALLOW, Verdict.DENY)
     assert decision.shadow_all
     assert decision.reason == "ok"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(Status.BANNED, "account_banned"), (Status.PROVISIONAL, "unknown_credential")],
+)
+def test_the_kill_switch_lets_nobody_in_who_may_not_call_at_all(
+    status: Status, reason: str
+) -> None:
+    compiled, subject = policy(limit("l")), replace(SUBJECT, status=status)
+    assessment = assess(compiled, FACTS, subject)
+    results = tuple(StepResult(True, NOW_US) for _ in assessment.plan)
+    reply = ChargeReply(NOW_US, results, applied=True, shadow_all=True)
+    decision = judge(compiled, FACTS, replace(IDENTITY, subject=subject), assessment, reply)
+    assert (decision.verdict, decision.reason) == (Verdict.DENY, reason)
 
 
 def test_the_strictest_limit_is_the_one_reported() -> None:

@@ -81,6 +81,11 @@ def test_cached_input_weighs_as_the_policy_says(cost: Cost, weight: float, expec
     assert used_tokens(weighed, Usage(100, 80, 50)) == expected
 
 
+def test_more_cached_than_sent_never_counts_below_nothing() -> None:
+    weighed = limit("t", TOKENS, cost=Cost.TOTAL_TOKENS, cached_input_weight=0.0)
+    assert used_tokens(weighed, Usage(100, 180, 50)) == 50
+
+
 def test_estimates_follow_the_real_usage_of_each_model() -> None:
     estimator = TokenEstimator()
     for _ in range(500):

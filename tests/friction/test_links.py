@@ -56,3 +56,11 @@ def test_a_link_is_no_session_and_a_session_no_link() -> None:
 
 def test_pseudonyms_that_are_not_ours_get_no_link() -> None:
     assert links.sign(KEYED, replace(LINK, pseudonym="acc_1")) is None
+
+
+def test_a_link_holds_no_shorter_than_it_was_made_for() -> None:
+    """Whole seconds are signed: they are rounded up."""
+    made = replace(LINK, expires_us=LINK.expires_us + 1)
+    read = links.read(KEYED, signed(made))
+    assert read is not None
+    assert read.expires_us == LINK.expires_us + SECOND_US

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.friction.ladder import held_level, steps_for
 from gateway.friction.record import (
     ABANDONED_US,
     CODE_TTL_US,
     EMPTY,
+    MAX_APPEAL_CHARS,
     MAX_ATTEMPTS,
     MAX_GRANTS,
     MAX_OUTBOX,
     MAX_PROOFS,
     MAX_SESSIONS,
     SESSION_TTL_US,
+    Appeal,
     Outcome,
     Session,
     abandoned,
+    answered,
+    appealed,
     begin,
     close_session,
     find_session,
@@ -104,6 +110,14 @@ def test_a_verification_is_given_up_after_its_time_and_not_before() -> None:
     assert left is not None
     assert (left.level, left.started_us) == (0, None)
     assert abandoned(left, NOW + 2 * ABANDONED_US) is None
+
+
+def test_an_appeal_and_its_answer_are_cut_and_only_an_appeal_is_answered() -> None:
+    written = appealed(EMPTY, "x" * (MAX_APPEAL_CHARS + 1), NOW)
+    done = answered(written, "y" * (MAX_APPEAL_CHARS + 1), NOW + 1)
+    assert done.appeal == Appeal("x" * MAX_APPEAL_CHARS, NOW, "y" * MAX_APPEAL_CHARS, NOW + 1)
+    with pytest.raises(ValueError, match="no appeal"):
+        answered(EMPTY, "no", NOW)
 
 
 def test_what_grows_has_a_bound() -> None:
