@@ -9,29 +9,24 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import resource
-import signal
 import socket
-import ssl
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import uvicorn
 import uvloop
 from pydantic import BaseModel
 
-from .adapters.client import networks
 from .adapters.connections import Connections, bound_of
 from .adapters.data_plane.side import DataPlaneSide
 from .adapters.evidence import EvidenceTap, Witness
 from .adapters.forward import Forwarder, Target
 from .adapters.geo import GeoHolder
 from .adapters.guard import ASGIApp, Guard
-from .adapters.http_server import BoundedProtocol, bound_unsent, listening
+from .adapters.http_server import bound_unsent
 from .adapters.reading import GuardConfig
 from .adapters.verify.site import Mounted, VerificationSite
 from .app import (
@@ -50,7 +45,7 @@ from .engine import Engine
 from .hangup import Hangup, outlive_hangups
 from .linking.evidence import Extractor
 from .linking.traces import Tracer
-from .model import Ask, Decision
+from .model import Decision
 from .observe.counters import WorkerMetrics
 from .observe.decision_log import DecisionLog
 from .observe.ids import DecisionIds
@@ -59,17 +54,23 @@ from .observe.process_log import Occasionally, set_up_logging
 from .observe.recorder import MetricsRecorder
 from .observe.series import PolicySeries
 from .policy.load import PolicyHolder
-from .settings import Settings
+from .settings import LinkerConfig, Settings
 from .stores import RedisStore, open_store
 from .stores.stream import EVIDENCE_MESSAGES, EvidenceSender, MessageLog
 from .stores.verification import VerificationBook
+from .worker_metrics import (
+    count_ask,
+    report_clients,
+    report_evidence,
+    report_itself,
+    report_tasks,
+)
+from .worker_server import GracefulServer, server_config
 from .workers.asking import AskKeeper
 from .workers.verification_building import build_desk, build_site, link_maker
 
 told = logging.getLogger("hydragate.worker")
-
-KEEP_ALIVE_S = 75
-BACKLOG = 2048
+Source = Callable[[WorkerMetrics], None]
 
 
 class CheckFds(BaseModel):
@@ -94,31 +95,6 @@ class Orders(BaseModel):
     checks: CheckFds | None = None
     log_dir: Path
     last_good_policy: Path | None = None
-
-
-class GracefulServer(uvicorn.Server):
-    """uvicorn, except that signals only ask it to drain; what follows is ours to clean up.
-
-    `on_started` is called once connections are accepted.
-    """
-
-    on_started: Callable[[], None] | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.on_started is not None:
-            self.on_started()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.drain)
-        yield
-
-    def drain(self) -> None:
-        """No new requests; streams go on until the deadline."""
-        self.should_exit = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +152,7 @@ async def serve(orders: Orders) -> None:
     log = DecisionLog(
         orders.log_dir, worker=orders.index, policies=policies, keyed=keyed, rotation=settings.log
     )
-    asks = AskKeeper(VerificationBook(store), policies, partial(_count_ask, metrics))
+    asks = AskKeeper(VerificationBook(store), policies, partial(count_ask, metrics))
     engine = Engine(
         store=store,
         policies=policies_for(settings, policies),
@@ -192,11 +168,7 @@ async def serve(orders: Orders) -> None:
     targets = build_targets(settings)
     forwarder = Forwarder(targets)
     sender = EvidenceSender(MessageLog(store, "evidence", most=EVIDENCE_MESSAGES))
-    families = settings.linker.families
-    keys = linking_keys(settings.linker, keyed)
-    tap = EvidenceTap(
-        Extractor(keys, families), Tracer(keys, families), sender.offer, clock=SystemClock()
-    )
+    tap = _tap(settings.linker, keyed, sender)
     witness = tap if settings.linker.collect else None
     config = replace(guard_config(settings), verification_url=verification.link)
     guard = Guard(
@@ -207,23 +179,24 @@ async def serve(orders: Orders) -> None:
         protect=("",),  # everything: what is no path at all is refused as well
         witness=witness,
     )
-    metrics.add_source(partial(_report_evidence, sender, tap))
-    metrics.add_source(partial(_report_tasks, tasks))
-    metrics.add_source(log.report)
-    metrics.add_source(PolicySeries(policies, "proxy"))
-    metrics.add_source(partial(_report, orders.index, guard, policies))
     clients = Connections(bound_of(settings.max_client_connections, open_files()))
-    metrics.add_source(partial(_report_clients, clients))
     plane = _data_plane(orders, engine, config, targets, witness)
-    if plane is not None:
-        metrics.add_source(plane.report)
-        for surface in ("ext_authz", "auth_request"):
-            metrics.add_source(PolicySeries(policies, surface))
+    sources: list[Source] = [
+        partial(report_evidence, sender, tap),
+        partial(report_tasks, tasks),
+        log.report,
+        PolicySeries(policies, "proxy"),
+        partial(report_itself, orders.index, guard, policies),
+        partial(report_clients, clients),
+        *_plane_sources(policies, plane),
+    ]
+    for source in sources:
+        metrics.add_source(source)
     app: ASGIApp = guard
     if verification.site is not None:
         app = Mounted(guard, verification.site.app())
     app = app if plane is None else plane.beside(app)
-    server = GracefulServer(_server_config(settings, app, clients))
+    server = GracefulServer(server_config(settings, app, clients))
     async with WorkerLink(orders.link_fd, metrics, on_lost=server.drain) as link:
         server.on_started = link.tell_ready
         spare_the_collector()
@@ -237,6 +210,21 @@ async def serve(orders: Orders) -> None:
             await asks.aclose()
             await store.aclose()
             await asyncio.to_thread(log.close)
+
+
+def _tap(config: LinkerConfig, keyed: KeyedHash, sender: EvidenceSender) -> EvidenceTap:
+    """What takes evidence from exchanges, by the families that the settings name."""
+    keys, families = linking_keys(config, keyed), config.families
+    return EvidenceTap(
+        Extractor(keys, families), Tracer(keys, families), sender.offer, clock=SystemClock()
+    )
+
+
+def _plane_sources(policies: PolicyHolder, plane: DataPlaneSide | None) -> list[Source]:
+    """What the data plane tells of itself, and the series of its surfaces."""
+    if plane is None:
+        return []
+    return [plane.report, *[PolicySeries(policies, name) for name in ("ext_authz", "auth_request")]]
 
 
 def _data_plane(
@@ -310,78 +298,6 @@ def _verification(
         secrets=lambda path: read_secret(path, may_create=False, least=8),
     )
     return Verification(site, link_maker(desk, site))
-
-
-def _count_ask(metrics: WorkerMetrics, ask: Ask) -> None:
-    level = ask.level.name.lower()
-    metrics.inc("hydragate_verifications_total", (level, "asked"))
-    metrics.inc("hydragate_verification_asks_total", (level, ask.rule))
-
-
-def _report(index: int, guard: Guard, policies: PolicyHolder, metrics: WorkerMetrics) -> None:
-    """What is cheaper to look up for each snapshot than to count."""
-    metrics.set("hydragate_inflight", guard.inflight)
-    metrics.set_counter("hydragate_bad_http_total", BoundedProtocol.rejected)
-    metrics.set_counter("hydragate_slow_clients_total", BoundedProtocol.cut_off)
-    metrics.forget_gauge("hydragate_policy_info")
-    metrics.set("hydragate_policy_info", 1, (policies.current.revision,))
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    metrics.set_counter(
-        "hydragate_worker_cpu_seconds_total", usage.ru_utime + usage.ru_stime, (str(index),)
-    )
-    metrics.set("hydragate_worker_memory_bytes", resident_bytes(), (str(index),))
-
-
-def _report_clients(clients: Connections, metrics: WorkerMetrics) -> None:
-    metrics.set("hydragate_client_connections", clients.open)
-    shed = "hydragate_client_connections_shed_total"
-    metrics.set_counter(shed, clients.given_way, ("gave_way",))
-    metrics.set_counter(shed, clients.refused, ("refused",))
-
-
-def _report_evidence(sender: EvidenceSender, tap: EvidenceTap, metrics: WorkerMetrics) -> None:
-    metrics.set_counter("hydragate_evidence_pairs_total", sender.pairs)
-    metrics.set_counter("hydragate_evidence_dropped_total", sender.dropped, ("not_sent",))
-    metrics.set_counter("hydragate_evidence_dropped_total", tap.failures, ("not_read",))
-
-
-def _report_tasks(tasks: TaskReader, metrics: WorkerMetrics) -> None:
-    metrics.forget_gauge("hydragate_model_info")
-    metrics.set("hydragate_model_info", 1, (tasks.version,))
-    metrics.set_counter("hydragate_task_failures_total", tasks.failures)
-
-
-def resident_bytes() -> int:
-    """Resident memory now, where the system tells it cheaply; else its peak."""
-    try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _server_config(settings: Settings, app: ASGIApp, clients: Connections) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        interface="asgi3",  # one that hands on another's awaitable is no coroutine function
-        http=listening(
-            write_timeout_s=settings.client_write_timeout_s,
-            balancers=networks(settings.trusted_proxies) if settings.proxy_protocol else None,
-            clients=clients,
-            trusted_port=None if settings.checks is None else settings.checks.port,
-        ),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(settings.drain_s),
-        ssl_certfile=settings.tls_cert,
-        ssl_keyfile=settings.tls_key,
-        ssl_version=ssl.PROTOCOL_TLS_SERVER,
-    )
 
 
 def spare_the_collector() -> None:

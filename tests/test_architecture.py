@@ -35,6 +35,8 @@ RANKS = {
     "console": 8,
     "app": 8,
     "hangup": 8,
+    "worker_metrics": 8,
+    "worker_server": 8,
     "preflight": 9,
     "worker": 9,
     "linker_process": 9,
