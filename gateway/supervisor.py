@@ -61,6 +61,7 @@ from .workers.account_records import RecordReader
 from .workers.cluster_behaviour import ClusterBehaviour
 from .workers.cluster_desk import ClusterDesk
 from .workers.store_gauges import LinkerGauges, tell_of_mode, tell_of_news
+from .workers.store_watch import StoreWatch
 from .workers.verification_building import build_orders, build_rounds
 
 log = logging.getLogger("hydragate.supervisor")
@@ -106,6 +107,7 @@ class Supervisor:
         self._audit = AuditLog(settings.data_dir / "audit.jsonl")
         self._linker: LinkerKeeper | None = None
         self._linker_gauges: LinkerGauges | None = None
+        self._watch: StoreWatch | None = None
         self._book: VerificationBook | None = None
 
     async def serve(self) -> int:
@@ -119,6 +121,7 @@ class Supervisor:
         async with contextlib.AsyncExitStack() as stack:
             store_url = await self._open_store(stack)
             await self._import_accounts()
+            self._watch_store(stack)
             public = listen(settings.host, settings.port, settings.workers)
             admin = listen(settings.admin_host, settings.admin_port, 1)[0]
             stack.callback(close_all, [*public, admin])
@@ -150,6 +153,14 @@ class Supervisor:
         )
         stack.push_async_callback(self._store.aclose)
         return url
+
+    def _watch_store(self, stack: contextlib.AsyncExitStack) -> None:
+        self._watch = StoreWatch(
+            self._directory,
+            secret_fingerprint=self._keyed.fingerprint(),
+            import_accounts=self._import_accounts,
+        )
+        stack.callback(asyncio.create_task(self._watch.run()).cancel)
 
     def _records(self) -> RecordReader:
         named = self._settings.identity_header is not None
@@ -422,6 +433,8 @@ class Supervisor:
         own.set_counter("hydragate_worker_hangs_total", sum(w.hangs for w in self._workers))
         if self._embedded is not None:
             own.set_counter("hydragate_store_restarts_total", self._embedded.restarts)
+        if self._watch is not None:
+            own.set_counter("hydragate_store_losses_total", self._watch.losses)
         if self._linker is not None:
             own.set_counter("hydragate_linker_restarts_total", self._linker.restarts)
         if self._linker_gauges is not None:
@@ -446,7 +459,8 @@ class Supervisor:
         serving = sum(worker.is_serving for worker in self._workers)
         try:
             await self._directory.is_shadow_all()
-            store = "ok"
+            failure = None if self._watch is None else self._watch.failure
+            store = "ok" if failure is None else f"degraded: {failure.kind}"
         except StoreError as error:
             store = f"degraded: {error.kind}"
         policy = self._policies.current

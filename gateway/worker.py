@@ -122,6 +122,13 @@ class Files:
             if read != "unchanged":
                 metrics.inc("hydragate_geo_reload_total", (read,))
 
+    def report(self, metrics: WorkerMetrics) -> None:
+        """For as long as it lasts, where the counts of reloads only tell that it began."""
+        name = "hydragate_files_refused"
+        metrics.set(name, int(self.policies.is_refusing), ("policy",))
+        metrics.set(name, int(self.models.problem is not None), ("model",))
+        metrics.set(name, int(self.geo.is_refusing), ("geo",))
+
 
 def _open_files(orders: Orders) -> Files:
     settings = orders.settings
@@ -185,6 +192,7 @@ async def serve(orders: Orders) -> None:
         partial(report_evidence, sender, tap),
         partial(report_tasks, tasks),
         log.report,
+        files.report,
         PolicySeries(policies, "proxy"),
         partial(report_itself, orders.index, guard, policies),
         partial(report_clients, clients),

@@ -44,7 +44,7 @@ def admin_app(context: AdminContext) -> FastAPI:
     @app.exception_handler(StoreError)
     async def store_failed(_: Request, error: StoreError) -> JSONResponse:
         said = "refuses" if error.kind == "refused" else "does not answer"
-        return JSONResponse({"detail": f"the store {said}: {error}"}, 503)
+        return JSONResponse({"detail": f"the store {said}: {error.detail}"}, 503)
 
     @app.exception_handler(CursorError)
     async def bad_cursor(_: Request, error: CursorError) -> JSONResponse:

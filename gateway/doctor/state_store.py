@@ -45,6 +45,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 def _fix(error: StoreError | UsageError) -> str:
     if isinstance(error, StoreError) and "permission" in error.detail.lower():
         return f"ACL SETUSER {RIGHTS} (docs/operations.md, The store)"
+    if isinstance(error, StoreError) and "MISCONF" in error.detail:
+        return "make room on the store's disk, or give it back the right to write there"
     return "check host, port, login and TLS of the store's URL"
 
 

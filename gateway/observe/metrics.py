@@ -198,6 +198,12 @@ TABLE = (
         starts=(("ok",), ("failed",)),
     ),
     Definition(
+        "hydragate_files_refused",
+        GAUGE,
+        ("file",),
+        "Workers for which the file in place is bad and an earlier one is in force.",
+    ),
+    Definition(
         "hydragate_geo_age_seconds",
         GAUGE,
         (),
@@ -270,6 +276,7 @@ TABLE = (
     ),
     Definition("hydragate_linker_restarts_total", COUNTER, (), "Our linker started again."),
     Definition("hydragate_store_restarts_total", COUNTER, (), "Embedded store started again."),
+    Definition("hydragate_store_losses_total", COUNTER, (), "The store had lost all that it held."),
     Definition("hydragate_workers", GAUGE, (), "Workers that serve."),
     Definition("hydragate_worker_memory_bytes", GAUGE, ("worker",), "Resident memory."),
     Definition("hydragate_worker_cpu_seconds_total", COUNTER, ("worker",), "CPU time."),

@@ -26,6 +26,7 @@ LABELS: Mapping[str, str] = {
     "call": "charge, settle, resolve or adopt",
     "kind": "timeout, unreachable, overloaded (too much in flight) or refused (answered with an "
     "error)",
+    "file": "policy, model (`classifier.model`) or geo (address data)",
     "limit": "name of a limit of the policy, or `identity`",
     "state": "watched, suspected, confirmed or dismissed",
     "level": "email, phone, payment, identity or organization",

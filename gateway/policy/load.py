@@ -90,6 +90,11 @@ class PolicyHolder:
                 raise
             self.current, self._problems = load_policy(fallback), error.problems
 
+    @property
+    def is_refusing(self) -> bool:
+        """Whether the files, as last looked at, are bad: what is in force came before them."""
+        return bool(self._problems)
+
     def reload_if_changed(self) -> ReloadReport:
         """Look at the files; when their content changed, load and swap. Never raises."""
         stamp = _stamp(self._path)

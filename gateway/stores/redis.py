@@ -150,6 +150,15 @@ class RedisStore(RedisDirectory):
         _check_owner(layout, secret.decode(), secret_fingerprint)
         return True
 
+    async def name(self) -> str:
+        """Made by whoever first asks an empty store; it stays as long as what the store holds."""
+        with _mapped():
+            await self._client.hsetnx(self._keys.meta, "name", secrets.token_hex(8))
+            (name,) = await self._client.hmget(self._keys.meta, ["name"])
+        if name is None:
+            raise StoreError("unreachable", "it was emptied just now")
+        return str(name.decode())
+
     async def infos(self, section: str) -> list[Mapping[str, Any]]:
         """INFO of the server, or of each primary of a Cluster; managed services often forbid
         CONFIG, and answer this."""

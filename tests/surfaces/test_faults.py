@@ -149,6 +149,7 @@ class TestPolicyBroken:
         assert wait_until(
             lambda: metric(denying, "hydragate_policy_reload_total", outcome="failed") == 1
         )
+        assert metric(denying, "hydragate_files_refused", file="policy") == 1
         assert post(denying.url, chat(), key=GOOD_KEY).status == 200
         refuse_all = good + (
             "rules:\n  - {name: closed, why: closed for the length of this test,"
@@ -157,6 +158,7 @@ class TestPolicyBroken:
         path.write_text(refuse_all)
         assert wait_until(lambda: post(denying.url, chat(), key=GOOD_KEY).status == 403)
         assert metric(denying, "hydragate_policy_reload_total", outcome="ok") == 1
+        assert metric(denying, "hydragate_files_refused", file="policy") == 0
 
     def test_a_worker_that_dies_meanwhile_comes_back_with_the_last_good_policy(
         self, denying: GatewayProcess, tmp_path: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -132,9 +133,13 @@ def test_an_address_that_moved_moves_without_a_restart_and_damage_changes_nothin
     regions.places.write_bytes(regions.places.read_bytes()[:60])
     failed = "hydragate_geo_reload_total"
     until(lambda: metric(regions.server, failed, outcome="failed") > 0)
+    refused = "hydragate_files_refused"
+    threading.Event().wait(1.5)  # looked at again, and still bad
+    assert metric(regions.server, refused, file="geo") == 1
     assert regions.ask(FOREIGN, CLOSED).status == 200
     write_places(regions.places, PLACES)
     until(lambda: regions.ask(FOREIGN, CLOSED).status == 403)
+    assert metric(regions.server, refused, file="geo") == 0
 
 
 def test_an_exception_by_import_holds_on_the_next_request(regions: Regions) -> None:

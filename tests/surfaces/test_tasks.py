@@ -91,11 +91,13 @@ def test_a_broken_model_is_refused_and_a_good_one_swapped_in(
     reloads = "hydragate_model_reload_total"
     model.write_text('{"format": 1, "features": "request/0", "heads": {}}')
     wait_for(lambda: metric(running, reloads, outcome="failed") >= 1)
+    assert metric(running, "hydragate_files_refused", file="model") > 0
     assert ask(running)["facts"]["task"]["version"] == load_task_model().version
     model.write_bytes(SHIPPED.read_bytes() + b"\n")
     wait_for(lambda: metric(running, reloads, outcome="ok") >= 1)
     version = load_task_model(model).version
     wait_for(lambda: metric(running, "hydragate_model_info", version=version) == 1)
+    assert metric(running, "hydragate_files_refused", file="model") == 0
     found = ask(running)
     assert found["facts"]["task"]["version"] == version
     assert f"(model {version})" in found["text"]

@@ -147,6 +147,7 @@ class GeoHolder:
     current: LayeredGeo = field(init=False)
     edition: int = field(init=False, default=0)
     problems: list[str] = field(init=False, default_factory=list)
+    is_refusing: bool = field(init=False, default=False)  # at the last look a file was bad
     _refused: dict[Path, tuple[int, int, int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -158,18 +159,20 @@ class GeoHolder:
     def reload_if_changed(self) -> str:
         """`unchanged`, `ok` or `failed`. Never raises; the old file stays where the new is bad."""
         files, outcome = [], "unchanged"
-        self.problems = []
+        self.problems, is_refusing = [], False
         for file in self.current.files:
             try:
                 stamp = _stamp(file.path)
                 if stamp in (file.stamp, self._refused.get(file.path)):
+                    is_refusing |= stamp != file.stamp
                     files.append(file)
                     continue
                 files.append(open_file(file.path))
                 outcome = "ok" if outcome == "unchanged" else outcome
             except UsageError as error:
-                outcome = self._refuse(file, error, outcome)
+                outcome, is_refusing = self._refuse(file, error, outcome), True
                 files.append(file)
+        self.is_refusing = is_refusing
         if outcome != "unchanged":
             self.current = LayeredGeo(files)
             self.edition += 1  # afterwards: nobody may keep an old answer under the new number
