@@ -6,7 +6,9 @@ Law: a line is whole or not there. What the disk took of a write that failed is 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol
@@ -51,6 +53,8 @@ class RotatingFile:
 
         On what cannot be shortened again (a device) a part may stay; the next write ends its line.
         """
+        if self._file is not None and not self._is_in_place(self._file):
+            self.close()
         file = self._file or self._open()
         try:
             _write_all(file, data)
@@ -60,6 +64,18 @@ class RotatingFile:
             self.close()
             raise
         self._size += len(data)
+
+    def _is_in_place(self, file: IO[bytes]) -> bool:
+        """Not so where another tool has moved, deleted or emptied it: who writes on would write
+        where nobody looks, and who trusts the old size would fill the gap with zeros."""
+        ours = os.fstat(file.fileno())
+        try:
+            there = self._path.stat()
+        except OSError:
+            return False
+        return os.path.samestat(ours, there) and (
+            not stat.S_ISREG(ours.st_mode) or ours.st_size == self._size
+        )
 
     def rotate_if_due(self) -> None:
         """Raises OSError when it cannot be set aside; then it goes on growing."""

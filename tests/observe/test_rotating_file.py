@@ -106,3 +106,30 @@ def test_a_file_that_cannot_be_set_aside_goes_on_growing(tmp_path: Path) -> None
     file.write(b"two\n")
     file.close()
     assert (tmp_path / "decisions-0.jsonl").read_bytes() == b"two\n"
+
+
+@pytest.mark.parametrize("gone", ["moved", "deleted"])
+def test_a_file_that_another_tool_took_away_is_begun_anew(tmp_path: Path, gone: str) -> None:
+    path = tmp_path / "decisions-0.jsonl"
+    file = rotating(tmp_path, Clock(), Rotation())
+    file.write(b"before\n")
+    if gone == "moved":
+        path.rename(tmp_path / "decisions-0.jsonl.1")
+    else:
+        path.unlink()
+    file.write(b"after\n")
+    file.close()
+    assert path.read_bytes() == b"after\n"
+
+
+def test_a_file_that_another_tool_emptied_goes_on_from_its_beginning(tmp_path: Path) -> None:
+    """As logrotate's copytruncate does; then a write that fails is taken back to where it began."""
+    path = tmp_path / "decisions-0.jsonl"
+    file = rotating(tmp_path, Clock(), Rotation())
+    file.write(b"a first line that is long\n")
+    os.truncate(path, 0)
+    file.write(b"after\n")
+    with room_for(10), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        file.write(b"second\nthird\n")
+    file.close()
+    assert path.read_bytes() == b"after\n"
