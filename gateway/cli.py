@@ -36,6 +36,12 @@ STORE_FIX = {
 }
 
 
+def _store_fix(error: StoreError) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in error.detail:
+        return f"name the authority that signed its certificate, ?ca_file=…; {DOCTOR}"
+    return STORE_FIX.get(error.kind, DOCTOR)
+
+
 class HydragateGroup(click.Group):
     """Turns our errors into messages and exit codes instead of tracebacks."""
 
@@ -49,7 +55,7 @@ class HydragateGroup(click.Group):
             click.echo(f"hydragate: {error}", err=True)
             sys.exit(2)
         except StoreError as error:
-            click.echo(f"hydragate: {error}; {STORE_FIX.get(error.kind, DOCTOR)}", err=True)
+            click.echo(f"hydragate: {error}; {_store_fix(error)}", err=True)
             sys.exit(1)
         except HydragateError as error:
             click.echo(f"hydragate: {error}", err=True)

@@ -67,7 +67,7 @@ def parse_store_url(url: str) -> StoreUrl:
         "password": unquote(parts.password) if parts.password else None,
     }
     if scheme == "unix" and not kind:
-        database = _database([query["db"]] if "db" in query else [])
+        database = _database([query["db"]] if "db" in query else [], url)
         return StoreUrl("single", Address(path=unquote(parts.path), database=database, **login))
     if scheme not in ("redis", "rediss", "valkey", "valkeys") or kind not in (
         "",
@@ -86,7 +86,7 @@ def parse_store_url(url: str) -> StoreUrl:
         kind = "cluster"
     where = parts.netloc.rpartition("@")[2]
     default = SENTINEL_PORT if kind == "sentinel" else DEFAULT_PORT
-    hosts = tuple(_host(text, default) for text in where.split(",") if text)
+    hosts = tuple(_host(text, default, url) for text in where.split(",") if text)
     if not hosts:
         raise UsageError("--store: the URL names no host")
     segments = [segment for segment in parts.path.split("/") if segment]
@@ -96,12 +96,23 @@ def parse_store_url(url: str) -> StoreUrl:
     address = Address(
         host=hosts[0][0],
         port=hosts[0][1],
-        database=_database(segments),
+        database=_database(segments, url),
         tls=tls,
         **login,
     )
     sentinel = _sentinel_options(query, {} if tls is None else {"ssl": True, **tls_files})
     return StoreUrl(kind or "single", address, hosts, master, sentinel, tls_files)
+
+
+def _unread(text: str, what: str, url: str) -> UsageError:
+    """Of a login with / or # in it that is not encoded a part is read as host or database: then
+    what was read is not repeated."""
+    if "@" not in url:
+        return UsageError(f"--store: '{text}' is no {what}")
+    return UsageError(
+        f"--store: the URL has no {what} where it should stand; in user and password write "
+        "@ : / ? # % as %40 %3A %2F %3F %23 %25"
+    )
 
 
 def _check_query(query: Mapping[str, str], kind: str) -> None:
@@ -120,19 +131,19 @@ def _sentinel_options(query: Mapping[str, str], tls: Mapping[str, Any]) -> dict[
     return given if query.get("sentinel_tls") == "0" else {**given, **tls}
 
 
-def _host(text: str, default: int) -> tuple[str, int]:
+def _host(text: str, default: int, url: str) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{text}")
         return parts.hostname or "127.0.0.1", parts.port or default
     except ValueError:
-        raise UsageError(f"--store: '{text}' is no host:port") from None
+        raise _unread(text, "host:port", url) from None
 
 
-def _database(segments: list[str]) -> int:
+def _database(segments: list[str], url: str) -> int:
     if not segments:
         return 0
     if not segments[0].isdigit() or len(segments[0]) > 4:
-        raise UsageError(f"--store: '{segments[0]}' is no database number")
+        raise _unread(segments[0], "database number", url)
     return int(segments[0])
 
 

@@ -73,8 +73,8 @@ def test_logins_and_sentinels_are_read_from_the_url() -> None:
         ("http://h", "'http://' is no store"),
         ("embedded", "is no store"),
         ("redis://", "names no host"),
-        ("redis://h:port", "'h:port' is no host:port"),
-        ("redis://h/five", "'five' is no database number"),
+        ("redis://h:port", "no host:port where it should"),
+        ("redis://h/five", "no database number where it should"),
         ("redis+sentinel://h", "ends in /master-name"),
         ("rediss://h?ca_file=/nowhere.pem", "TLS files cannot be used"),
         ("rediss://h?ca_fiel=/ca.pem", r"\?ca_fiel: no such option; there are ca_file"),
@@ -87,6 +87,30 @@ def test_a_bad_url_says_what_is_wrong_and_no_password(url: str, says: str) -> No
     with pytest.raises(UsageError, match=says) as caught:
         parse_store_url(url.replace("://h", "://u:s3cret@h"))
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://h:port", "'h:port' is no host:port"),
+        ("redis://h/five", "'five' is no database number"),
+    ],
+)
+def test_a_bad_url_without_a_login_repeats_what_is_wrong(url: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        parse_store_url(url)
+
+
+def test_an_at_sign_elsewhere_is_nobodys_login() -> None:
+    assert parse_store_url("unix:///run/a@b.sock").address.path == "/run/a@b.sock"
+    assert parse_store_url("redis://u:s3@cret@h/1").address.password == "s3@cret"
+
+
+@pytest.mark.parametrize("password", ["s3@:cret/1", "s3/cret", "s3#cret", "s3?cret", "12/s3cret"])
+def test_a_password_that_is_not_encoded_is_said_without_a_part_of_it(password: str) -> None:
+    with pytest.raises(UsageError, match="in user and password write @") as caught:
+        parse_store_url(f"redis://u:{password}@h:6379")
+    assert "cret" not in str(caught.value)
 
 
 # ── databases and TLS ────────────────────────────────────────────────────────────────────────
