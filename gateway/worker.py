@@ -48,6 +48,7 @@ from .linking.traces import Tracer
 from .model import Decision
 from .observe.counters import WorkerMetrics
 from .observe.decision_log import DecisionLog
+from .observe.descriptors import DescriptorWatch
 from .observe.ids import DecisionIds
 from .observe.link import WorkerLink
 from .observe.process_log import Occasionally, set_up_logging
@@ -194,7 +195,7 @@ async def serve(orders: Orders) -> None:
         log.report,
         files.report,
         PolicySeries(policies, "proxy"),
-        partial(report_itself, orders.index, guard, policies),
+        partial(report_itself, orders.index, guard, policies, DescriptorWatch()),
         partial(report_clients, clients),
         *_plane_sources(policies, plane),
     ]

@@ -13,6 +13,7 @@ from .adapters.http_server import BoundedProtocol
 from .classifiers.reader import TaskReader
 from .model import Ask
 from .observe.counters import WorkerMetrics
+from .observe.descriptors import DescriptorWatch
 from .policy.load import PolicyHolder
 from .stores.stream import EvidenceSender
 
@@ -23,7 +24,13 @@ def count_ask(metrics: WorkerMetrics, ask: Ask) -> None:
     metrics.inc("hydragate_verification_asks_total", (level, ask.rule))
 
 
-def report_itself(index: int, guard: Guard, policies: PolicyHolder, metrics: WorkerMetrics) -> None:
+def report_itself(
+    index: int,
+    guard: Guard,
+    policies: PolicyHolder,
+    descriptors: DescriptorWatch,
+    metrics: WorkerMetrics,
+) -> None:
     """What is cheaper to look up for each snapshot than to count."""
     metrics.set("hydragate_inflight", guard.inflight)
     metrics.set_counter("hydragate_bad_http_total", BoundedProtocol.rejected)
@@ -34,6 +41,7 @@ def report_itself(index: int, guard: Guard, policies: PolicyHolder, metrics: Wor
     metrics.set_counter(
         "hydragate_worker_cpu_seconds_total", usage.ru_utime + usage.ru_stime, (str(index),)
     )
+    metrics.set("hydragate_worker_descriptors_ratio", descriptors.used(), (str(index),))
     metrics.set("hydragate_worker_memory_bytes", resident_bytes(), (str(index),))
 
 

@@ -75,7 +75,8 @@ class Connections:
 
 def bound_of(wanted: int, descriptors: int | None) -> int:
     """`wanted` connections, or what `descriptors` files allow, where each may need one more for
-    the model API. None: there is no limit. At least 1."""
+    the model API and up to a quarter is for all else. None: there is no limit. At least 1."""
     if descriptors is None:
         return wanted
-    return max(1, min(wanted, (descriptors - DESCRIPTORS_BESIDE) // 2))
+    beside = min(DESCRIPTORS_BESIDE, descriptors // 4)
+    return max(1, min(wanted, (descriptors - beside) // 2))

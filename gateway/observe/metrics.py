@@ -278,6 +278,12 @@ TABLE = (
     Definition("hydragate_store_restarts_total", COUNTER, (), "Embedded store started again."),
     Definition("hydragate_store_losses_total", COUNTER, (), "The store had lost all that it held."),
     Definition("hydragate_workers", GAUGE, (), "Workers that serve."),
+    Definition(
+        "hydragate_worker_descriptors_ratio",
+        GAUGE,
+        ("worker",),
+        "Files and connections open, of the most that may be; at 1 new connections are closed.",
+    ),
     Definition("hydragate_worker_memory_bytes", GAUGE, ("worker",), "Resident memory."),
     Definition("hydragate_worker_cpu_seconds_total", COUNTER, ("worker",), "CPU time."),
 )

@@ -152,7 +152,7 @@ class RedisStore(RedisDirectory):
 
     async def name(self) -> str:
         """Made by whoever first asks an empty store; it stays as long as what the store holds."""
-        with _mapped():
+        with mapped():
             await self._client.hsetnx(self._keys.meta, "name", secrets.token_hex(8))
             (name,) = await self._client.hmget(self._keys.meta, ["name"])
         if name is None:

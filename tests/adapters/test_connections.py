@@ -82,7 +82,7 @@ def test_who_is_served_is_never_closed_and_not_looked_for_again_at_once() -> Non
 
 @pytest.mark.parametrize(
     ("wanted", "descriptors", "bound"),
-    [(100, None, 100), (100, 1_000_000, 100), (16_384, 1_024, 384), (5, 100, 1)],
+    [(100, None, 100), (100, 1_000_000, 100), (16_384, 1_024, 384), (500, 100, 37), (5, 1, 1)],
 )
 def test_what_the_system_allows_bounds_it(wanted: int, descriptors: int | None, bound: int) -> None:
     assert bound_of(wanted, descriptors) == bound
