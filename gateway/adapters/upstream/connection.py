@@ -169,7 +169,8 @@ class Connection(asyncio.Protocol):
         if self._response is None or parser is None:
             self.close()  # nobody asked for it
             return
-        self._since_s = self._now()
+        if self._response.status != 0:  # bytes of a head are none: it may dribble in for hours
+            self._since_s = self._now()
         self._bare_bytes += len(data)
         fault = None
         try:
@@ -224,6 +225,7 @@ class Connection(asyncio.Protocol):
         parser, response = self._parser, self._response
         assert parser is not None
         assert response is not None
+        self._note_progress()
         status = parser.get_status_code()
         headers, self._headers = self._headers, []  # trailers go elsewhere
         if self._bare_bytes > self._max_head_bytes or len(headers) > self._settings.max_head_count:

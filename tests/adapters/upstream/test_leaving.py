@@ -181,6 +181,15 @@ async def slow(wire: Wire) -> None:
     await wire.request()
 
 
+async def dribble(wire: Wire) -> None:
+    """A head that comes byte by byte, each of them in good time, and never ends."""
+    await wire.request()
+    for byte in STREAM_HEAD[:-2]:
+        await asyncio.sleep(0.03)
+        await wire.say(bytes([byte]))
+    await wire.gone()
+
+
 TIMEOUTS: dict[str, tuple[Script, Call]] = {
     "header_timeout": (quiet, fetch),
     "read_timeout": (half, fetch),
@@ -212,6 +221,13 @@ async def test_each_phase_has_its_own_timeout(kind: str, other_s: float) -> None
         error, took_s = await expire(peer, call, **timeouts | {f"{kind}_s": 0.15})
     assert (error.kind, error.sent) == (kind, True)
     assert 0.14 < took_s < 1.0
+
+
+async def test_a_head_that_dribbles_in_does_not_outlast_its_timeout() -> None:
+    async with serving(dribble) as peer:
+        error, took_s = await expire(peer, fetch, header_timeout_s=0.2)
+    assert (error.kind, error.sent) == ("header_timeout", True)
+    assert 0.19 < took_s < 1.0
 
 
 async def test_a_short_limit_after_a_long_one_is_kept() -> None:
