@@ -1,7 +1,9 @@
 """How often codes may be asked for and tried, as steps of the store's own limits.
 
 By account, by the caller's network, by destination and over all: whoever asks costs everybody
-named there. All or nothing, so that one that is full does not drain the others.
+named there. All or nothing, so that one that is full does not drain the others. And by account and
+destination for the day: else one account could keep a stranger's mailbox full of codes, and its
+owner from asking for one, for as long as it likes.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ SLACK_US = 60 * SECOND_US
 CODES_PER_ACCOUNT = Quota(6, HOUR_US, 3)
 CODES_PER_NETWORK = Quota(20, HOUR_US, 10)
 CODES_PER_DESTINATION = Quota(6, HOUR_US, 3)
+CODES_PER_ACCOUNT_AND_DESTINATION = Quota(6, 24 * HOUR_US, 6)
 TRIES_PER_ACCOUNT = Quota(30, HOUR_US, 15)
 TRIES_PER_NETWORK = Quota(60, HOUR_US, 30)
 VISITS_PER_NETWORK = Quota(120, 60 * SECOND_US, 60)
@@ -42,6 +45,7 @@ def code_brakes(
     overall = Quota(codes_per_hour, HOUR_US, max(10, codes_per_hour // 60))
     steps = (
         _step(f"a:{account_id}", "verify-codes", CODES_PER_ACCOUNT),
+        _step(f"a:{account_id}", f"verify-codes:{proof}", CODES_PER_ACCOUNT_AND_DESTINATION),
         _step(f"n:{network}", "verify-codes", CODES_PER_NETWORK),
         _step(f"v:{proof}", "verify-codes", CODES_PER_DESTINATION),
         _step("g:verify", "verify-codes", overall),
