@@ -8,14 +8,12 @@ gets one and the same answer; a mailed link changes nothing by being opened.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
-import orjson
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -24,32 +22,20 @@ from starlette.routing import Route
 from ...core.keyed import KeyedHash, network_bytes
 from ...errors import StoreError
 from ...friction.mail_address import AddressError, parse_address
-from ...friction.record import CODE_TTL_US, MAX_APPEAL_CHARS, Outcome
+from ...friction.record import CODE_TTL_US, MAX_APPEAL_CHARS
 from ...friction.visit import Visit
 from ...model import SECOND_US, Level
 from ...ports import Clock
 from ..client import TrustedEdge, client_address
+from .incoming import BODY_TIMEOUT_S, SECURITY, RefusedError, read_fields
 from .mail import Mailer, MailError
 from .page import gone_page, plain_page, verification_page
 from .port import Desk, Provider, Wait
-from .providers import READERS
-from .providers.result import WebhookError
 from .state import GONE, NOTICES, Notice, as_json
+from .webhooks import Webhooks
 
 PREFIX = "/.hydragate/"
-MAX_FORM_BYTES = 16_384
-MAX_WEBHOOK_BYTES = 65_536
-BODY_TIMEOUT_S = 15.0  # a form is 16 KB at most, and anybody may begin one
 CODE_MINUTES = CODE_TTL_US // SECOND_US // 60
-_SECURITY = {
-    "cache-control": "no-store",
-    "referrer-policy": "same-origin",  # no-referrer would have browsers send Origin: null
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "cross-origin-opener-policy": "same-origin",
-    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
-}
 Step = Callable[["Posted"], Awaitable["Done"]]
 
 
@@ -79,12 +65,6 @@ class Done:
     retry_after_s: int | None = None
 
 
-class _RefusedError(Exception):
-    def __init__(self, status: int, code: str, text: str) -> None:
-        super().__init__(text)
-        self.status, self.code, self.text = status, code, text
-
-
 class VerificationSite:
     """Builds the application; one per process."""
 
@@ -104,9 +84,15 @@ class VerificationSite:
         self._mailer = mailer
         self._keyed = keyed
         self._clock = clock
-        self._count_webhook = count_webhook
         self._body_timeout_s = body_timeout_s
         self._providers = {provider.name: provider for provider in terms.providers}
+        self._webhooks = Webhooks(
+            desk,
+            self._providers,
+            clock=clock,
+            count=count_webhook,
+            body_timeout_s=body_timeout_s,
+        )
         self._style = files(__package__).joinpath("style.css").read_bytes()
         self._steps: dict[str, Step] = {
             "email": self._email,
@@ -121,11 +107,11 @@ class VerificationSite:
                 Route(f"{PREFIX}style.css", self.style),
                 Route(f"{PREFIX}verify/{{token}}", self.show),
                 Route(f"{PREFIX}verify/{{token}}/{{step}}", self.take, methods=["POST"]),
-                Route(f"{PREFIX}webhooks/{{name}}", self.webhook, methods=["POST"]),
+                Route(f"{PREFIX}webhooks/{{name}}", self._webhooks.take, methods=["POST"]),
             ],
             exception_handlers={
                 StoreError: self._store_failed,
-                _RefusedError: self._refused,
+                RefusedError: self._refused,
                 ClientDisconnect: self._left,
                 404: self._not_found,
                 405: self._not_found,
@@ -158,20 +144,20 @@ class VerificationSite:
         repeats nothing."""
         step = self._steps.get(request.path_params["step"])
         if step is None:
-            raise _RefusedError(404, "not_found", "There is nothing here.")
+            raise RefusedError(404, "not_found", "There is nothing here.")
         self._check_origin(request)
         await self._brake(request)  # before the body: whoever is braked holds no connection
-        fields, is_form = await self._fields(request)
+        fields, is_form = await read_fields(request, self._body_timeout_s)
         visit = await self._visit(request)
         if is_form and not self._desk.is_form_token(visit.token, fields.get("form", "")):
-            raise _RefusedError(403, "bad_form", "Please open the page again and use its form.")
+            raise RefusedError(403, "bad_form", "Please open the page again and use its form.")
         done = await step(Posted(visit, self._network(request), fields))
         seen = await self._desk.visit(visit.token)
         if seen is None:
-            raise _RefusedError(404, "not_found", GONE)
+            raise RefusedError(404, "not_found", GONE)
         if is_form and not done.notice.is_error and done.go_on is None:
             target = f"{self.url_of(visit.token)}?said={done.notice.code}"
-            return RedirectResponse(target, 303, headers=_SECURITY)
+            return RedirectResponse(target, 303, headers=SECURITY)
         return self._answer(
             request,
             seen,
@@ -194,7 +180,7 @@ class VerificationSite:
     ) -> Response:
         status = 200 if notice is None else notice.status
         url, now_us = self.url_of(visit.token), self._clock.now_us()
-        headers = dict(_SECURITY)
+        headers = dict(SECURITY)
         if retry_after_s is not None:
             headers["retry-after"] = str(retry_after_s)
         if is_json or (is_json is None and not _wants_html(request)):
@@ -277,50 +263,17 @@ class VerificationSite:
             return Done(NOTICES["too_often"], retry_after_s=wait.retry_after_s)
         return Done(NOTICES["appeal_sent"])
 
-    # ── webhooks ─────────────────────────────────────────────────────────────────────────────
-
-    async def webhook(self, request: Request) -> Response:
-        """A provider's result. Told twice it is thanked twice and counts once."""
-        name = request.path_params["name"]
-        provider = self._providers.get(name)
-        if provider is None:
-            raise _RefusedError(404, "not_found", "There is nothing here.")
-        body = await self._body(request, MAX_WEBHOOK_BYTES)
-        headers = {key.lower(): value for key, value in request.headers.items()}
-        now_s = self._clock.now_us() // SECOND_US
-        try:
-            result = READERS[provider.kind](body, headers, provider.secret, now_s)
-        except WebhookError as error:
-            self._count_webhook(name, error.reason)
-            return JSONResponse({"error": error.reason}, 400, headers=_SECURITY)
-        if not result.is_final:
-            self._count_webhook(name, "ignored")
-            return JSONResponse({"outcome": "ignored"}, headers=_SECURITY)
-        outcome = Outcome.UNKNOWN_SESSION
-        if result.level in provider.levels:
-            has_proof = result.fingerprint is not None or not provider.needs_fingerprint
-            outcome = await self._desk.settle_session(
-                result.session,
-                provider=name,
-                level=result.level,
-                has_passed=result.has_passed and has_proof,
-                fingerprint=result.fingerprint,
-            )
-        self._count_webhook(name, outcome.value)
-        status = 409 if outcome is Outcome.UNKNOWN_SESSION else 200
-        return JSONResponse({"outcome": outcome.value}, status, headers=_SECURITY)
-
     # ── what every request goes through ──────────────────────────────────────────────────────
 
     async def _brake(self, request: Request) -> None:
         wait = await self._desk.brake_visit(self._network(request))
         if wait is not None:
-            raise _RefusedError(429, "too_often", NOTICES["too_often"].text)
+            raise RefusedError(429, "too_often", NOTICES["too_often"].text)
 
     async def _visit(self, request: Request) -> Visit:
         visit = await self._desk.visit(request.path_params["token"])
         if visit is None:
-            raise _RefusedError(404, "not_found", GONE)
+            raise RefusedError(404, "not_found", GONE)
         return visit
 
     def _network(self, request: Request) -> str:
@@ -337,40 +290,14 @@ class VerificationSite:
             "cross-site",
             "same-site",
         ):
-            raise _RefusedError(403, "bad_origin", "Please open the page again and use its form.")
-
-    async def _fields(self, request: Request) -> tuple[dict[str, str], bool]:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        body = await self._body(request, MAX_FORM_BYTES)
-        if kind == "application/x-www-form-urlencoded":
-            try:
-                parsed = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=16)
-            except ValueError:
-                raise _RefusedError(400, "malformed", "The form cannot be read.") from None
-            return {name: values[0] for name, values in parsed.items()}, True
-        if kind != "application/json":
-            raise _RefusedError(415, "malformed", "Send a form or application/json.")
-        try:
-            said = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise _RefusedError(400, "malformed", "The body is no JSON.") from None
-        if not isinstance(said, dict):
-            raise _RefusedError(400, "malformed", "The body is no JSON object.")
-        return {name: value for name, value in said.items() if isinstance(value, str)}, False
-
-    async def _body(self, request: Request, most_bytes: int) -> bytes:
-        try:
-            async with asyncio.timeout(self._body_timeout_s):
-                return await _collect(request, most_bytes)
-        except TimeoutError:
-            raise _RefusedError(408, "too_slow", "The text did not arrive in time.") from None
+            raise RefusedError(403, "bad_origin", "Please open the page again and use its form.")
 
     async def _left(self, request: Request, error: Exception) -> Response:
         """The client went while it was sending: nobody reads this answer, nothing went wrong."""
         return Response(status_code=400)
 
     async def _refused(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, _RefusedError)
+        assert isinstance(error, RefusedError)
         return self._plain(request, error.status, error.code, error.text)
 
     async def _store_failed(self, request: Request, error: Exception) -> Response:
@@ -381,7 +308,7 @@ class VerificationSite:
         return self._plain(request, 404, "not_found", "There is nothing here.")
 
     def _plain(self, request: Request, status: int, code: str, text: str) -> Response:
-        headers = dict(_SECURITY) | ({"retry-after": "5"} if status in (429, 503) else {})
+        headers = dict(SECURITY) | ({"retry-after": "5"} if status in (429, 503) else {})
         if status in (408, 413):  # the rest of the body is not awaited
             headers["connection"] = "close"
         if not _wants_html(request):
@@ -391,15 +318,6 @@ class VerificationSite:
         title = "Please try again" if status in (429, 503) else "This did not work"
         page = gone_page(service) if text == GONE else plain_page(service, title, text)
         return Response(page, status, headers, "text/html; charset=utf-8")
-
-
-async def _collect(request: Request, most_bytes: int) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        if len(body) + len(chunk) > most_bytes:
-            raise _RefusedError(413, "too_large", "That is too much text.")
-        body += chunk
-    return bytes(body)
 
 
 def _wants_html(request: Request) -> bool:

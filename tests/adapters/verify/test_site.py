@@ -12,8 +12,9 @@ import orjson
 import pytest
 
 from gateway.adapters.client import TrustedEdge
+from gateway.adapters.verify.incoming import MAX_FORM_BYTES
 from gateway.adapters.verify.port import Desk, Provider, Wait
-from gateway.adapters.verify.site import MAX_FORM_BYTES, PREFIX, SiteTerms, VerificationSite
+from gateway.adapters.verify.site import PREFIX, SiteTerms, VerificationSite
 from gateway.adapters.verify.state import NOTICES
 from gateway.core.keyed import KeyedHash
 from gateway.friction.links import Link
