@@ -10,13 +10,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import Any
 
-import msgspec
 from msgspec import Raw, Struct
 
 from ..errors import RequestError
+from .body_values import (
+    entries_of,
+    flag_of,
+    is_null,
+    number_of,
+    text_of,
+    texts_of,
+    whole_of,
+    wrong,
+)
 from .content import decode_content
 from .strict_json import check_text, read_members, spans_of
 
@@ -25,14 +32,11 @@ __all__ = ["SHAPES", "BodyFacts", "ask_for_usage", "decode_content", "read_body"
 MAX_MODEL_CHARS = 128
 MAX_END_USER_CHARS = 256
 MAX_CHOICES = 65_536
-MAX_ENTRIES = 16_384  # of messages, of an input, of tools, of prompts
 MAX_BATCH_REQUESTS = 65_536
 MAX_BATCH_PARTS = 1 << 20  # members, messages and tools of all requests of a batch
-MAX_WHOLE_NUMBER = 2**53  # beyond it a parser that reads doubles sees another number
 SHAPES = frozenset(
     {"chat", "responses", "messages", "count_tokens", "embeddings", "completions", "batch"}
 )
-_COUNT_STEP_BYTES = 1 << 18
 _TOKEN_IDS = re.compile(rb"\[[ \t\n\r]*\d+[ \t\n\r]*[,\]]")
 _INCLUDE_USAGE = b'"include_usage":true'
 
@@ -133,9 +137,9 @@ def _read_batch(members: dict[str, Raw]) -> BodyFacts:
             "batch_not_countable",
             "A batch must carry its requests in `requests`; batches by file are not served here.",
         )
-    entries = _entries(members["requests"], "requests", MAX_BATCH_REQUESTS)
+    entries = entries_of(members["requests"], "requests", MAX_BATCH_REQUESTS)
     if not entries:
-        raise _wrong("requests", "a list of at least one request")
+        raise wrong("requests", "a list of at least one request")
     # One item at a time: kept together, what they are made of weighs forty times the body.
     batch = BodyFacts(items=len(entries), members=members)
     models, end_users = set(), set()
@@ -160,7 +164,7 @@ def _add_item(batch: BodyFacts, call: BodyFacts) -> None:
     batch.tool_count = _total(batch.tool_count, call.tool_count)
     batch.parts += call.parts + (call.message_count or 0) + (call.tool_count or 0)
     if batch.parts > MAX_BATCH_PARTS:
-        raise _wrong(
+        raise wrong(
             "requests", f"a list with at most {MAX_BATCH_PARTS} members, messages and tools in all"
         )
     if call.max_output_tokens is not None:
@@ -186,23 +190,23 @@ def _total(sum_so_far: int | None, count: int | None) -> int | None:
 
 
 def _model(facts: BodyFacts, raw: Raw, name: str) -> None:
-    model = _text(raw, name, MAX_MODEL_CHARS)
+    model = text_of(raw, name, MAX_MODEL_CHARS)
     if not model.isprintable():
-        raise _wrong(name, "text without control characters")
+        raise wrong(name, "text without control characters")
     facts.model = model or None
 
 
 def _stream(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.stream = _flag(raw, name)
+    facts.stream = flag_of(raw, name)
 
 
 def _messages_list(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.turns = _entries(raw, name)
+    facts.turns = entries_of(raw, name)
     facts.message_count = len(facts.turns)
 
 
 def _responses_input(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.turns = _texts(raw, name)
+    facts.turns = texts_of(raw, name)
     facts.message_count = len(facts.turns)
 
 
@@ -210,39 +214,39 @@ def _prompt(facts: BodyFacts, raw: Raw, name: str) -> None:
     """A list is several prompts, unless it is one prompt as token ids: those are not counted,
     for there may be as many as a model reads."""
     if _TOKEN_IDS.match(raw) is None:
-        facts.prompts = len(_texts(raw, name)) or 1
+        facts.prompts = len(texts_of(raw, name)) or 1
 
 
 def _embedding_input(facts: BodyFacts, raw: Raw, name: str) -> None:
     if bytes(memoryview(raw)[:1]) not in (b'"', b"["):
-        raise _wrong(name, "text or a list")
+        raise wrong(name, "text or a list")
 
 
 def _tools(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.tool_count = len(_entries(raw, name))
+    facts.tool_count = len(entries_of(raw, name))
 
 
 def _maximum(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.max_output_tokens = max(facts.max_output_tokens or 0, _whole(raw, name))
+    facts.max_output_tokens = max(facts.max_output_tokens or 0, whole_of(raw, name))
 
 
 def _choices(facts: BodyFacts, raw: Raw, name: str) -> None:
-    choices = _whole(raw, name)
+    choices = whole_of(raw, name)
     if not 1 <= choices <= MAX_CHOICES:
-        raise _wrong(name, f"a whole number from 1 to {MAX_CHOICES}")
+        raise wrong(name, f"a whole number from 1 to {MAX_CHOICES}")
     facts.choices = max(facts.choices, choices)
 
 
 def _temperature(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.temperature = _number(raw, name)
+    facts.temperature = number_of(raw, name)
 
 
 def _safety_identifier(facts: BodyFacts, raw: Raw, name: str) -> None:
-    facts.end_user = _text(raw, name, MAX_END_USER_CHARS)
+    facts.end_user = text_of(raw, name, MAX_END_USER_CHARS)
 
 
 def _user(facts: BodyFacts, raw: Raw, name: str) -> None:
-    user = _text(raw, name, MAX_END_USER_CHARS)
+    user = text_of(raw, name, MAX_END_USER_CHARS)
     if facts.end_user is None:  # `safety_identifier` replaces `user`, in any order
         facts.end_user = user
 
@@ -251,15 +255,15 @@ def _metadata(facts: BodyFacts, raw: Raw, name: str) -> None:
     members = read_members(bytes(raw), _METADATA_FIELDS, name + ".")
     facts.parts += len(members)
     user_id = members.get("user_id")
-    if user_id is not None and not _is_null(user_id):
-        facts.end_user = _text(user_id, name + ".user_id", MAX_END_USER_CHARS)
+    if user_id is not None and not is_null(user_id):
+        facts.end_user = text_of(user_id, name + ".user_id", MAX_END_USER_CHARS)
 
 
 def _stream_options(facts: BodyFacts, raw: Raw, name: str) -> None:
     facts.has_stream_options = True
     asked = read_members(bytes(raw), _OPTION_FIELDS, name + ".").get("include_usage")
-    if asked is not None and not _is_null(asked):
-        facts.wants_usage = _flag(asked, name + ".include_usage")
+    if asked is not None and not is_null(asked):
+        facts.wants_usage = flag_of(asked, name + ".include_usage")
 
 
 _COMMON: dict[str, _Reader] = {
@@ -298,106 +302,3 @@ _BATCH_FIELDS = frozenset({"requests", "input_file_id"})
 _ITEM_FIELDS = frozenset({"custom_id", "params"})
 _OPTION_FIELDS = frozenset({"include_usage"})
 _METADATA_FIELDS = frozenset({"user_id"})
-
-
-# ── typed values ─────────────────────────────────────────────────────────────────────────────
-
-_entries_decoder = msgspec.json.Decoder(list[Raw])
-_text_decoder = msgspec.json.Decoder(str)
-_number_decoder = msgspec.json.Decoder(float)
-_FLAGS = {b"true": True, b"false": False}
-
-
-def _is_null(raw: Raw) -> bool:
-    return len(raw) == 4 and bytes(raw) == b"null"
-
-
-def _text(raw: Raw, name: str, limit_chars: int) -> str:
-    try:
-        text = _text_decoder.decode(raw)
-    except msgspec.DecodeError:
-        raise _wrong(name, "text") from None
-    if len(text) > limit_chars:
-        raise _wrong(name, f"text of at most {limit_chars} characters")
-    return text
-
-
-def _flag(raw: Raw, name: str) -> bool:
-    value = _FLAGS.get(bytes(raw))
-    if value is None:
-        raise _wrong(name, "true or false")
-    return value
-
-
-def _whole(raw: Raw, name: str) -> int:
-    """A whole number of 0..2^53 in plain digits; 1.0 and 1e2 are refused."""
-    digits = bytes(raw)
-    value = int(digits) if len(digits) <= 16 and digits.isdigit() else -1
-    if not 0 <= value <= MAX_WHOLE_NUMBER:
-        raise _wrong(name, "a whole number from 0 to 2^53")
-    return value
-
-
-def _number(raw: Raw, name: str) -> float:
-    try:
-        value = _number_decoder.decode(raw)
-    except msgspec.DecodeError:
-        raise _wrong(name, "a number") from None
-    if abs(value) > MAX_WHOLE_NUMBER:
-        raise _wrong(name, "a number within 2^53")
-    return value
-
-
-def _entries(raw: Raw, name: str, most: int = MAX_ENTRIES) -> list[Raw]:
-    _check_length(raw, name, most)
-    try:
-        return _entries_decoder.decode(raw)
-    except msgspec.DecodeError:
-        raise _wrong(name, "a list") from None
-
-
-def _texts(raw: Raw, name: str) -> list[Raw]:
-    """The entries of a list; text is one entry."""
-    kind = bytes(memoryview(raw)[:1])
-    if kind not in (b'"', b"["):
-        raise _wrong(name, "text or a list")
-    return [raw] if kind == b'"' else _entries(raw, name)
-
-
-def _check_length(raw: Raw, name: str, most: int) -> None:
-    """Refuse a list of more than `most` entries before it is taken apart.
-
-    An entry has at least one byte and a comma, so that nothing is asked of a short text and
-    little of a long one with few commas. What is no list is left to the caller.
-    """
-    if len(raw) > 2 * most and _has_commas(raw, most):
-        try:
-            window = _window(most).decode(raw)
-        except msgspec.DecodeError:
-            return
-        if window.beyond is not None:
-            raise _wrong(name, f"a list of at most {most} entries")
-
-
-def _has_commas(raw: Raw, enough: int) -> bool:
-    """In steps, so that a large body is never held a second time."""
-    view, found = memoryview(raw), 0
-    for start in range(0, len(view), _COUNT_STEP_BYTES):
-        found += bytes(view[start : start + _COUNT_STEP_BYTES]).count(b",")
-        if found >= enough:
-            return True
-    return False
-
-
-@cache
-def _window(size: int) -> msgspec.json.Decoder[Any]:
-    """Decodes `size` entries of a list and, as `beyond`, the next one; what follows is passed
-    over and costs no memory. Made when first needed: it takes 30 to 130 ms."""
-    fields = [(f"_{index}", Raw, None) for index in range(size)]
-    return msgspec.json.Decoder(
-        msgspec.defstruct("Window", [*fields, ("beyond", Raw, None)], array_like=True, gc=False)
-    )
-
-
-def _wrong(name: str, expected: str) -> RequestError:
-    return RequestError(400, "invalid_field", f"`{name}` must be {expected}.")

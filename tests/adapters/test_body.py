@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from gateway.adapters.body import (
     MAX_BATCH_PARTS,
     MAX_BATCH_REQUESTS,
-    MAX_ENTRIES,
     SHAPES,
     BodyFacts,
     ask_for_usage,
     read_body,
 )
+from gateway.adapters.body_values import MAX_ENTRIES
 from gateway.errors import RequestError
 
 MESSAGES = [{"role": "user", "content": "hi"}]
