@@ -92,6 +92,16 @@ def test_an_exempt_account_is_in_no_cluster() -> None:
     assert linked(all_of(bystanders(300), exempt)).clusters() == []
 
 
+def test_an_account_whose_exemption_ends_is_linked_like_any_other() -> None:
+    exempt = [replace(one, is_exempt=one.account_id == "pool_7") for one in pool(240)]
+    linker = linked(all_of(bystanders(500), exempt))
+    assert suspects(linker) == POOL - {"pool_7"}
+    linked([one for one in pool(240) if one.account_id == "pool_7"], linker)
+    linker.observe(shows("pool_7", ("client_stack", "seen again")))
+    linker.tick(NOW_US + 2)
+    assert suspects(linker) == POOL
+
+
 def test_camouflage_changes_nothing() -> None:
     """Edges to innocents never lower suspicion."""
     plain = linked(all_of(bystanders(500), pool(240)))

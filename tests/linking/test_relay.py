@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from hashlib import blake2b
 
 import pytest
 
+from gateway.linking import relay as relays
 from gateway.linking.echo import ECHO_US
 from gateway.linking.evidence import Key
 from gateway.linking.provenance import KEPT_US, MAX_ISSUED, Provenance
@@ -35,7 +37,7 @@ def asked(account: str, content: str, at_s: float = 2) -> Told:
 
 
 def hexed(text: str) -> str:
-    return f"{abs(hash(text)) % 2**64:016x}"
+    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def rings(told: Iterable[Told], relay: Relay | None = None) -> dict[str, tuple[str, str]]:
@@ -134,6 +136,18 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
     assert rings(told) == straight
 
 
+def test_of_more_traces_than_can_wait_the_first_are_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relays, "MAX_WAITING", 4)
+    relay = Relay()
+    for n in range(6):
+        relay.note("acc_1", NOW_US + n, [Key("issued", hexed(str(n)))])
+    assert relay.dropped == 2
+    list(relay.settle(NOW_US + 60 * SECOND_US))
+    assert len(relay.provenance) == 4
+
+
 def test_what_is_young_waits_for_what_may_come_late() -> None:
     relay = Relay()
     relay.note("a", NOW_US, [Key("issued", "0" * 16)])
@@ -168,10 +182,9 @@ def test_the_same_content_minutes_later_is_no_echo() -> None:
 
 
 def test_a_suite_that_many_run_at_the_same_hour_echoes_nobody() -> None:
-    told = [asked(f"s_{n}", f"item {item}", n / 10) for n in range(9) for item in range(40)]
-    told += [refused(f"s_{n % 9}", f"item {n}", 1) for n in range(40)]
-    told += [asked(f"s_{(n + 1) % 9}", f"item {n}", 2) for n in range(40)]
-    assert rings(told) == {}
+    """What makes a ring where nobody else asks it (above) makes none where somebody did."""
+    suite = [asked("somebody", f"wide {item}", -60) for item in range(60)]
+    assert rings(suite + failover(6, 60, name="wide")) == {}
 
 
 def test_a_snapshot_goes_on_where_it_was() -> None:

@@ -10,6 +10,7 @@ import pytest
 from gateway.core.keyed import KeyedHash
 from gateway.core.sub_users import for_linking, name_of
 from gateway.linking import linker as linkers
+from gateway.linking import sub_users
 from gateway.linking.evidence import Block, Extractor, Key, Sight, all_families
 from gateway.linking.linker import Evidence, Linker
 from gateway.linking.sub_users import MAX_ADMITTED, Doorkeeper
@@ -117,3 +118,12 @@ def test_users_of_one_aggregator_are_bounded_and_the_linked_stay(
     assert after.accounts == before.accounts
     users = Linker.restore(linker.snapshot())._state.graph.users
     assert len(users["seller_0"]) <= 53  # as many as there were when the bound came
+
+
+def test_aggregators_are_followed_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sub_users, "MAX_AGGREGATORS", 2)
+    door = Doorkeeper()
+    for number in range(5):
+        seller = replace(SELLER, account_id=f"seller_{number}")
+        door.meet(replace(FACTS, end_user="ab" * 8), seller)
+    assert list(door.pack()) == ["seller_3", "seller_4"]
