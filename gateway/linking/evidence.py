@@ -1,8 +1,9 @@
 """What one exchange shows that could link its account to others, as keyed hashes by family.
 
-A family is one file: it registers a reader that turns a `Sight` into values. Values of families
-with the same innocent causes belong to one *block*: agreement inside a block is one piece of
-evidence, and only agreement across blocks can lead to enforcement (docs/adr/0008).
+A family registers a reader that turns a `Sight` into values; `linking/__init__` imports its file,
+which is what registers it. Values of families with the same innocent causes belong to one *block*:
+agreement inside a block is one piece of evidence, and only agreement across blocks can lead to
+enforcement (docs/adr/0008).
 
 Law: a value is hashed under the operator's secret before it leaves here; no text, key or address
 is kept. Law: the work of a reader is bounded whatever the request holds.

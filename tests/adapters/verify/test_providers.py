@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from gateway.adapters.verify.providers import generic, stripe
+from gateway.adapters.verify.providers import READERS, generic, stripe
 from gateway.adapters.verify.providers.result import TOLERANCE_S, WebhookError
 from gateway.model import Level
+from gateway.settings import ProviderConfig
 
 SECRET = b"whsec_of_some_length"
 NOW_S = 1_800_000_000
+
+
+def test_every_kind_in_the_settings_has_a_reader_and_every_reader_a_kind() -> None:
+    kinds = get_args(ProviderConfig.model_fields["kind"].annotation)
+    assert set(kinds) == set(READERS)
 
 
 def mac(body: bytes, at: int, secret: bytes = SECRET) -> str:
