@@ -37,7 +37,7 @@ from .classifiers.load import ModelHolder, load_cluster_model
 from .console.admin import AdminContext, admin_app
 from .console.verifications import VerificationContext
 from .core.keyed import KeyedHash
-from .errors import HydragateError, Problem, StoreError, UsageError
+from .errors import HydragateError, Problem, StoreError
 from .hangup import Hangup
 from .linker_process import LinkerKeeper, LinkerOrders
 from .observe.audit import AuditLog
@@ -55,7 +55,7 @@ from .stores import RedisStore
 from .stores.embedded import EmbeddedStore
 from .stores.opening import open_store_at_start
 from .stores.verification import VerificationBook
-from .worker_process import PlaneSockets, WorkerProcess
+from .worker_process import PlaneSockets, WorkerKeeper
 from .workers.account_import import ImportReport, import_accounts, read_changes
 from .workers.account_records import RecordReader
 from .workers.cluster_behaviour import ClusterBehaviour
@@ -66,10 +66,6 @@ from .workers.verification_building import build_orders, build_rounds
 
 log = logging.getLogger("hydragate.supervisor")
 
-READY_TIMEOUT_S = 30.0
-KILL_AFTER_S = 5.0
-RESTART_PAUSE_S = 0.5
-MAX_RESTART_PAUSE_S = 10.0
 LEFT_LOGS_PAUSE_S = 60.0
 PACK_PAUSE_S = 0.02
 
@@ -99,8 +95,9 @@ class Supervisor:
         self._log_dir = settings.log.dir or settings.data_dir / "log"
         self._stopping = asyncio.Event()
         self._hangup = Hangup()
-        self._workers: list[WorkerProcess] = []
-        self._restarts = 0
+        self._keeper = WorkerKeeper(
+            self._metrics, stopping=self._stopping, drain_s=settings.drain_s
+        )
         self._probe: asyncio.Task[None] | None = None
         self._embedded: EmbeddedStore | None = None
         self._store: RedisStore | None = None
@@ -299,18 +296,9 @@ class Supervisor:
         }
         poll = asyncio.create_task(self._poll_policy())
         stack.callback(poll.cancel)
-        self._workers = [
-            WorkerProcess(i, listener, planes[i] if planes else None)
-            for i, listener in enumerate(listeners)
-        ]
-        keepers = [asyncio.create_task(self._keep(worker, orders)) for worker in self._workers]
-        stack.push_async_callback(self._stop_workers, keepers)
-        try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                for worker in self._workers:
-                    await worker.ready.wait()
-        except TimeoutError:
-            raise UsageError("the workers do not start; the log above says why") from None
+        self._keeper.start(listeners, planes, orders)
+        stack.push_async_callback(self._keeper.stop)
+        await self._keeper.all_ready()
 
     def _keep_left_logs(self, stack: contextlib.AsyncExitStack) -> None:
         """Where there were more workers before, their logs have nobody else."""
@@ -348,7 +336,7 @@ class Supervisor:
         while True:
             if await self._hangup.within(self._settings.policy_poll_s):
                 log.info("SIGHUP: looking at policy, model and address files; serving goes on")
-                for worker in self._workers:
+                for worker in self._keeper.workers:
                     worker.look_at_files()
             self._look_at_policy()
             await asyncio.to_thread(self._geo.reload_if_changed)
@@ -365,41 +353,6 @@ class Supervisor:
                 log.error("the changed policy is not used: %s", problem)
         return list(report.problems)
 
-    async def _keep(self, worker: WorkerProcess, orders: dict[str, Any]) -> None:
-        """Start the worker, and again whenever it dies, with a growing pause."""
-        pause_s = RESTART_PAUSE_S
-        while not self._stopping.is_set():
-            started = time.monotonic()
-            said = await self._run_once(worker, orders)
-            if self._stopping.is_set():
-                return
-            self._restarts += 1
-            log.error("worker %d %s; starting it again", worker.index, said)
-            if time.monotonic() - started > 60:
-                pause_s = RESTART_PAUSE_S
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, MAX_RESTART_PAUSE_S)
-
-    async def _run_once(self, worker: WorkerProcess, orders: dict[str, Any]) -> str:
-        """How it ended. What cannot be started now can be later: descriptors, processes and memory
-        that ran out come back."""
-        try:
-            await worker.start(dict(orders), self._metrics)
-        except OSError as error:
-            return f"cannot be started: {error}"
-        return f"ended with {await worker.wait()}"
-
-    async def _stop_workers(self, keepers: list[asyncio.Task[None]]) -> None:
-        self._stopping.set()
-        for worker in self._workers:
-            worker.drain()
-        _, late = await asyncio.wait(keepers, timeout=self._settings.drain_s + KILL_AFTER_S)
-        for worker in self._workers:
-            worker.signal(signal.SIGKILL)
-        if late:
-            log.error("%d workers did not drain in time and were killed", len(late))
-            await asyncio.wait(late, timeout=KILL_AFTER_S)
-
     def _ready_line(self, public: socket.socket, admin: socket.socket) -> str:
         policy = self._policies.current
         scheme = "https" if self._settings.tls_cert else "http"
@@ -409,7 +362,7 @@ class Supervisor:
         return (
             f"hydragate ready on {scheme}://{address_of(public)} for {upstreams} · "
             f"admin http://{address_of(admin)} · policy {policy.name}@{policy.revision} · "
-            f"{len(self._workers)} worker{'s' if len(self._workers) > 1 else ''}"
+            f"{len(self._keeper.workers)} worker{'s' if len(self._keeper.workers) > 1 else ''}"
             f"{asked}"
         )
 
@@ -422,15 +375,15 @@ class Supervisor:
         return self._store
 
     async def _metrics_text(self) -> bytes:
-        links = [worker.link for worker in self._workers if worker.link is not None]
+        links = [worker.link for worker in self._keeper.workers if worker.link is not None]
         await asyncio.gather(*(link.pull() for link in links))
         own = self._metrics.own
         age_s = self._geo.age_s()
         if age_s is not None:
             own.set("hydragate_geo_age_seconds", age_s)
-        own.set("hydragate_workers", sum(worker.is_serving for worker in self._workers))
-        own.set_counter("hydragate_worker_restarts_total", self._restarts)
-        own.set_counter("hydragate_worker_hangs_total", sum(w.hangs for w in self._workers))
+        own.set("hydragate_workers", sum(worker.is_serving for worker in self._keeper.workers))
+        own.set_counter("hydragate_worker_restarts_total", self._keeper.restarts)
+        own.set_counter("hydragate_worker_hangs_total", sum(w.hangs for w in self._keeper.workers))
         if self._embedded is not None:
             own.set_counter("hydragate_store_restarts_total", self._embedded.restarts)
         if self._watch is not None:
@@ -456,7 +409,7 @@ class Supervisor:
     async def _readiness(self) -> dict[str, Any]:
         """Ready: every worker serves, a policy is loaded, and the store answers or the policy
         says what to do without it."""
-        serving = sum(worker.is_serving for worker in self._workers)
+        serving = sum(worker.is_serving for worker in self._keeper.workers)
         try:
             await self._directory.is_shadow_all()
             failure = None if self._watch is None else self._watch.failure
@@ -465,17 +418,17 @@ class Supervisor:
             store = f"degraded: {error.kind}"
         policy = self._policies.current
         return {
-            "ready": serving == len(self._workers) > 0 and not self._stopping.is_set(),
-            "workers": {"serving": serving, "wanted": len(self._workers)},
+            "ready": serving == len(self._keeper.workers) > 0 and not self._stopping.is_set(),
+            "workers": {"serving": serving, "wanted": len(self._keeper.workers)},
             "store": store,
             "policy": {"name": policy.name, "revision": policy.revision},
         }
 
     async def _status(self) -> dict[str, Any]:
         return await self._readiness() | {
-            "restarts": self._restarts,
+            "restarts": self._keeper.restarts,
             "pid": os.getpid(),
-            "worker_pids": [worker.pid for worker in self._workers],
+            "worker_pids": [worker.pid for worker in self._keeper.workers],
             "linker_pid": None if self._linker is None else self._linker.pid,
         }
 

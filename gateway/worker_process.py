@@ -1,4 +1,4 @@
-"""A worker as its supervisor sees it: a process, its sockets and its control link."""
+"""Workers as their supervisor sees them: processes, their sockets and control links; kept alive."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import __name__ as package_name
+from .errors import UsageError
 from .observe.exposition import MetricsAggregate
 from .observe.link import SupervisorLink
 from .worker import CheckFds, Orders
@@ -25,6 +27,10 @@ log = logging.getLogger("hydragate.supervisor")
 LOOK_EVERY_S = 1.0
 HUNG_AFTER_LOOKS = 5
 KILLED_AFTER_LOOKS = 25
+READY_TIMEOUT_S = 30.0
+KILL_AFTER_S = 5.0
+RESTART_PAUSE_S = 0.5
+MAX_RESTART_PAUSE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +170,75 @@ class WorkerProcess:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
+
+
+class WorkerKeeper:
+    """All workers: started, started again whenever one dies, and drained together in the end.
+
+    `restarts` counts those starts again; `stopping` is set once it is told to stop.
+    """
+
+    def __init__(
+        self, metrics: MetricsAggregate, *, stopping: asyncio.Event, drain_s: float
+    ) -> None:
+        self.workers: list[WorkerProcess] = []
+        self.restarts = 0
+        self._metrics = metrics
+        self._stopping = stopping
+        self._drain_s = drain_s
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(
+        self, listeners: list[socket.socket], planes: list[PlaneSockets], orders: dict[str, Any]
+    ) -> None:
+        """One worker a listener; `planes` is empty, or has one for each."""
+        self.workers = [
+            WorkerProcess(i, listener, planes[i] if planes else None)
+            for i, listener in enumerate(listeners)
+        ]
+        self._tasks = [asyncio.create_task(self._keep(worker, orders)) for worker in self.workers]
+
+    async def all_ready(self) -> None:
+        """Until each has served once. Raises UsageError when that takes `READY_TIMEOUT_S`."""
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                for worker in self.workers:
+                    await worker.ready.wait()
+        except TimeoutError:
+            raise UsageError("the workers do not start; the log above says why") from None
+
+    async def stop(self) -> None:
+        """Drained for `drain_s` seconds and `KILL_AFTER_S` more, then killed."""
+        self._stopping.set()
+        for worker in self.workers:
+            worker.drain()
+        _, late = await asyncio.wait(self._tasks, timeout=self._drain_s + KILL_AFTER_S)
+        for worker in self.workers:
+            worker.signal(signal.SIGKILL)
+        if late:
+            log.error("%d workers did not drain in time and were killed", len(late))
+            await asyncio.wait(late, timeout=KILL_AFTER_S)
+
+    async def _keep(self, worker: WorkerProcess, orders: dict[str, Any]) -> None:
+        """Start the worker, and again whenever it dies, with a growing pause."""
+        pause_s = RESTART_PAUSE_S
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            said = await self._run_once(worker, orders)
+            if self._stopping.is_set():
+                return
+            self.restarts += 1
+            log.error("worker %d %s; starting it again", worker.index, said)
+            if time.monotonic() - started > 60:
+                pause_s = RESTART_PAUSE_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, MAX_RESTART_PAUSE_S)
+
+    async def _run_once(self, worker: WorkerProcess, orders: dict[str, Any]) -> str:
+        """How it ended. What cannot be started now can be later: descriptors, processes and memory
+        that ran out come back."""
+        try:
+            await worker.start(dict(orders), self._metrics)
+        except OSError as error:
+            return f"cannot be started: {error}"
+        return f"ended with {await worker.wait()}"
