@@ -132,8 +132,14 @@ class ClusterTermsCompiler:
     def _check_order(self, steps: list[tuple[str, Quota, Place]]) -> None:
         """Whoever is suspected more must never be allowed more."""
         for (before, loose, _), (_, tight, place) in pairwise(steps):
-            if is_tighter(loose, tight) or tight.burst > loose.burst:
+            if is_tighter(loose, tight):
                 self._report.error(place, f"lets more pass than {before}, for a worse suspicion")
+            elif tight.burst > loose.burst:
+                self._report.error(
+                    place,
+                    f"lets {tight.burst} pass at once, {before} only {loose.burst}: "
+                    f"a worse suspicion must not be allowed more, so say a burst for {before}",
+                )
 
     def _floor_us(self, raw: RawLimit, cost: Cost, place: Place) -> int | None:
         if raw.floor is None:

@@ -87,9 +87,9 @@ def _comparison_schema(kind: type) -> dict[str, Any]:
     texts = {"anyOf": [value, {"type": "array", "minItems": 1, "items": value}]}
     forms: dict[str, Any] = dict.fromkeys(OPERATORS[kind], value)
     forms |= {form: texts for form in ("prefix", "suffix") if form in forms}
-    if "in" in forms:
-        members = {"type": "array", "minItems": 1, "items": value}
-        forms["in"] = {"anyOf": [members, {"type": "string", "description": "name of a set"}]}
+    members = {"type": "array", "minItems": 1, "items": value}
+    several = {"anyOf": [members, {"type": "string", "description": "name of a set"}]}
+    forms |= {form: several for form in ("in", "any_in") if form in forms}
     inner = {"type": "object", "minProperties": 1, "additionalProperties": False}
     plain = inner | {"properties": forms | {"not": {"anyOf": [value, {"type": "object"}]}}}
     whole = inner | {

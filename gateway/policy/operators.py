@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..model import Level, SignalSpec
-from .forms import part_fault, start_fault, whole_fault
+from ..model import SECOND_US, Level, SignalSpec
+from .durations import parse_duration
+from .forms import affix_fault, country_fault, part_fault, start_fault, whole_fault
 from .hints import LEVEL_NAMES, TYPE_TEXTS, did_you_mean
 from .source import shown
 
@@ -90,6 +91,8 @@ def _check_text(spec: SignalSpec, text: str, vocabulary: Vocabulary) -> None:
     check_choice(spec.name, text, vocabulary)
     if spec.name in _COUNTRIES and not _COUNTRY.fullmatch(text):
         raise OperatorError(f"{shown(text)} is no country: two capital letters (ISO 3166-1)")
+    if spec.name in _COUNTRIES:
+        _check_form(country_fault(text))
     _check_form(whole_fault(spec.name, text))
 
 
@@ -151,8 +154,18 @@ def _members(spec: SignalSpec, name: str, vocabulary: Vocabulary) -> frozenset[A
 
 def _number(spec: SignalSpec, value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise OperatorError(f"must be a number, not {shown(value)}")
+        raise OperatorError(f"must be a number, not {shown(value)}{_seconds_hint(spec, value)}")
     return value
+
+
+def _seconds_hint(spec: SignalSpec, value: object) -> str:
+    """For whoever writes `7d` where seconds are counted."""
+    if not spec.name.endswith("_s") or not isinstance(value, str):
+        return ""
+    try:
+        return f": in seconds, write {parse_duration(value) // SECOND_US}"
+    except ValueError:
+        return ""
 
 
 def _gt(spec: SignalSpec, value: object, vocabulary: Vocabulary) -> Test:
@@ -211,6 +224,7 @@ def _affixes(value: object) -> tuple[str, ...]:
 def _prefix(spec: SignalSpec, value: object, vocabulary: Vocabulary) -> Test:
     prefixes = _affixes(value)
     for text in prefixes:
+        _check_form(affix_fault(spec.name, text))
         _check_form(start_fault(spec.name, text))
     return lambda known: bool(known.startswith(prefixes))
 
@@ -218,6 +232,7 @@ def _prefix(spec: SignalSpec, value: object, vocabulary: Vocabulary) -> Test:
 def _suffix(spec: SignalSpec, value: object, vocabulary: Vocabulary) -> Test:
     suffixes = _affixes(value)
     for text in suffixes:
+        _check_form(affix_fault(spec.name, text))
         _check_form(part_fault(spec.name, text))
     return lambda known: bool(known.endswith(suffixes))
 

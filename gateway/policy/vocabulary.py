@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..model import NETWORK_CLASSES, OWNERSHIPS, Route, Status
+from ..model import NETWORK_CLASSES, OWNERSHIPS, TASKS, Route, Status
 
 FIXED: Mapping[str, frozenset[str]] = {
     "status": frozenset(status.value for status in Status),
@@ -15,6 +15,7 @@ FIXED: Mapping[str, frozenset[str]] = {
     "network_class": frozenset(NETWORK_CLASSES),
     "ownership": frozenset(OWNERSHIPS),
     "cluster_state": frozenset({"watched", "suspected", "confirmed", "dismissed"}),
+    "task": frozenset(TASKS),
 }
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from ..model import SECOND_US, RequestFacts, Subject
 from ..registry import signal
 
+LAST_SECOND = 253_402_300_799  # of the year 9999: beyond it stand milliseconds
+
 
 @signal("surface", type=str)
 def surface(facts: RequestFacts, subject: Subject) -> str:
@@ -112,7 +114,7 @@ def estimated_total_tokens(facts: RequestFacts, subject: Subject) -> int:
     return facts.estimated_input_tokens + facts.estimated_output_tokens
 
 
-@signal("received_s", type=int, low=0)
+@signal("received_s", type=int, low=0, high=LAST_SECOND)
 def received_s(facts: RequestFacts, subject: Subject) -> int:
     """When the request arrived, Unix seconds UTC."""
     return facts.received_us // SECOND_US

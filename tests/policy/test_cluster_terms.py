@@ -98,7 +98,8 @@ def test_every_signal_of_the_cluster_topic_counts_as_one() -> None:
         ),
         (
             "by: cluster, states: {watched: 60/min, suspected: {quota: 9/min, burst: 90}}",
-            ".states.suspected: lets more pass than watched, for a worse suspicion",
+            ".states.suspected: lets 90 pass at once, watched only 60: a worse suspicion must "
+            "not be allowed more, so say a burst for watched",
         ),
         (
             "by: cluster, states: {suspected: 0, confirmed: 60/min}",

@@ -363,6 +363,60 @@ def test_a_hostile_text_against_a_hostile_glob_takes_no_time() -> None:
             "{path: '/v1/models?x=1'}",
             "when.path: '/v1/models?x=1' never matches: a path is what stands before the ?",
         ),
+        (
+            "{client_network: 203.0.113.7}",
+            "when.client_network: never matches: client_network is a keyed hash of 32 hex digits, "
+            "never what was sent",
+        ),
+        (
+            "{client_network: {prefix: 203.0.113.}}",
+            "when.client_network.prefix: never matches: client_network is a keyed hash of 32 hex "
+            "digits, never what was sent",
+        ),
+        (
+            "{key: {in: [sk-secret]}}",
+            "when.key.in: never matches: key is a keyed hash of 32 hex digits, never what was sent",
+        ),
+        (
+            "{payment: pf_9}",
+            "when.payment: never matches: payment is a keyed hash of 32 hex digits, never what "
+            "was sent",
+        ),
+        (
+            "{model: 'claude-*'}",
+            "when.model: 'claude-*' never matches: write {glob: 'claude-*'}",
+        ),
+        (
+            "{model: {in: [gpt-5, 'gpt-5*']}}",
+            "when.model.in: 'gpt-5*' never matches: write {glob: 'gpt-5*'}",
+        ),
+        (
+            "{model: {prefix: 'gpt-5*'}}",
+            "when.model.prefix: 'gpt-5*' never matches: * stands for any text under glob only",
+        ),
+        (
+            "{sdk: openai-python}",
+            "when.sdk: 'openai-python' never matches: an SDK has a version; write "
+            "{prefix: 'openai-python/'}",
+        ),
+        (
+            "{sdk: {prefix: OpenAI-}}",
+            "when.sdk.prefix: 'OpenAI-' never matches: names of SDKs are compared in lower case",
+        ),
+        ("{country: UK}", "when.country: 'UK' never matches; did you mean GB?"),
+        (
+            "{account_countries: {any_in: [DE, EL]}}",
+            "when.account_countries.any_in: 'EL' never matches; did you mean GR?",
+        ),
+        ("{task: gradin}", "when.task: task is never 'gradin'; did you mean grading?"),
+        (
+            "{received_s: {gte: 1796000000000}}",
+            "when.received_s: never holds: received_s is 0 to 253402300799",
+        ),
+        (
+            "{account_age_s: {lt: 7d}}",
+            "when.account_age_s.lt: must be a number, not '7d': in seconds, write 604800",
+        ),
         ("{any: []}", "when.any: must be a list of at least one table"),
         ("{any: {tier: a}}", "when.any: must be a list of at least one table"),
         ("{any: [3]}", "when.any[0]: must be a table of conditions, not 3"),
@@ -390,6 +444,12 @@ def test_a_mistake_is_named_with_its_place(when: str, message: str) -> None:
         "{temperature: {gte: 85}}",
         "{distinct_networks_24h: {gte: 111}}",
         "{email_domain: corp}",
+        "{key: 0123456789abcdef0123456789abcdef}",
+        "{client_network: {glob: '0123*'}}",
+        "{model: {glob: 'claude-*'}}",
+        "{sdk: openai-python/2.0.0}",
+        "{sdk: {suffix: /2.0.0}}",
+        "{received_s: {gte: 1796000000}}",
         "{email_domain: {suffix: .example}}",
         "{email_domain: {glob: '*.example'}}",
         "{path: {glob: '*/models'}}",

@@ -15,6 +15,8 @@ from gateway.policy import cases, schema
 from gateway.policy.load import check
 from gateway.signals import all_signals
 
+from .builders import HEAD, problems
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "policy.md").read_text()
 EXAMPLE = re.search(
@@ -40,6 +42,18 @@ def test_check_says_what_the_page_says_it_says(
     monkeypatch.chdir(tmp_path)
     said = "".join(f"{problem}\n" for problem in check(Path(EXAMPLE["path"])))
     assert said == EXAMPLE["said"]
+
+
+LISTS = re.findall(r"```yaml\n((?:rules|limits|routes):\n.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_page_has_lists_to_copy() -> None:
+    assert len(LISTS) >= 4
+
+
+@pytest.mark.parametrize("text", LISTS, ids=lambda text: text.split()[3])
+def test_what_the_page_offers_to_copy_passes_check(text: str) -> None:
+    assert problems(HEAD + text) == []
 
 
 @pytest.mark.parametrize(
@@ -93,3 +107,10 @@ def test_every_table_of_the_schema_is_closed() -> None:
     tables = [node for node in nodes(SCHEMA) if "properties" in node and "type" in node]
     assert len(tables) > 10
     assert all(node["additionalProperties"] is False for node in tables)
+
+
+def test_what_takes_a_list_or_a_set_does_so_in_the_schema() -> None:
+    texts = SCHEMA["$defs"]["TextsComparison"]["anyOf"][0]["properties"]
+    text = SCHEMA["$defs"]["TextComparison"]["anyOf"][1]["properties"]
+    assert texts["any_in"] == text["in"]
+    assert texts["any_in"]["anyOf"][0]["type"] == "array"
