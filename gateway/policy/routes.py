@@ -12,6 +12,7 @@ from .source import Place, Report
 
 POST = frozenset({"POST"})
 GET = frozenset({"GET"})
+GET_DELETE = frozenset({"GET", "DELETE"})
 _ROUTE_NAME = re.compile(r"[a-z0-9_]{1,30}(\.[a-z0-9_]{1,30}){1,3}")
 _PATH = re.compile(r"(/([A-Za-z0-9._~:@-]+|\*))+")
 _MAX_PATH = 200
@@ -47,9 +48,17 @@ BUILT_IN = (
 
 OPTIONAL = (
     _route("openai.completions", POST, "/v1/completions", "completions"),
+    _route("openai.response", GET_DELETE, "/v1/responses/*", None),
+    _route("openai.response_cancel", POST, "/v1/responses/*/cancel", None),
+    _route("openai.response_input", GET, "/v1/responses/*/input_items", None),
     _route("anthropic.batches", POST, "/v1/messages/batches", "batch"),
+    _route("anthropic.batch_list", GET, "/v1/messages/batches", None),
+    _route("anthropic.batch", GET_DELETE, "/v1/messages/batches/*", None),
+    _route("anthropic.batch_results", GET, "/v1/messages/batches/*/results", None),
+    _route("anthropic.batch_cancel", POST, "/v1/messages/batches/*/cancel", None),
 )
-"""Known, and off until a policy adds them by name."""
+"""Known, and off until a policy adds them by name. Who reads by id reads what any account of the
+same upstream key has stored, so none of that is listed unasked."""
 
 
 def compile_routes(raw: RawRoutes, place: Place, report: Report) -> tuple[Route, ...]:

@@ -66,6 +66,31 @@ def test_routes_are_added_removed_and_made() -> None:
     )
 
 
+BY_ID = {
+    ("GET", "/v1/messages/batches"): "anthropic.batch_list",
+    ("GET", "/v1/messages/batches/msgbatch_1"): "anthropic.batch",
+    ("DELETE", "/v1/messages/batches/msgbatch_1"): "anthropic.batch",
+    ("GET", "/v1/messages/batches/msgbatch_1/results"): "anthropic.batch_results",
+    ("POST", "/v1/messages/batches/msgbatch_1/cancel"): "anthropic.batch_cancel",
+    ("GET", "/v1/responses/resp_1"): "openai.response",
+    ("DELETE", "/v1/responses/resp_1"): "openai.response",
+    ("POST", "/v1/responses/resp_1/cancel"): "openai.response_cancel",
+    ("GET", "/v1/responses/resp_1/input_items"): "openai.response_input",
+}
+
+
+@pytest.mark.parametrize(("method", "path"), BY_ID, ids=lambda one: one)
+def test_what_is_made_in_the_background_is_read_by_routes_that_are_added(
+    method: str, path: str
+) -> None:
+    name = BY_ID[method, path]
+    assert RouteTable(compiled(HEAD).routes).match(method, path.encode(), path) is None
+    added = RouteTable(routes(f"{{add: [anthropic.batches, {name}]}}").values())
+    found = added.match(method, path.encode(), path)
+    assert found is not None
+    assert (found.name, found.is_inference) == (name, False)
+
+
 CUSTOM = "{custom: [{name: a.b, methods: [POST], path: /x, dialect: openai}]}"
 
 
@@ -77,7 +102,7 @@ CUSTOM = "{custom: [{name: a.b, methods: [POST], path: /x, dialect: openai}]}"
             "remove[0]: no such built-in route; did you mean openai.embeddings?",
         ),
         (
-            "{add: [anthropic.batch]}",
+            "{add: [anthropic.batchs]}",
             "add[0]: no such optional route; did you mean anthropic.batches?",
         ),
         (
