@@ -37,7 +37,8 @@ class Guard:
     """See the module's docstring.
 
     `protect` are the path prefixes that are the guard's business: inside them routes that the
-    policy does not list are refused, outside of them nothing is touched. `inflight` counts the
+    policy does not list are refused, outside of them nothing is touched. They are looked for below
+    the `root_path` of a mounted application. `inflight` counts the
     exchanges under way. `witness` sees each decided request, a turn of the loop later.
     """
 
@@ -61,7 +62,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind not in ("http", "websocket") or not scope["path"].startswith(self._protect):
+        if kind not in ("http", "websocket") or not _routed(scope)["path"].startswith(
+            self._protect
+        ):
             await self.app(scope, receive, send)
         elif kind == "websocket":
             await refuse_websocket(receive, send)
@@ -75,7 +78,7 @@ class Guard:
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns = perf_counter_ns()
         try:
-            request = await self._reader.read(scope, receive)
+            request = await self._reader.read(_routed(scope), receive)
         except ClientLeftError:
             return
         read_ns = perf_counter_ns()
@@ -235,6 +238,20 @@ class _Replay:
             return await self._receive()
         self._body = None
         return {"type": "http.request", "body": body, "more_body": False}
+
+
+def _routed(scope: Scope) -> Scope:
+    """`scope` with the path as the application routes it: below its `root_path`, where the
+    request names that (ASGI lets servers and mounts do so; Starlette's `get_route_path`).
+
+    Otherwise whoever writes the prefix out would reach the same endpoint past the guard.
+    """
+    root = scope.get("root_path")
+    if not root or not scope["path"].startswith(f"{root}/"):
+        return scope
+    raw, prefix = scope.get("raw_path") or b"", root.encode()
+    below = raw[len(prefix) :] if raw.startswith(prefix + b"/") else raw  # unlisted as it stands
+    return {**scope, "path": scope["path"][len(root) :], "raw_path": below}
 
 
 def _inner_scope(scope: Scope, request: ReadRequest, decision: Decision) -> Scope:
