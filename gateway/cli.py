@@ -23,6 +23,7 @@ from .commands.policy import policy
 from .commands.replay import replay
 from .commands.report import report
 from .commands.serve import serve
+from .commands.simulate import simulate
 from .commands.state import state
 from .commands.train import train
 from .commands.verifications import verifications
@@ -70,7 +71,7 @@ def main() -> None:
 
 for command in (
     *(serve, doctor, linker, mode, explain, policy, accounts, clusters, geo, verifications, state),
-    *(log, envoy_config, nginx_lua, generate, replay, report, demo, train),
+    *(log, envoy_config, nginx_lua, generate, replay, simulate, report, demo, train),
 ):
     main.add_command(command)
 

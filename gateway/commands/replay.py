@@ -163,7 +163,7 @@ def replay(
         policies=policies,
         reorder_us=round(reorder_s * SECOND_US),
         lag_us=round(linker_lag_s * SECOND_US),
-        hook=_hook(without) if links else None,
+        hook=linking_hook(without) if links else None,
         geo=places,
         tasks=TaskReader(models, always=windows),
         keeps_windows=windows,
@@ -197,8 +197,8 @@ async def _run(
         return await ReplayRun(plan, stop=stop).run(resume=resume, on_progress=on_progress)
 
 
-def _hook(without: tuple[str, ...]) -> LinkingHook:
-    """Raises UsageError for a family that there is not."""
+def linking_hook(without: tuple[str, ...] = ()) -> LinkingHook:
+    """A linker with all families but these. Raises UsageError for a family that there is not."""
     unknown = sorted(set(without) - set(all_families()))
     if unknown:
         known = ", ".join(all_families())

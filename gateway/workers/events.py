@@ -33,7 +33,7 @@ class AccountEvent:
             return banned(subject)
         if self.kind == "verified" and self.level is not None:
             grant = Grant(self.level, self.ts_us, self.expires_us)
-            return with_changes(subject, grants=(*subject.grants, grant))
+            return with_changes(subject, grants=(*subject.grants, grant), asked_us=None)
         return self.change.apply(subject)
 
 
@@ -45,7 +45,7 @@ def read_events(
     events = []
     for number, line in enumerate(lines, 1):
         try:
-            events.append(_event(parse_record(line), reader))
+            events.append(read_event(parse_record(line), reader))
         except RecordError as error:
             report.add(Problem(name, number, "", str(error)))
     return sorted(events, key=lambda event: event.ts_us)
@@ -60,7 +60,8 @@ def parse_record(line: bytes) -> object:
     return record
 
 
-def _event(record: object, reader: RecordReader) -> AccountEvent:
+def read_event(record: object, reader: RecordReader) -> AccountEvent:
+    """One event as a line has it. Raises RecordError."""
     if not isinstance(record, dict):
         raise RecordError("an event is a JSON object")
     kind = record.get("event")

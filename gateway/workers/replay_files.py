@@ -8,6 +8,7 @@ between any two lines.
 from __future__ import annotations
 
 import gc
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from .account_records import RecordError, RecordReader
 from .checkpoint import FORMAT, Checkpoint, load, restore, save, state_of
 from .cluster_behaviour import ReplayedBehaviour
 from .decision_lines import BAD_LINE, DecisionLines, DecisionWriter
-from .events import AccountEvent, parse_record, read_events
+from .events import AccountEvent, parse_record, read_event, read_events
 from .feeds import BrokenFeedError, Feed
 from .reorder import ReorderWindow
 from .replay import LINKER_LAG_US, REPLAY_SECRET, Replay, StoreAndDirectory
@@ -75,6 +76,7 @@ class ReplayPlan:
     geo: GeoHolder | None = None
     keeps_windows: bool = False
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    is_resumable: bool = True  # whether the feed gives the same lines again
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,14 @@ class ReplayRun:
         decision = await replay.decide(number, line, at_us)
         writer.add(number, self._encode(line.ts, line.account_id, decision))
 
+    def add_event(self, record: Mapping[str, Any]) -> None:
+        """An account event that was not known before; of the same instant it comes after others.
+
+        Raises RecordError.
+        """
+        event = read_event(dict(record), self._reader)
+        insort(self._events, event, lo=self._events_applied, key=lambda one: one.ts_us)
+
     async def _apply_events(self, until_us: int | None) -> None:
         """Those due by then; None: all that are left."""
         while self._events_applied < len(self._events):
@@ -219,6 +229,8 @@ class ReplayRun:
     def _look_up(self, writer: DecisionWriter) -> None:
         now = perf_counter()
         if self._stop.is_asked:
+            if not self._plan.is_resumable:
+                raise InterruptedReplayError(f"stopped after {self._taken:,} exchanges")
             if not isinstance(self._plan.store, MemoryStore):
                 raise InterruptedReplayError("stopped; a replay on a real store begins anew")
             self._save(writer)
@@ -227,7 +239,7 @@ class ReplayRun:
             )
         if now < self._saved_at + self._plan.checkpoint_every_s:
             return
-        if isinstance(self._plan.store, MemoryStore):
+        if self._plan.is_resumable and isinstance(self._plan.store, MemoryStore):
             self._save(writer)
             took_s = perf_counter() - now
             self._saved_at = now + max(

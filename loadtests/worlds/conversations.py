@@ -30,6 +30,9 @@ IDLE_S = 3 * 3600.0
 MAX_OPEN = 60_000  # owners
 MAX_OPEN_EACH = 6
 
+BeforeAnswer = tuple[bytes, list[bytes], bytes, bytes]
+"""What an answer changes of a conversation: history, open tool calls, chained id, last words."""
+
 Source = Literal["customers", "tasks", "own-users", "strangers", "probes"]
 """Whose a conversation is: a customer's, or one of those that go through a pool."""
 
@@ -175,6 +178,15 @@ class Conversation:
         if app.thinking:
             output_tokens += rng.randrange(100, 900)
         return Answer(body, input_tokens, cached, output_tokens)
+
+    def before_answer(self) -> BeforeAnswer:
+        """For `unanswer`."""
+        return self.history, self.calls, self.previous, self.last_said
+
+    def unanswer(self, before: BeforeAnswer, at_s: float) -> None:
+        """The answer never came: a gateway refused the request, known at `at_s`."""
+        self.history, self.calls, self.previous, self.last_said = before
+        self.ready_s = at_s
 
     def passage(self, rng: Random) -> bytes:
         """Some sentences of the last answer, as a reader would copy them."""

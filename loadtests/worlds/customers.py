@@ -6,9 +6,11 @@ from random import Random
 
 from .conversations import Conversation
 from .days import DAY_S
-from .desk import Desk, Later, Logged
+from .desk import Desk, Later, Sent
 from .faces import Face, Faces
 from .models import after_release
+from .reactions import People
+from .refusals import Refusal
 
 MAX_ATTEMPTS = 2
 OVERHEARD = 0.002
@@ -16,14 +18,16 @@ QUOTED = b"Somebody posted this: "
 
 
 class CustomerDesk:
-    """Turns arrivals of customers into exchanges."""
+    """Turns arrivals of customers into exchanges. `people` is what they do about refusals; None in
+    an open loop, where nobody hears of any."""
 
-    def __init__(self, desk: Desk, faces: Faces) -> None:
+    def __init__(self, desk: Desk, faces: Faces, people: People | None = None) -> None:
         self._desk = desk
         self._faces = faces
+        self._people = people
         self._release = desk.plan.scenario.release
 
-    def call(self, index: int, at_s: float) -> Logged:
+    def call(self, index: int, at_s: float) -> Sent:
         """Account `index` calls at `at_s`."""
         desk, rng = self._desk, self._desk.rng
         face = self._faces.of(index)
@@ -33,36 +37,70 @@ class CustomerDesk:
         if face.raw.pastes and desk.public and rng.random() < face.raw.pastes:
             conv.text = QUOTED + desk.public[int(rng.random() * len(desk.public))]
         body = conv.ask(rng, desk.prompt_bytes(conv.app.kind))
-        return self._send(face, conv, at_s, body, 0, tries=0)
+        return self._send(face, conv, at_s, body)
 
-    def again(self, later: Later) -> Logged:
+    def again(self, later: Later) -> Sent:
         """A request that failed is sent again, by the same client."""
         face = self._faces.of(later.account)
         conv, attempt = later.conversation, later.attempt
         if conv.owner != later.account:
             self._move(conv, face)
             attempt = 0  # the next account never saw it
-        return self._send(face, conv, later.at_s, later.body, attempt, tries=later.attempt)
+        return self._send(face, conv, later.at_s, later.body, attempt, later)
 
     def _send(
-        self, face: Face, conv: Conversation, at_s: float, body: bytes, attempt: int, *, tries: int
-    ) -> Logged:
-        """`attempt` is what this account's client has tried before, `tries` what anybody has."""
-        desk, rng = self._desk, self._desk.rng
-        request, failed_s = desk.post(conv, at_s, face.account_id, body, attempt)
-        if failed_s is not None:
-            self._after_failure(face, conv, failed_s, body, tries)
-        else:
-            if rng.random() < OVERHEARD:
-                desk.overhear(conv.passage(rng))
-            desk.open.put(face.index, conv)
-        return request, None
+        self,
+        face: Face,
+        conv: Conversation,
+        at_s: float,
+        body: bytes,
+        attempt: int = 0,
+        later: Later | None = None,
+    ) -> Sent:
+        """`attempt` is what this account's client has tried before, `later` what anybody has."""
+        return self._desk.post(
+            conv,
+            at_s,
+            body,
+            sender=self,
+            account=face.index,
+            account_id=face.account_id,
+            tries=0 if later is None else later.attempt,
+            attempt=attempt,
+            was_refused=later is not None and later.was_refused,
+        )
 
-    def _after_failure(
-        self, face: Face, conv: Conversation, failed_s: float, body: bytes, tries: int
-    ) -> None:
+    def answered(self, sent: Sent) -> None:
+        desk, rng, conv = self._desk, self._desk.rng, sent.conversation
+        face = self._faces.of(sent.account)
+        if sent.failed_s is not None:
+            self._after_failure(face, sent, sent.failed_s)
+            return
+        if rng.random() < OVERHEARD:
+            desk.overhear(conv.passage(rng))
+        desk.open.put(face.index, conv)
+
+    def refused(self, sent: Sent, refusal: Refusal) -> None:
+        """The conversation ends here, unless the client sends the same again."""
+        assert self._people is not None
+        wait_s = self._people.wait_s(self.class_of(sent), sent, refusal, MAX_ATTEMPTS)
+        if wait_s is not None:
+            self._desk.resend(
+                sent.conversation.ready_s + wait_s,
+                actor=sent.account,
+                account=sent.account,
+                conversation=sent.conversation,
+                body=sent.body,
+                attempt=sent.attempt + 1,
+                was_refused=True,
+            )
+
+    def class_of(self, sent: Sent) -> str:
+        return self._faces.of(sent.account).raw.name
+
+    def _after_failure(self, face: Face, sent: Sent, failed_s: float) -> None:
         """SDKs wait and try again on the same account; an aggregator may take its next one."""
-        desk, rng = self._desk, self._desk.rng
+        desk, rng, tries = self._desk, self._desk.rng, sent.attempt
         if tries >= MAX_ATTEMPTS:
             return
         account, wait_s = face.index, (0.5 * 2**tries) * (0.75 + rng.random() / 2)
@@ -74,9 +112,10 @@ class CustomerDesk:
             failed_s + wait_s,
             actor=face.index,
             account=account,
-            conversation=conv,
-            body=body,
+            conversation=sent.conversation,
+            body=sent.body,
             attempt=tries + 1,
+            was_refused=sent.was_refused,
         )
 
     def _continued(self, face: Face, at_s: float) -> Conversation | None:

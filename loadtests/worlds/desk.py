@@ -5,15 +5,17 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
 import msgspec
 import numpy as np
 
 from ...workers.traffic import LoggedRequest, LoggedResponse
-from .conversations import Conversation, OpenConversations
+from .conversations import BeforeAnswer, Conversation, OpenConversations
 from .lengths import load as load_lengths
 from .load import Plan
 from .networks import AddressPool
+from .refusals import Refusal
 from .seeds import numpy_rng, python_rng
 from .tasks import Kind
 
@@ -34,7 +36,7 @@ Logged = tuple[LoggedRequest, str | None]
 @dataclass(order=True, slots=True)
 class Later:
     """A request that is to be sent again: `attempt` times it was tried before. `actor` is who
-    sends it, `account` by which account."""
+    sends it, `account` by which account; `was_refused`: a gateway refused it before."""
 
     at_s: float
     number: int
@@ -43,6 +45,44 @@ class Later:
     conversation: Conversation = field(compare=False)
     body: bytes = field(compare=False)
     attempt: int = field(compare=False)
+    was_refused: bool = field(compare=False, default=False)
+
+
+class Sender(Protocol):
+    """Whoever sends, and is told what came of it before anybody sends anything else."""
+
+    def answered(self, sent: Sent) -> None:
+        """The request was served; the answer is the logged one, a failure of the model API too."""
+        ...
+
+    def refused(self, sent: Sent, refusal: Refusal) -> None:
+        """A gateway refused it: the model API never saw it."""
+        ...
+
+    def class_of(self, sent: Sent) -> str | None:
+        """The class of the customer whose it is, None of an operator."""
+        ...
+
+
+@dataclass(slots=True)
+class Sent:
+    """A request under way, made together with the answer that it gets if it is served.
+
+    `account` is the number of its account, `attempt` how often the content was tried before;
+    `failed_s`: when the model API's failure is known to the caller, None where it answers.
+    """
+
+    request: LoggedRequest
+    campaign: str | None
+    sender: Sender
+    account: int
+    conversation: Conversation
+    body: bytes
+    attempt: int
+    was_refused: bool
+    at_s: float
+    failed_s: float | None
+    before: BeforeAnswer
 
 
 class Desk:
@@ -83,12 +123,24 @@ class Desk:
         return self._lengths[LENGTHS[kind.name]][0][self.rng.getrandbits(16)]
 
     def post(
-        self, conv: Conversation, at_s: float, account_id: str, body: bytes, attempt: int = 0
-    ) -> tuple[LoggedRequest, float | None]:
-        """Send `body` for `conv`, with its key and address; with it when the model API's failure
-        is known to the caller, None where it answered."""
+        self,
+        conv: Conversation,
+        at_s: float,
+        body: bytes,
+        *,
+        sender: Sender,
+        account: int,
+        account_id: str,
+        campaign: str | None = None,
+        tries: int = 0,
+        attempt: int = 0,
+        was_refused: bool = False,
+    ) -> Sent:
+        """Send `body` for `conv`, with its key and address. `tries` is what anybody has tried
+        before, `attempt` what this client counts in its headers."""
         rng, app, client = self.rng, conv.app, conv.client
         self.last_kind = app.kind.name
+        before = conv.before_answer()
         status = 200
         if rng.random() < self._faults:
             status = FAULTS[int(rng.random() * len(FAULTS))]
@@ -126,7 +178,19 @@ class Desk:
             body=msgspec.Raw(body) if self._keeps_bodies else NULL,
             response=response,
         )
-        return request, conv.ready_s if failed else None
+        return Sent(
+            request,
+            campaign,
+            sender,
+            account,
+            conv,
+            body,
+            tries,
+            was_refused,
+            at_s,
+            conv.ready_s if failed else None,
+            before,
+        )
 
     def resend(
         self,
@@ -137,10 +201,11 @@ class Desk:
         conversation: Conversation,
         body: bytes,
         attempt: int,
+        was_refused: bool = False,
     ) -> None:
         """Have `body` sent again at `at_s`; ties go in the order in which they were asked for."""
         self._number += 1
-        again = Later(at_s, self._number, actor, account, conversation, body, attempt)
+        again = Later(at_s, self._number, actor, account, conversation, body, attempt, was_refused)
         heapq.heappush(self.later, again)
 
     def overhear(self, passage: bytes) -> None:

@@ -14,7 +14,15 @@ from ...policy.hints import did_you_mean
 from ...policy.schema import validated
 from ...policy.source import Place, Report, SourceFile, parse_yaml
 from .check import check_campaign, check_population, check_scenario
-from .schema import RawCampaign, RawEntry, RawKnobs, RawPopulation, RawScenario
+from .schema import (
+    RawCampaign,
+    RawEntry,
+    RawKnobs,
+    RawPopulation,
+    RawReacts,
+    RawScenario,
+    RawScript,
+)
 
 LIBRARY = Path(__file__).resolve().parents[1]
 MAX_FILE_BYTES = 2_000_000
@@ -30,6 +38,7 @@ class CampaignPlan:
     knobs: RawKnobs
     scale: float
     begins_day: float
+    reacts: RawReacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,18 @@ def load_plan(
         data_dir=_data_dir(raw.data_dir, path.parent),
         warnings=tuple(report.problems),
     )
+
+
+def load_script(path: Path = LIBRARY / "friction.yaml") -> RawScript:
+    """What people and operators do when they are asked, and what it costs them.
+
+    Raises PolicyError when the file cannot be used.
+    """
+    report = Report()
+    _, script = _read(path, RawScript, report)
+    if script is None or report.has_errors:
+        raise PolicyError(report.problems)
+    return script
 
 
 def scenarios() -> list[Path]:
@@ -155,7 +176,7 @@ def _plan_of(entry: RawEntry, campaign: RawCampaign, taken: set[str]) -> Campaig
     name, number = campaign.name, 2
     while name in taken:
         name, number = f"{campaign.name}-{number}", number + 1
-    return CampaignPlan(name, campaign, knobs, entry.scale, entry.begins_day)
+    return CampaignPlan(name, campaign, knobs, entry.scale, entry.begins_day, entry.reacts)
 
 
 def _check_frames(

@@ -1,7 +1,7 @@
 """An operator at work: tasks go out through the accounts of its pool, by its relay.
 
-Open loop: nothing here knows what a gateway decides. `Operator.refused` is where a closed loop
-tells it.
+Open loop: nothing here knows what a gateway decides. In a closed loop `Operator.refused` is told,
+and its `OperatorReactions` say what that costs.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from random import Random
 
 from .conversations import Conversation, Source
 from .days import DAY_S
-from .desk import Desk, Later, Logged
+from .desk import Desk, Later, Sent
 from .models import speaks
 from .pools import AccountPool, PoolFace, Tenure
+from .reactions import OperatorReactions
+from .refusals import Refusal
 from .seeds import Weighted
 from .workshop import Workshop
 
@@ -22,13 +24,19 @@ MAX_ATTEMPTS = 4
 MAX_WAITING = 20_000
 MACHINE_S = 1.5
 HUMAN_S = 200.0
-REST_S = 60.0
 
 
 class Operator:
     """One pool and what it is used for. `actor` is its number in the run's queue."""
 
-    def __init__(self, pool: AccountPool, workshop: Workshop, desk: Desk, actor: int) -> None:
+    def __init__(
+        self,
+        pool: AccountPool,
+        workshop: Workshop,
+        desk: Desk,
+        actor: int,
+        reactions: OperatorReactions | None = None,
+    ) -> None:
         self.pool = pool
         self.actor = actor
         self._desk = desk
@@ -45,7 +53,10 @@ class Operator:
         self._joins: Sequence[Tenure] = pool.tenures
         self._joined = 0
         self._leaves: list[tuple[float, int]] = []
-        self._resting: dict[int, float] = {}
+        self._reactions = reactions
+        self._lost: set[int] = set()
+        self._resting: dict[int, float] = {}  # until when, of accounts that will be back
+        self._coming: list[tuple[float, int]] = []  # back from a rest, or newly made: when and who
         self._waiting: dict[tuple[Source, int], list[tuple[float, int, Conversation]]] = {}
         self._number = 0
         self._release = desk.plan.scenario.release
@@ -62,22 +73,77 @@ class Operator:
             heapq.heappush(self._leaves, (tenure.leaves_s, tenure.account))
         while self._leaves and self._leaves[0][0] <= at_s:
             self._retire(heapq.heappop(self._leaves)[1])
+        if self._reactions is not None:
+            self._come_back(at_s, self._reactions)
         return self._active
 
-    def refused(self, account: int, at_s: float, status: int) -> None:
-        """A gateway refused `account`: 403 and 451 cost the account, anything else a rest.
+    # ── accounts that are refused ────────────────────────────────────────────────────────────
 
-        The place of the closed loop: an account that is lost is replaced by the next of the
-        pool's standby accounts, as far as there are any; one that rests is passed over for a
-        minute.
-        """
-        if status in (401, 403, 451):
+    def refused(self, sent: Sent, refusal: Refusal) -> None:
+        """A gateway refused it: the account rests, verifies itself or is lost, and the content goes
+        to another one."""
+        reactions = self._reactions
+        assert reactions is not None
+        account, at_s = sent.account, sent.at_s
+        if sent.campaign is not None:
+            reactions.note(at_s, served=False)
+        if self._works(account, at_s):  # else it had left already, and this was a late retry
+            back_s = reactions.back_s(account, refusal, at_s)
             self._retire(account)
-            standby = self._next_standby()
-            if standby is not None:
-                self._join(standby)
-        else:
-            self._resting[account] = at_s + REST_S
+            if back_s is None:
+                self._lost.add(account)
+                reactions.missing += 1
+            else:
+                self._await(account, back_s)
+        self._elsewhere(sent)
+
+    def _await(self, account: int, until_s: float) -> None:
+        self._resting[account] = until_s
+        heapq.heappush(self._coming, (until_s, account))
+
+    def _come_back(self, at_s: float, reactions: OperatorReactions) -> None:
+        """Accounts whose rest is over, and others for those that are lost."""
+        while self._coming and self._coming[0][0] <= at_s:
+            due_s, account = heapq.heappop(self._coming)
+            if self._resting.get(account) == due_s:  # else it has left for good meanwhile
+                del self._resting[account]
+                self._join(account)
+        while reactions.missing:
+            if self._replacement(at_s, reactions) is None:
+                return
+            reactions.missing -= 1
+
+    def _replacement(self, at_s: float, reactions: OperatorReactions) -> int | None:
+        """From what lies ready, else of what would have joined later, else newly made."""
+        account = reactions.reserve(at_s)
+        if account is None:
+            account = self._next_standby(at_s)
+        if account is not None:
+            self._join(account)
+            return account
+        bought = reactions.buy(at_s)
+        if bought is None:
+            return None
+        self._await(*bought)
+        return bought[0]
+
+    def _next_standby(self, at_s: float) -> int | None:
+        """The next account that would have joined later anyway, if it has signed up by now."""
+        if self._joined >= len(self._joins):
+            return None
+        tenure = self._joins[self._joined]
+        if self.pool.created_s(tenure.account, tenure.joins_s) > at_s:
+            return None
+        self._joined += 1
+        heapq.heappush(self._leaves, (tenure.leaves_s, tenure.account))
+        return tenure.account
+
+    def _is_out(self, account: int, at_s: float) -> bool:
+        """Whether the account is lost or at rest; never so in an open loop."""
+        if not (self._lost or self._resting):
+            return False
+        self.active_at(at_s)
+        return account in self._lost or account in self._resting
 
     def _join(self, account: int) -> None:
         self._active.append(account)
@@ -89,41 +155,32 @@ class Operator:
             self._active.remove(account)
         self._resting.pop(account, None)
 
-    def _next_standby(self) -> int | None:
-        """The next account that would have joined later anyway."""
-        if self._joined >= len(self._joins):
-            return None
-        tenure = self._joins[self._joined]
-        self._joined += 1
-        heapq.heappush(self._leaves, (tenure.leaves_s, tenure.account))
-        return tenure.account
-
     def _works(self, account: int, at_s: float) -> bool:
         """Whether a conversation may stay on its account."""
         self.active_at(at_s)
-        return account in self._working and self._resting.get(account, 0.0) <= at_s
+        return account in self._working
 
     def _next_account(self, at_s: float, rng: Random) -> int | None:
-        """By turns, or by chance; accounts at rest are passed over."""
+        """By turns, or by chance; None while nobody is in use."""
         active = self.active_at(at_s)
         if not active:
             return None
         if self._raw.relay.dispatch == "random":
             return active[int(rng.random() * len(active))]
-        for _ in range(min(len(active), 50)):
-            self._turn = (self._turn + 1) % len(active)
-            account = active[self._turn]
-            if self._resting.get(account, 0.0) <= at_s:
-                return account
+        self._turn = (self._turn + 1) % len(active)
         return active[self._turn]
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────
 
-    def call(self, at_s: float, account: int | None) -> Logged | None:
-        """The next request of the pool; None while it has no account. `account` names the one
-        whose day it is, where the accounts keep a human day."""
-        rng = self._desk.rng
+    def call(self, at_s: float, account: int | None) -> Sent | None:
+        """The next request of the pool; None while it has no account, or holds back. `account`
+        names the one whose day it is, where the accounts keep a human day."""
+        rng, reactions = self._desk.rng, self._reactions
         source = self._source(rng)
+        if reactions is not None and source != "strangers":
+            reactions.tally.want(at_s)
+            if reactions.leaves_out():
+                return None
         conv = self._ready(source, at_s, account)
         if conv is None:
             conv = self._begun(source, at_s, rng)
@@ -131,17 +188,26 @@ class Operator:
             account = conv.owner if self._is_affine else -1
             if account < 0 or not self._works(account, at_s):
                 account = self._next_account(at_s, rng)
+        elif self._is_out(account, at_s):
+            account = self._next_account(at_s, rng)
         if account is None:
             return None
-        return self._send(conv, account, at_s, b"", 0)
+        return self._send(conv, account, at_s)
 
-    def again(self, later: Later) -> Logged:
-        """The same content on another account, seconds after the model API failed it."""
-        return self._send(later.conversation, later.account, later.at_s, later.body, later.attempt)
+    def again(self, later: Later) -> Sent | None:
+        """The same content on another account, seconds after it failed; None where nobody is left
+        to send it."""
+        account: int | None = later.account
+        if self._is_out(later.account, later.at_s):
+            account = self._next_account(later.at_s, self._desk.rng)
+        if account is None:
+            return None
+        return self._send(later.conversation, account, later.at_s, later)
 
     def _send(
-        self, conv: Conversation, account: int, at_s: float, body: bytes, attempt: int
-    ) -> Logged:
+        self, conv: Conversation, account: int, at_s: float, later: Later | None = None
+    ) -> Sent:
+        """The conversation's next request through `account`, or what `later` holds."""
         desk, rng, app = self._desk, self._desk.rng, conv.app
         face = self.pool.face(account, app.dialect)
         is_same = conv.owner == account
@@ -150,40 +216,61 @@ class Operator:
         conv.key = face.keys[0]
         conv.address = self._address(face, rng)
         conv.user = self._user(conv, face, rng)
-        if not body:
-            body = conv.ask(rng, desk.prompt_bytes(app.kind))
-        # A relay sends what failed as if it had never been sent; only an SDK counts attempts.
-        request, failed_s = desk.post(conv, at_s, face.account_id, body, attempt * is_same)
-        if failed_s is not None:
-            self._after_failure(conv, account, at_s, failed_s, body, attempt)
-        else:
-            self._keep(conv)
-        return request, None if conv.source == "strangers" else self.pool.campaign.id
+        body = conv.ask(rng, desk.prompt_bytes(app.kind)) if later is None else later.body
+        tries = 0 if later is None else later.attempt
+        return desk.post(
+            conv,
+            at_s,
+            body,
+            sender=self,
+            account=account,
+            account_id=face.account_id,
+            campaign=None if conv.source == "strangers" else self.pool.campaign.id,
+            tries=tries,
+            # A relay sends what failed as if it had never been sent; only an SDK counts attempts.
+            attempt=tries * is_same,
+            was_refused=later is not None and later.was_refused,
+        )
 
-    def _after_failure(
-        self,
-        conv: Conversation,
-        account: int,
-        at_s: float,
-        failed_s: float,
-        body: bytes,
-        attempt: int,
-    ) -> None:
+    def answered(self, sent: Sent) -> None:
+        """An answer, or a failure of the model API."""
+        if self._reactions is not None and sent.campaign is not None:
+            self._reactions.note(sent.at_s, served=True)
+        if sent.failed_s is not None:
+            self._after_failure(sent, sent.failed_s)
+        else:
+            self._keep(sent.conversation)
+
+    def class_of(self, sent: Sent) -> None:
+        """Whoever calls through a pool, it is the operator who sends."""
+
+    def _after_failure(self, sent: Sent, failed_s: float) -> None:
         """Within seconds the same content goes to another account, or once more to this one."""
-        if attempt >= MAX_ATTEMPTS:
+        if sent.attempt >= MAX_ATTEMPTS:
             return
-        rng, relay = self._desk.rng, self._raw.relay
-        following: int | None = account
-        if rng.random() < relay.failover:
-            following = self._next_account(at_s, rng)
-        low, high = relay.failover_s
+        rng, following = self._desk.rng, sent.account
+        if rng.random() < self._raw.relay.failover:
+            other = self._next_account(sent.at_s, rng)
+            following = sent.account if other is None else other
+        self._resend(sent, following, failed_s)
+
+    def _elsewhere(self, sent: Sent) -> None:
+        """What was refused goes to another account within seconds, if there is any."""
+        if sent.attempt >= MAX_ATTEMPTS:
+            return
+        following = self._next_account(sent.at_s, self._desk.rng)
+        if following is not None:
+            self._resend(sent, following, sent.conversation.ready_s)
+
+    def _resend(self, sent: Sent, account: int, known_s: float) -> None:
+        low, high = self._raw.relay.failover_s
         self._desk.resend(
-            failed_s + low + rng.random() * (high - low),
+            known_s + low + self._desk.rng.random() * (high - low),
             actor=self.actor,
-            account=account if following is None else following,
-            conversation=conv,
-            body=body,
-            attempt=attempt + 1,
+            account=account,
+            conversation=sent.conversation,
+            body=sent.body,
+            attempt=sent.attempt + 1,
         )
 
     def _source(self, rng: Random) -> Source:

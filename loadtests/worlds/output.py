@@ -53,7 +53,7 @@ def write_world(
     for name in ("line-labels.jsonl", "kinds.jsonl"):
         (out / name).unlink(missing_ok=True)
     with ExitStack() as files:
-        traffic = files.enter_context(_opened(out / SUFFIXES[form], form))
+        traffic = files.enter_context(opened(out / SUFFIXES[form], form))
         labels = kinds = None
         if world.pools:
             labels = files.enter_context((out / "line-labels.jsonl").open("wb"))
@@ -76,10 +76,10 @@ def stream_world(world: World, to: IO[bytes], on_progress: Progress | None = Non
 
 
 def describe(world: World) -> dict[str, Any]:
-    """What was asked for: enough to make the same world again."""
+    """What was asked for: enough to make the same world again, to which reactions add nothing."""
     plan = world.plan
     return {
-        "scenario": plan.scenario.model_dump(),
+        "scenario": plan.scenario.model_dump(exclude={"campaigns": {"__all__": {"reacts"}}}),
         "population": plan.population.name,
         "campaigns": [
             {"id": c.id, "file": c.raw.name, "scale": c.scale, "knobs": c.knobs.model_dump()}
@@ -157,7 +157,7 @@ def _blocks(world: World, on_progress: Progress | None) -> Iterator[_Block]:
 
 
 @contextmanager
-def _opened(path: Path, form: str) -> Iterator[IO[bytes]]:
+def opened(path: Path, form: str) -> Iterator[IO[bytes]]:
     """A file to write lines to. Archives carry neither name nor time, so that equal worlds are
     equal to the byte."""
     with path.open("wb") as file:

@@ -312,14 +312,32 @@ class RawCustomers(Raw):
     activity: Annotated[float, Field(gt=0, le=100)] = 1.0
 
 
+class RawReacts(Raw):
+    """What an operator does about refusals, in `hydragate simulate` alone. Nobody publishes any of
+    it: every default is an assumption of ours.
+
+    `verifies`: share of accounts that pass a verification when asked; the others are lost.
+    `buys_daily`: accounts newly made in a day to replace lost ones, as a share of the pool's; an
+    account costs `account_price`, in the unit of the script's prices. Where over six hours less
+    than `slows_below` of what was sent is served, only `slows_to` of the work is sent from then on.
+    """
+
+    verifies: Share = 0.3
+    buys_daily: Annotated[float, Field(ge=0, le=10)] = 0.05
+    account_price: Annotated[float, Field(ge=0, le=1_000_000)] = 3.0
+    slows_below: Share = 0.2
+    slows_to: Share = 0.5
+
+
 class RawEntry(Raw):
     """A campaign of the scenario: from `file`, at `scale` of its accounts, begun at `begins_day`;
-    `with` sets knobs over the file's own."""
+    `with` sets knobs over the file's own, `reacts` how it answers refusals."""
 
     file: str
     scale: Annotated[float, Field(gt=0, le=10)] = 1.0
     begins_day: Annotated[float, Field(ge=0)] = 0.0
     knobs: RawKnobs | None = None
+    reacts: RawReacts = RawReacts()
 
 
 class RawRelease(Raw):
@@ -354,3 +372,42 @@ class RawScenario(Raw):
     text_limit_bytes: Annotated[int, Field(ge=60, le=200_000)] = 1200
     ja4: bool = True
     data_dir: str | None = None
+
+
+class RawHonestTerms(Raw):
+    """How long until a person has done it, and how many of 1000 never do."""
+
+    delay_s: Annotated[float, Field(ge=0, le=100 * 86_400)]
+    gives_up_per_mille: Annotated[int, Field(ge=0, le=1000)] = 0
+
+
+class RawOperatorTerms(Raw):
+    """How long an operator takes, and what a proof costs that settles `serves` accounts at most."""
+
+    delay_s: Annotated[float, Field(ge=0, le=100 * 86_400)]
+    serves: Annotated[int, Field(ge=1, le=100_000)]
+    price_usd: Annotated[float, Field(ge=0, le=1_000_000)]
+
+
+class RawHonestSteps(Raw):
+    email: RawHonestTerms
+    phone: RawHonestTerms
+    payment: RawHonestTerms
+    identity: RawHonestTerms
+    organization: RawHonestTerms
+
+
+class RawOperatorSteps(Raw):
+    email: RawOperatorTerms
+    phone: RawOperatorTerms
+    payment: RawOperatorTerms
+    identity: RawOperatorTerms
+    organization: RawOperatorTerms
+
+
+class RawScript(Raw):
+    """What verification takes, level by level (`friction.yaml`): assumptions of ours, all of it."""
+
+    version: Literal[1]
+    honest: RawHonestSteps
+    operator: RawOperatorSteps

@@ -7,20 +7,22 @@ may be asked for in any order and as often as wanted; none reads what another le
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 from ...workers.traffic import LoggedRequest
 from .customers import CustomerDesk
 from .days import DAY_S
-from .desk import Desk, Later, Logged
+from .desk import Desk, Later, Logged, Sent
 from .faces import Faces
 from .facts import account_id
 from .load import Plan, load_plan
 from .networks import load_addresses
 from .operators import Operator
 from .pools import AccountPool, pools_of
+from .reactions import OperatorReactions, People
+from .refusals import REFUSED_S, Refusal
 from .roster import Customers
 from .schedule import Schedule
 from .seeds import python_rng
@@ -160,19 +162,56 @@ class World:
 
     def exchanges(self) -> Iterator[Logged]:
         """Every exchange by time, with the campaign it belongs to."""
-        yield from self._run(Desk(self.plan, self.addresses))
+        for sent in self.run(self.desk()):
+            yield sent.request, sent.campaign
 
     def exchanges_with_kind(self) -> Iterator[tuple[LoggedRequest, str | None, str]]:
         """The same exchanges, and the kind of task of each (`content/tasks.yaml`)."""
-        desk = Desk(self.plan, self.addresses)
-        for request, campaign in self._run(desk):
-            yield request, campaign, desk.last_kind
+        desk = self.desk()
+        for sent in self.run(desk):
+            yield sent.request, sent.campaign, desk.last_kind
 
-    def _run(self, desk: Desk) -> Iterator[Logged]:
+    def desk(self) -> Desk:
+        """What the senders of one run share."""
+        return Desk(self.plan, self.addresses)
+
+    def run(
+        self,
+        desk: Desk,
+        *,
+        people: People | None = None,
+        operators: Callable[[AccountPool], OperatorReactions] | None = None,
+    ) -> Generator[Sent, Refusal | None, None]:
+        """Every exchange by time. What is sent into the generator is what a gateway answered to the
+        one before, None where it was served; its sender hears of it before the next is made.
+
+        `people` and `operators` react to refusals; without them none may be sent.
+        """
+        for sent in self._sendings(desk, people, operators):
+            refusal = yield sent
+            if refusal is None:
+                sent.sender.answered(sent)
+            else:
+                sent.conversation.unanswer(sent.before, sent.at_s + REFUSED_S)
+                sent.sender.refused(sent, refusal)
+
+    def _sendings(
+        self,
+        desk: Desk,
+        people: People | None,
+        reactions: Callable[[AccountPool], OperatorReactions] | None,
+    ) -> Iterator[Sent]:
+        """Each is made when it is asked for, so what became of those before it counts."""
         faces = Faces(self.customers, self.plan, self.addresses)
-        customers = CustomerDesk(desk, faces)
+        customers = CustomerDesk(desk, faces, people)
         operators = [
-            Operator(pool, Workshop(pool, self.customers, faces), desk, -1 - at)
+            Operator(
+                pool,
+                Workshop(pool, self.customers, faces),
+                desk,
+                -1 - at,
+                None if reactions is None else reactions(pool),
+            )
             for at, pool in enumerate(self.pools)
         ]
         schedule = Schedule(self.plan, self.customers, self.pools, self.addresses)
@@ -182,7 +221,9 @@ class World:
         for times, callers in schedule.days():
             for at_s, caller in zip(times, callers, strict=True):
                 while later and later[0].at_s <= at_s:
-                    yield self._again(heapq.heappop(later), customers, operators)
+                    again = self._again(heapq.heappop(later), customers, operators)
+                    if again is not None:
+                        yield again
                 if 0 <= caller < owners:
                     yield customers.call(caller, at_s)
                     continue
@@ -190,9 +231,11 @@ class World:
                 if made is not None:
                     yield made
         while later and later[0].at_s < end_s:
-            yield self._again(heapq.heappop(later), customers, operators)
+            again = self._again(heapq.heappop(later), customers, operators)
+            if again is not None:
+                yield again
 
-    def _pool_call(self, caller: int, at_s: float, operators: list[Operator]) -> Logged | None:
+    def _pool_call(self, caller: int, at_s: float, operators: list[Operator]) -> Sent | None:
         if caller < 0:
             return operators[-1 - caller].call(at_s, None)
         pool = self._pool_of(caller)
@@ -200,7 +243,7 @@ class World:
         return operators[self.pools.index(pool)].call(at_s, caller)
 
     @staticmethod
-    def _again(later: Later, customers: CustomerDesk, operators: list[Operator]) -> Logged:
+    def _again(later: Later, customers: CustomerDesk, operators: list[Operator]) -> Sent | None:
         if later.actor < 0:
             return operators[-1 - later.actor].again(later)
         return customers.again(later)

@@ -373,3 +373,15 @@ def test_a_grace_begins_with_the_first_ask_and_ends_on_event_time(files: Path) -
     said = [(one["verdict"], one["would_be"]) for one in decisions(files)]
     # Each half second one; the first answer, with which the ask is noted, comes with the second.
     assert said == [("allow", "verify")] * 6 + [("verify", "verify")] * 6
+
+
+def test_a_verification_ends_the_grace_and_the_next_ask_begins_another(files: Path) -> None:
+    (files / "policy.yaml").write_text(ASKING)
+    traffic = write(files / "traffic.jsonl", [exchange(2 * n) for n in range(28)])
+    passed = {"ts": BASE_TS + 6, "account_id": "acc_0", "event": "verified", "level": "email"}
+    (files / "events.jsonl").write_text(json.dumps({**passed, "expires_at": BASE_TS + 7}) + "\n")
+    result = replay(files, traffic, "out", "--events", str(files / "events.jsonl"))
+    assert result.exit_code == 0
+    said = [(one["verdict"], one["would_be"]) for one in decisions(files)]
+    grace, asked = [("allow", "verify")] * 6, [("verify", "verify")]
+    assert said == [*grace, *asked * 6, *[("allow", "allow")] * 2, *grace, *asked * 8]

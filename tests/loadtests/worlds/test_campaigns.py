@@ -303,31 +303,6 @@ def test_accounts_of_a_pool_share_what_its_file_says(tmp_path: Path) -> None:
     assert len({b // 3600 for b in born}) < 12
 
 
-def test_refusals_cost_an_account_or_a_rest(tmp_path: Path) -> None:
-    operator = _operator(made(tmp_path, campaign=FIXED))
-    start_s = operator.pool.begins_s
-    before = list(operator.active_at(start_s))
-    operator.refused(before[0], start_s, 403)
-    assert before[0] not in operator.active_at(start_s + 1)
-    operator.refused(before[1], start_s, 429)
-    turns = {operator._next_account(start_s + 2, operator._desk.rng) for _ in range(200)}
-    assert before[1] not in turns
-    later = {operator._next_account(start_s + 99, operator._desk.rng) for _ in range(200)}
-    assert before[1] in later
-
-
-def _operator(world: World) -> Any:
-    from gateway.loadtests.worlds.desk import Desk
-    from gateway.loadtests.worlds.faces import Faces
-    from gateway.loadtests.worlds.operators import Operator
-    from gateway.loadtests.worlds.workshop import Workshop
-
-    desk = Desk(world.plan, world.addresses)
-    faces = Faces(world.customers, world.plan, world.addresses)
-    (pool,) = world.pools
-    return Operator(pool, Workshop(pool, world.customers, faces), desk, -1)
-
-
 @pytest.mark.parametrize(
     "path", sorted((LIBRARY / "campaigns").glob("*.yaml")), ids=lambda p: p.stem
 )
