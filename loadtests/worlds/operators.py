@@ -87,7 +87,8 @@ class Operator:
         account, at_s = sent.account, sent.at_s
         if sent.campaign is not None:
             reactions.note(at_s, served=False)
-        if self._works(account, at_s):  # else it had left already, and this was a late retry
+        self.active_at(at_s)
+        if account in self._working:  # else it had left already, and this was a late retry
             back_s = reactions.back_s(account, refusal, at_s)
             self._retire(account)
             if back_s is None:
@@ -158,17 +159,31 @@ class Operator:
     def _works(self, account: int, at_s: float) -> bool:
         """Whether a conversation may stay on its account."""
         self.active_at(at_s)
-        return account in self._working
+        return account in self._working and not self._is_spent(account, at_s)
 
     def _next_account(self, at_s: float, rng: Random) -> int | None:
         """By turns, or by chance; None while nobody is in use."""
         active = self.active_at(at_s)
-        if not active:
-            return None
-        if self._raw.relay.dispatch == "random":
-            return active[int(rng.random() * len(active))]
-        self._turn = (self._turn + 1) % len(active)
-        return active[self._turn]
+        while active:
+            if self._raw.relay.dispatch == "random":
+                account = active[int(rng.random() * len(active))]
+            else:
+                self._turn = (self._turn + 1) % len(active)
+                account = active[self._turn]
+            if not self._is_spent(account, at_s):
+                return account
+        return None
+
+    def _is_spent(self, account: int, at_s: float) -> bool:
+        """Whether the account has sent as much today as its operator dares: it rests then."""
+        if self._reactions is None:
+            return False
+        until_s = self._reactions.spent_until_s(account, at_s)
+        if until_s is None:
+            return False
+        self._retire(account)
+        self._await(account, until_s)
+        return True
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────
 
@@ -218,6 +233,8 @@ class Operator:
         conv.user = self._user(conv, face, rng)
         body = conv.ask(rng, desk.prompt_bytes(app.kind)) if later is None else later.body
         tries = 0 if later is None else later.attempt
+        if self._reactions is not None:
+            self._reactions.drive(account, at_s)
         return desk.post(
             conv,
             at_s,

@@ -134,6 +134,15 @@ class AccountPool:
         grows = min(raw.grows_days, raw.days)
         return self.active * (raw.days - (1 - raw.at_start) * grows / 2)
 
+    @property
+    def per_account_day(self) -> float:
+        """Exchanges of an account in use, a day."""
+        raw = self.campaign.raw
+        whole = raw.exchanges * self.base / raw.accounts
+        # Strangers come on top: the campaign's own rate stays.
+        whole *= 1 + self.campaign.knobs.mixing
+        return whole / self.account_days
+
     def _settle_tenures(self) -> list[Tenure]:
         """Growth, bans and replacements, by time of joining. Standby accounts join when an
         active one goes; those that are never needed have no tenure."""

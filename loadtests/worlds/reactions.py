@@ -115,6 +115,9 @@ class OperatorReactions:
         self._reserve = deque(account for account in everyone if account not in used)
         self._passed: set[tuple[int, Level]] = set()
         self._day, self._left = -1, 0
+        self._is_refused = False
+        self._driven_day = -1
+        self._driven: dict[int, int] = {}  # account → exchanges of that day
         self._hours: deque[tuple[int, list[int]]] = deque()  # hour, [sent, served]
         self._is_slow = False
 
@@ -122,6 +125,7 @@ class OperatorReactions:
 
     def back_s(self, account: int, refusal: Refusal, at_s: float) -> float | None:
         """When the account may send again; None: it is lost."""
+        self._is_refused = True
         if refusal.verdict is Verdict.THROTTLE:
             self.tally.rests += 1
             wait_s = refusal.retry_after_s
@@ -181,6 +185,24 @@ class OperatorReactions:
     def _record(self, account: int, at_s: float) -> dict[str, Any]:
         """Facts as all accounts of the pool have them, but for when it signed up."""
         return {**self._pool.record(account, at_s), "created_at": int(at_s)}
+
+    # ── how hard the accounts are driven ─────────────────────────────────────────────────────
+
+    def drive(self, account: int, at_s: float) -> None:
+        """One more exchange of that account."""
+        day = int(at_s // DAY_S)
+        if day != self._driven_day:
+            self._driven_day, self._driven = day, {}
+        self._driven[account] = self._driven.get(account, 0) + 1
+
+    def spent_until_s(self, account: int, at_s: float) -> float | None:
+        """When an account may send again that has sent as much today as the operator dares; None
+        where it has not."""
+        most = self._knobs.presses * self._pool.per_account_day
+        day = int(at_s // DAY_S)
+        if not self._is_refused or day != self._driven_day:
+            return None
+        return (day + 1) * DAY_S if self._driven.get(account, 0) >= most else None
 
     def _name(self, account: int) -> str:
         return account_id(self._seed, account)

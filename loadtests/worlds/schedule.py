@@ -73,10 +73,7 @@ class PoolCalls:
         raw = pool.campaign.raw
         self._pool = pool
         self._actor = actor
-        whole = raw.exchanges * pool.base / raw.accounts
-        # Strangers come on top: the campaign's own rate stays.
-        whole *= 1 + pool.campaign.knobs.mixing
-        self.per_account_day = whole / pool.account_days
+        self.per_account_day = pool.per_account_day
         self._has_human_day = pool.campaign.knobs.human_day
         self._shape = DayShape("waking" if self._has_human_day else raw.day)
         self._joins = np.array([t.joins_s for t in pool.tenures])

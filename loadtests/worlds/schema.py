@@ -318,13 +318,16 @@ class RawReacts(Raw):
 
     `verifies`: share of accounts that pass a verification when asked; the others are lost.
     `buys_daily`: accounts newly made in a day to replace lost ones, as a share of the pool's; an
-    account costs `account_price`, in the unit of the script's prices. Where over six hours less
-    than `slows_below` of what was sent is served, only `slows_to` of the work is sent from then on.
+    account costs `account_price`, in the unit of the script's prices. Since the first refusal no
+    account is driven at more than `presses` times the pool's usual rate a day, however few are
+    left. Where over six hours less than `slows_below` of what was sent is served, only `slows_to`
+    of the work is sent from then on.
     """
 
     verifies: Share = 0.3
     buys_daily: Annotated[float, Field(ge=0, le=10)] = 0.05
     account_price: Annotated[float, Field(ge=0, le=1_000_000)] = 3.0
+    presses: Annotated[float, Field(gt=0, le=1_000_000)] = 3.0
     slows_below: Share = 0.2
     slows_to: Share = 0.5
 

@@ -47,7 +47,9 @@ class Played:
         self.ledger = Ledger(world.plan.start_s + 30 * DAY_S)
         self.reactions = OperatorReactions(
             self.pool,
-            RawReacts(**{"verifies": 0.0, "buys_daily": 0.0, "slows_below": 0.0, **knobs}),
+            RawReacts(
+                **{"verifies": 0.0, "buys_daily": 0.0, "slows_below": 0.0, "presses": 1e6, **knobs}
+            ),
             SCRIPT,
             self.ledger,
             seed=world.plan.seed,
@@ -208,6 +210,24 @@ def test_lost_accounts_are_bought_anew_within_the_budget_of_a_day(tmp_path: Path
     for event in events[:3]:
         assert event["ts"] - 1 < event["created_at"] <= event["ts"]
         assert event["key_ids"]
+
+
+def test_the_last_accounts_are_not_driven_beyond_what_the_operator_dares(tmp_path: Path) -> None:
+    played = Played(made(tmp_path, campaign=campaign(accounts=3, exchanges=240)), presses=2.0)
+    most = 2.0 * played.pool.per_account_day
+    for n in range(300):  # while nobody has been refused, nothing is held back
+        sent = played.send(n)
+        played.operator.answered(sent)
+    played.refuse(sent, Refusal(DENY))
+    assert played.operator.call(played.start_s + 400, None) is None
+    per_account: dict[int, int] = {}
+    for n in range(400):
+        following = played.operator.call(played.start_s + DAY_S + n, None)
+        if following is not None:
+            played.operator.answered(following)
+            per_account[following.account] = per_account.get(following.account, 0) + 1
+    assert len(per_account) == 2
+    assert all(most <= count < most + 1 for count in per_account.values())
 
 
 def test_a_pool_with_nobody_left_sends_nothing(tmp_path: Path) -> None:
