@@ -164,7 +164,8 @@ def _campaign_lines(one: Mapping[str, Any]) -> Iterator[str]:
         f"  price      {price['accounts_used']:,.2f} for accounts, "
         f"{price['verifications']:,.2f} for verifications (assumed units)"
     )
-    yield f"  an account {one['sent_per_account']} sent, {one['served_per_account']} served"
+    if accounts["used"]:
+        yield f"  an account {one['sent_per_account']} sent, {one['served_per_account']} served"
     contained = _hours(one["contained_after_h"])
     if not one["containment_is_measurable"]:
         contained = "unknown (under a day)"
