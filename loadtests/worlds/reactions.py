@@ -1,7 +1,7 @@
 """What people and operators do when a gateway refuses them: the closed half of a closed loop.
 
-Law: nothing here is asked while nobody is refused, and chance comes from generators of its own, so
-that a world in which everything is served is the open loop's world to the byte.
+Law: nothing is drawn here while nobody is refused, and then from generators of its own, so that a
+world in which everything is served is the open loop's world to the byte.
 """
 
 from __future__ import annotations
