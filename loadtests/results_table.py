@@ -1,6 +1,6 @@
 """The table of `docs/linking-results.md` from what `evaluate --save` kept.
 
-    python -m hydragate.loadtests.results_table loadtests/results/2026-11-28-rungs/*.json
+    python -m hydragate.loadtests.results_table loadtests/results/2026-11-29-rungs/*.json
 
 A row a campaign, in the order of the files. B-cubed and recall are of accounts that sent anything;
 both, and precision, are of all campaigns of a scenario together.
