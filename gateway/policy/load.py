@@ -19,7 +19,7 @@ from ..signals import all_signals
 from .compile import Sources, compile_policy
 from .json_schema import json_schema
 from .sets import SetFile
-from .source import Report, SourceFile, parse_yaml
+from .source import Report, SourceFile, parse_yaml, refuse_empty
 
 MAX_FILES = 64
 MAX_SET_FILES = 200
@@ -148,7 +148,10 @@ def _parse(file: Path, report: Report) -> SourceFile | None:
     if len(text) > MAX_FILE_BYTES:
         report.add(Problem(str(file), 0, "", f"is over {MAX_FILE_BYTES} bytes"))
         return None
-    return parse_yaml(text, str(file), report)
+    source = parse_yaml(text, str(file), report)
+    if source is not None:
+        refuse_empty(source, report)
+    return source
 
 
 def _find(path: Path, report: Report) -> _Files | None:

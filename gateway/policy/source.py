@@ -156,6 +156,20 @@ def parse_yaml(text: bytes, name: str, report: Report) -> SourceFile | None:
     return None
 
 
+def refuse_empty(source: SourceFile, report: Report) -> None:
+    """Report every key and item without a value: it would be taken for one that was left out, which
+    a `mode:` that somebody cleared is not."""
+    waiting: list[tuple[Place, object]] = [(Place(source), source.data)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(place / key, inside) for key, inside in value.items()]
+        elif isinstance(value, list):
+            waiting += [(place / index, inside) for index, inside in enumerate(value)]
+        elif value is None and place.path:
+            report.error(place, "has no value: write one, or leave it out")
+
+
 class _BadYamlError(Exception):
     def __init__(self, message: str, event: Any, path: Path, file: SourceFile) -> None:
         super().__init__(message)

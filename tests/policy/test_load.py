@@ -104,6 +104,20 @@ def test_an_error_names_file_and_line_as_given(
     )
 
 
+@pytest.mark.parametrize("cleared", ["", "null", "~"])
+def test_a_key_whose_value_was_cleared_is_not_one_that_was_left_out(
+    folder: Path, cleared: str
+) -> None:
+    """A rule in shadow would else take the policy's mode, and act."""
+    (folder / "rules.yaml").write_text(
+        f"version: 1\nrules:\n  - name: a\n    why: because\n    mode: {cleared}\n"
+        "    when: {model: m}\n    on_unknown: match\n    then: {deny: {}}\n"
+    )
+    found = [str(problem) for problem in check(folder)]
+    where = f"{folder / 'rules.yaml'}:5: rules[0].mode"
+    assert f"{where}: has no value: write one, or leave it out" in found
+
+
 def test_a_huge_file_is_refused_unread(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "MAX_FILE_BYTES", 100)
     (folder / "policy.yaml").write_text(HEAD + "#" * 200)
