@@ -121,8 +121,8 @@ async def shown(context: AdminContext, account_id: str) -> dict[str, Any]:
 
 async def ban(context: AdminContext, account_id: str, *, by: str, reason: str) -> None:
     """Raises HTTPException 404 for no such account."""
-    change = context.records.read({"account_id": account_id, "status": Status.BANNED.value})
     stored = await _existing(context, account_id)
+    change = context.records.read({"account_id": account_id, "status": Status.BANNED.value})
     await _write(context, change, stored, "account.patch", by=by, reason=reason)
 
 

@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import select
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 TIMEOUT_S = 60.0
+
+
+chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_chromium = pytest.mark.skipif(
+    chromium is None, reason="needs a browser: apt-get install chromium"
+)
 
 
 class BrowserError(AssertionError):

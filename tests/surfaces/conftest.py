@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from gateway.loadtests.processes import GatewayProcess, gateway, standin
+
+from .browser import Browser, browser, chromium
 
 GENEROUS = """
 version: 1
@@ -134,3 +137,19 @@ def server(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         *("--upstream", upstream, "--policy", str(policy), "--accounts", str(accounts)),
     ) as running:
         yield running
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Browser]:
+    """A page of a browser of its own; for tests that `needs_chromium` marks."""
+    assert chromium is not None
+    with browser(chromium, tmp_path / "profile") as one:
+        yield one
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Path:
+    """Where screenshots go: a folder of the developer's choice, or one that is thrown away."""
+    folder = Path(os.environ.get("HYDRAGATE_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,16 +10,12 @@ import pytest
 
 from gateway.loadtests.processes import GatewayProcess, gateway
 
-from .browser import Browser, browser
+from .browser import Browser, needs_chromium
 from .conftest import ask_admin, write_accounts, write_policy
 from .raw_http import chat, post
 from .test_linking import CONFIG, POOL, pool_accounts, send_all, until_linked
 from .verifying import verifying
 
-chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_chromium = pytest.mark.skipif(
-    chromium is None, reason="needs a browser: apt-get install chromium"
-)
 DESK, PHONE = 1_100, 320
 KEY = "sk-appeals-0123456789abcdef"
 
@@ -38,19 +32,9 @@ def running(tmp_path: Path, upstream: str) -> Iterator[GatewayProcess]:
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Browser]:
-    assert chromium is not None
-    with browser(chromium, tmp_path / "profile") as one:
-        one.resize(DESK, 900)
-        yield one
-
-
-@pytest.fixture
-def shots(tmp_path: Path) -> Path:
-    """Where screenshots go: a folder of the developer's choice, or one that is thrown away."""
-    folder = Path(os.environ.get("HYDRAGATE_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def page(opened: Browser) -> Browser:
+    opened.resize(DESK, 900)
+    return opened
 
 
 def sign_in(page: Browser, server: GatewayProcess, by: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,10 @@ from typing import Any
 import openai
 import pytest
 
-from .browser import Browser, browser
+from .browser import Browser, needs_chromium
 from .conftest import ask_admin
 from .verifying import Verifying, verifying
 
-chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_chromium = pytest.mark.skipif(
-    chromium is None, reason="needs a browser: apt-get install chromium"
-)
 KEYS = [f"sk-page-{n}-0123456789abcdef" for n in range(3)]
 WIDTH = 320
 
@@ -33,19 +27,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, upstream: str) -> Iterator[Ve
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Browser]:
-    assert chromium is not None
-    with browser(chromium, tmp_path / "profile") as one:
-        one.resize(WIDTH, 640)
-        yield one
-
-
-@pytest.fixture
-def shots(tmp_path: Path) -> Path:
-    """Where screenshots go: a folder of the developer's choice, or one that is thrown away."""
-    folder = Path(os.environ.get("HYDRAGATE_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def page(opened: Browser) -> Browser:
+    opened.resize(WIDTH, 640)
+    return opened
 
 
 @needs_chromium

@@ -25,6 +25,10 @@ class Session:
     ends_s: int
     form_token: str
 
+    def has_form(self, given: str) -> bool:
+        """Whether a form that carries `given` is of this session."""
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self.form_token.encode())
+
 
 class Sessions:
     """Signs and reads the cookies of one admin token."""

@@ -13,15 +13,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol, TypeVar
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import quote, unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ...adapters.html import Html, tag
+from ...adapters.verify.incoming import BODY_TIMEOUT_S, SECURITY, RefusedError, read_fields
 from ...errors import StoreError
 from ...observe.visible import visible
 from ...workers.cluster_desk import NoAnswerError
@@ -32,20 +33,8 @@ from .views import HOME
 T = TypeVar("T")
 
 COOKIE = "hydragate-console"
-MAX_FORM_BYTES = 16 * 1024
-MAX_FIELDS = 8
-FORM_TIMEOUT_S = 15.0
 MAX_QUEUE = 200
 DECISION_CHARS = 26
-SECURITY = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-    "cross-origin-opener-policy": "same-origin",
-    "referrer-policy": "same-origin",  # no-referrer would have browsers send Origin: null
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-}
 
 
 class Operations(Protocol):
@@ -141,7 +130,11 @@ class ConsoleSite:
                 Route("/appeals", self._view(self._appeals)),
                 Route("/appeals", self._order(self._answer), methods=["POST"]),
             ],
-            exception_handlers={HTTPException: self._failed, 404: self._failed},
+            exception_handlers={
+                HTTPException: self._failed,
+                ClientDisconnect: self._left,
+                404: self._failed,
+            },
         )
 
     # ── who is asking ────────────────────────────────────────────────────────────────────────
@@ -165,7 +158,7 @@ class ConsoleSite:
                 return _to(f"{HOME}/sign-in")
             _check_origin(request)
             fields = await _fields(request)
-            if fields.get("form") != session.form_token:
+            if not session.has_form(fields.get("form", "")):
                 raise HTTPException(403, "This form is of another session: load the page again.")
             response = _to(await _sound(order(Posted(session, fields, request.path_params))))
             if order == self._sign_out:
@@ -314,6 +307,10 @@ class ConsoleSite:
 
     # ── what went wrong ──────────────────────────────────────────────────────────────────────
 
+    async def _left(self, request: Request, error: Exception) -> Response:
+        """Nobody reads it; without it whoever closes early writes a traceback into our log."""
+        return Response(status_code=400)
+
     async def _failed(self, request: Request, error: Exception) -> Response:
         """Within a session what is wrong is said under its links; outside nothing more than why."""
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -350,29 +347,13 @@ def _check_origin(request: Request) -> None:
 
 async def _fields(request: Request) -> dict[str, str]:
     """Raises HTTPException for what is no form of ours, is too large, or does not come."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
+    try:
+        fields, is_form = await read_fields(request, BODY_TIMEOUT_S)
+    except RefusedError as error:
+        raise HTTPException(error.status, error.text) from None
+    if not is_form:
         raise HTTPException(415, "Only forms are read here.")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(FORM_TIMEOUT_S):
-            async for part in request.stream():
-                body += part
-                if len(body) > MAX_FORM_BYTES:
-                    raise HTTPException(413, "This form is too large.")
-    except TimeoutError:
-        raise HTTPException(408, "The form did not arrive in time.") from None
-    try:
-        return dict(
-            parse_qsl(
-                body.decode(),
-                keep_blank_values=True,
-                max_num_fields=MAX_FIELDS,
-                strict_parsing=bool(body),
-            )
-        )
-    except ValueError:
-        raise HTTPException(400, "This form cannot be read.") from None
+    return fields
 
 
 def _page(page: str, status: int = 200) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from html import unescape
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +13,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 
-from gateway.console.browser.site import COOKIE, MAX_FORM_BYTES, ConsoleSite
+from gateway.adapters.verify.incoming import MAX_FORM_BYTES
+from gateway.console.browser.site import COOKIE, ConsoleSite
 from gateway.console.browser.views import HOME, NOTICES
 from gateway.errors import StoreError
 from gateway.workers.cluster_desk import NoAnswerError
@@ -232,7 +233,7 @@ async def test_an_order_needs_the_token_of_its_own_session(visitor: Visitor) -> 
     await visitor.sign_in("eve")
     of_another = await visitor.form_token()
     await visitor.sign_in("ada")
-    for token in ("", of_another, TOKEN):
+    for token in ("", of_another, TOKEN, "\u00fc"):
         answer = await visitor.send_form(
             "/clusters/cl_1", form=token, act="confirm", reason="because"
         )
@@ -310,12 +311,13 @@ async def test_an_order_that_is_none_or_has_no_reason_does_nothing(
     [
         (b"x" * (MAX_FORM_BYTES + 1), "application/x-www-form-urlencoded", 413),
         (
-            urlencode([(f"f{n}", "1") for n in range(9)]).encode(),
+            urlencode([(f"f{n}", "1") for n in range(17)]).encode(),
             "application/x-www-form-urlencoded",
             400,
         ),
         (b"\xff=1", "application/x-www-form-urlencoded", 400),
         (b'{"act":"confirm"}', "text/plain", 415),
+        (b'{"act":"confirm"}', "application/json", 415),
     ],
 )
 async def test_what_is_no_form_of_ours_is_refused(
@@ -326,6 +328,28 @@ async def test_what_is_no_form_of_ours_is_refused(
         f"{HOME}/clusters/cl_1", content=body, headers={"content-type": kind}
     )
     assert (answer.status_code, visitor.operations.done) == (status, [])
+
+
+async def test_who_closes_early_writes_no_traceback() -> None:
+    told: Iterator[dict[str, Any]] = iter(
+        [
+            {"type": "http.request", "body": b"by=ada", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+    statuses = []
+
+    async def receive() -> dict[str, Any]:
+        return next(told)
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    headers = [(b"content-type", b"application/x-www-form-urlencoded"), (b"host", b"x")]
+    scope = {"type": "http", "method": "POST", "path": "/sign-in", "headers": headers}
+    site = ConsoleSite(Fake(), admin_token=TOKEN).app()
+    await site(scope | {"query_string": b"", "root_path": ""}, receive, send)
+    assert statuses[0] == 400
 
 
 @pytest.mark.parametrize(
